@@ -1,0 +1,1 @@
+"""From raw sets to device batches: sources -> shards -> plan -> images -> feed."""

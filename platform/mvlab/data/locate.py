@@ -1,0 +1,82 @@
+"""Where the data of a job is: the folder that it names, or the embedded digits, written once."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from mvlab.data.shards import MANIFEST, ROWS_PER_GROUP, read_manifest, write_split
+from mvlab.data.sources.digits import CLASSES, digits
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSet:
+    """What planning needs to know of a data set."""
+
+    uri: str
+    name: str
+    num_classes: int
+    train_group_rows: tuple[int, ...]
+    num_val: int
+    digest: str
+    """Of the training split; empty while it is not written yet."""
+
+    @property
+    def num_train(self) -> int:
+        return sum(self.train_group_rows)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.num_train:,} train, {self.num_val:,} val, {self.num_classes} classes)"
+
+
+def open_data(uri: str) -> DataSet:
+    """The data set of train and val splits at `uri`.
+
+    Raises:
+        DataError: there is none, or the splits disagree.
+    """
+    train, val = (read_manifest(uri, split) for split in SPLITS)
+    train.require_same_classes(val)
+    return DataSet(
+        uri=uri,
+        name=train.name,
+        num_classes=len(train.classes),
+        train_group_rows=tuple(train.group_rows),
+        num_val=val.num_samples,
+        digest=train.digest,
+    )
+
+
+def digits_folder(storage: Path) -> Path:
+    """Where the embedded digits are, or will be."""
+    return storage / "datasets" / "digits"
+
+
+def describe_digits(storage: Path) -> DataSet:
+    """The embedded digits as they will be written; writes nothing."""
+    num_train, num_val = (sum(1 for _ in digits(split)) for split in ("train", "val"))
+    full, rest = divmod(num_train, ROWS_PER_GROUP)
+    return DataSet(
+        uri=str(digits_folder(storage)),
+        name="digits",
+        num_classes=len(CLASSES),
+        train_group_rows=(ROWS_PER_GROUP,) * full + ((rest,) if rest else ()),
+        num_val=num_val,
+        digest="",
+    )
+
+
+def embedded_digits(storage: Path) -> DataSet:
+    """The embedded digits, written as shards on first use; another job that writes them at once does no harm."""
+    folder = digits_folder(storage)
+    if not all((folder / split / MANIFEST).exists() for split in SPLITS):
+        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        for split in ("train", "val"):
+            write_split(digits(split), str(partial), name="digits", split=split, classes=CLASSES, seed=0)
+        try:
+            partial.replace(folder)
+        except OSError:  # somebody else was quicker
+            shutil.rmtree(partial)
+    return open_data(str(folder))

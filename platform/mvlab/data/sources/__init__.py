@@ -1,0 +1,1 @@
+"""Raw data sets, each a stream of `Sample`."""

@@ -1,0 +1,75 @@
+"""What a study would do, as text, without doing any of it."""
+
+from mvlab.config import RunConfig, flatten
+from mvlab.data.locate import DataSet
+from mvlab.data.plan import count_updates, plan_epoch
+from mvlab.record.mlflow_sink import without_password
+from mvlab.report.tables import markdown_table
+from mvlab.study import Study
+
+
+def describe(study: Study) -> str:
+    """Resolved config, bucket table, steps, trials, and what would be recorded where, as markdown."""
+    options, first = study.options, study.trials[0].run
+    return "\n\n".join(
+        [
+            f"## {study.experiment.title}, at {options.scale} scale (dry run: nothing is started or written)",
+            f"### Config of {study.trials[0].name}\n\n{_config(first)}",
+            f"### Batches: {options.workers} ranks on {study.data}\n\n{_buckets(first, options.workers)}",
+            _updates(first, study.data, options.workers),
+            f"### Runs: {len(study.trials)}\n\n{_trials(study)}",
+            f"### Record\n\n{_record(study)}",
+        ]
+    )
+
+
+def _config(run: RunConfig) -> str:
+    flat = {name: value for name, value in flatten(run.as_dict()).items() if name != "model.widths.stages"}
+    stages = [f"C={stage.channels} L={stage.depth} d={stage.dim}" for stage in run.model.widths.stages]
+    flat["model.widths.stages"] = "; ".join(stages)
+    return "\n".join(f"    {name:24} {flat[name]}" for name in sorted(flat))
+
+
+def _buckets(run: RunConfig, world: int) -> str:
+    """Every resolution is drawn equally often; a larger batch takes a larger share of the samples."""
+    sizes = {side: run.sampler.batch_at(side) for side in run.sampler.resolutions}
+    return markdown_table(
+        ["resolution", "batch a rank", "batch in all", "share of samples"],
+        [
+            [f"{side}x{side}", str(size), str(size * world), f"{size / sum(sizes.values()):.1%}"]
+            for side, size in sizes.items()
+        ],
+    )
+
+
+def _updates(run: RunConfig, data: DataSet, world: int) -> str:
+    first = plan_epoch(data.train_group_rows, run.sampler, world=world, seed=run.seed, epoch=0)
+    total = count_updates(data.num_train, run.sampler, world=world, seed=run.seed, epochs=run.epochs)
+    return (
+        f"Steps: {first.num_steps:,} in the first epoch, {total / run.epochs:,.1f} an epoch on average, "
+        f"{total:,} in {run.epochs} epochs; warm-up over the first {run.optimizer.warmup_updates:,}."
+    )
+
+
+def _trials(study: Study) -> str:
+    varies = study.experiment.varies
+    return markdown_table(
+        ["run", varies, "seed", "config digest"],
+        [
+            [trial.name, str(flatten(trial.run.as_dict())[varies]), str(trial.seed), trial.run.digest()]
+            for trial in study.trials
+        ],
+    )
+
+
+def _record(study: Study) -> str:
+    options = study.options
+    return "\n".join(
+        [
+            f"- MLflow: {without_password(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
+            f"a parent run, and {len(study.trials)} children with metrics by epoch, config, checkpoint, "
+            "CoreML package and its verification; table and figure on the parent",
+            f"- files: {options.storage / study.experiment.name}/{options.scale}-<time>/",
+            f"- data: {study.data.uri}",
+        ]
+    )

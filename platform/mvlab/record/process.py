@@ -1,0 +1,39 @@
+"""Names a process so that a later one on the same machine can tell whether it still lives."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Host, process id and start time: ids are used again, the three together are not."""
+
+    host: str
+    pid: int
+    started: int
+    """Seconds since 1970."""
+
+    @classmethod
+    def current(cls) -> "Process":
+        return cls(socket.gethostname(), os.getpid(), int(psutil.Process().create_time()))
+
+    @classmethod
+    def parse(cls, text: str) -> "Process":
+        """The inverse of `str`."""
+        host, pid, started = text.rsplit("/", 2)
+        return cls(host, int(pid), int(started))
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.pid}/{self.started}"
+
+    def is_dead(self) -> bool:
+        """Whether it has surely ended; of another machine's processes nothing is known."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            return int(psutil.Process(self.pid).create_time()) != self.started
+        except psutil.NoSuchProcess:
+            return True

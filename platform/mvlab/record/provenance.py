@@ -1,0 +1,28 @@
+"""Where a number came from: code, machine and versions."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+VERSIONS = ("torch", "torchvision", "ray", "mlflow", "coremltools", "numpy", "pyarrow", "pillow")
+
+
+def provenance(root: Path) -> dict[str, str]:
+    """Tags for every run: git revision and dirtiness of `root`, Python, packages."""
+    tags = {"mvlab.python": platform.python_version()}
+    tags |= {f"mvlab.version.{name}": version(name) for name in VERSIONS}
+    revision = _git(root, "rev-parse", "HEAD")
+    if revision:
+        tags["mvlab.git.revision"] = revision
+        tags["mvlab.git.dirty"] = str(bool(_git(root, "status", "--porcelain"))).lower()
+    return tags
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Git's answer, or nothing where there is no git or no repository: a job may run from a plain copy."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

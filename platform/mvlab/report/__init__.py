@@ -1,0 +1,1 @@
+"""Results as people read them: tables and figures, the paper's numbers beside ours."""

@@ -1,0 +1,108 @@
+"""The report of an ablation: measures what its networks cost, and writes table and figure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mvlab.config import RunConfig
+from mvlab.experiment import Experiment
+from mvlab.measure.cost import count_cost
+from mvlab.measure.latency import latencies_ms
+from mvlab.measure.machine import machine_name
+from mvlab.models.mobilevit import MobileViT
+from mvlab.report.figures import ablation_figure
+from mvlab.report.tables import Row, ablation_table
+from mvlab.scale import COMPARABLE, Scale
+from mvlab.sweep.statistics import Spread
+
+IMAGENET_CLASSES = 1000
+LATENCY_REPEATS = 30
+TABLE = "table.md"
+FIGURE = "figure.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial came to, as far as a table needs it."""
+
+    row: str
+    seed: int
+    top1_by_epoch: Sequence[float]
+    """EMA, percent; empty if it never finished an epoch."""
+    finished: bool
+
+
+def write_report(
+    experiment: Experiment, outcomes: Sequence[Outcome], *, rows: Sequence[str], scale: Scale, data: str, folder: Path
+) -> str:
+    """Writes `table.md` and `figure.png` under `folder`; returns the markdown.
+
+    Args:
+        experiment: what was asked.
+        outcomes: of every trial.
+        rows: the experiment's rows to show.
+        scale: of the trials.
+        data: what they were trained on, for people.
+        folder: is made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = {row: [o.top1_by_epoch for o in outcomes if o.row == row and o.finished] for row in rows}
+    measured = _measure({row: experiment.runs[row] for row in rows}, finished, experiment.paper)
+    note = _accuracy_note(scale, data)
+    text = "\n\n".join(
+        [
+            f"## {experiment.title}",
+            experiment.question,
+            ablation_table(measured, label=experiment.label, machine=machine_name()),
+            f"{_cost_note(experiment.runs[rows[0]])}\n{note}",
+        ]
+    )
+    (folder / TABLE).write_text(text + "\n", encoding="utf-8")
+    ablation_figure(measured, finished, title=experiment.title, label=experiment.label, note=note, path=folder / FIGURE)
+    return text
+
+
+def _measure(
+    runs: Mapping[str, RunConfig],
+    finished: Mapping[str, Sequence[Sequence[float]]],
+    paper: Mapping[str, Mapping[str, float]],
+) -> list[Row]:
+    """Costs are those of the paper's network, whatever the scale of the training was."""
+    models = {name: MobileViT(run.model, IMAGENET_CLASSES) for name, run in runs.items()}
+    resolution = next(iter(runs.values())).evaluation.crop
+    latency = latencies_ms(models, resolution, repeats=LATENCY_REPEATS)
+    return [
+        Row(
+            name=name,
+            cost=count_cost(_on_meta(run), run.evaluation.crop),
+            latency_ms=latency[name],
+            top1=Spread.of([curve[-1] for curve in finished[name]]),
+            paper_top1=paper.get(name, {}).get("top1"),
+        )
+        for name, run in runs.items()
+    ]
+
+
+def _on_meta(run: RunConfig) -> MobileViT:
+    with torch.device("meta"):
+        return MobileViT(run.model, IMAGENET_CLASSES)
+
+
+def _cost_note(run: RunConfig) -> str:
+    side = run.evaluation.crop
+    return (
+        f"Parameters, multiply-adds and latency are of the paper's network, MobileViT-{run.model.widths.name.upper()}, "
+        f"for one {side}x{side} image and {IMAGENET_CLASSES} classes, at every scale. "
+        f"Latency: median of {LATENCY_REPEATS}, fp32; the paper's times are an iPhone 12's."
+    )
+
+
+def _accuracy_note(scale: Scale, data: str) -> str:
+    if COMPARABLE[scale]:
+        return f"Top-1 is of the EMA weights, trained on {data} at paper scale."
+    return (
+        f"Top-1 is of the EMA weights, trained on {data} at {scale} scale: "
+        "it says that the path works, and is not comparable with the paper's."
+    )

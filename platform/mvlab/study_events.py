@@ -1,0 +1,79 @@
+"""How a study and its trials begin in the record: names, parameters, tags, the whole config."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from mvlab.config import flatten
+from mvlab.data.locate import DataSet
+from mvlab.experiment import Experiment
+from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.sweep.trial import Trial
+from mvlab.training.placement import Placement
+
+CONFIG = "config.json"
+KEY_PARAMS = (
+    "model.widths.name",
+    "sampler.resolutions",
+    "sampler.base_batch",
+    "optimizer.lr_peak",
+    "optimizer.weight_decay",
+    "optimizer.warmup_updates",
+    "label_smoothing",
+    "ema_decay",
+    "epochs",
+    "seed",
+)
+"""Shown for every run, beside what the study varies; the rest is in its config.json."""
+
+
+def begin_sweep(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    data: DataSet,
+    placement: Placement,
+    tags: Mapping[str, str],
+    journal: Journal,
+) -> None:
+    """The parent run."""
+    name = f"{tags['mvlab.scale']} on {data.name}"
+    params = {
+        "scale": tags["mvlab.scale"],
+        "varies": experiment.varies,
+        "rows": " | ".join(dict.fromkeys(trial.row for trial in trials)),
+        "seeds": str(len({trial.seed for trial in trials})),
+        "workers": str(placement.workers),
+        "data": data.uri,
+    }
+    journal.append(
+        Event(
+            run=SWEEP,
+            kind="begin",
+            params=params,
+            tags={**tags, "name": name, "mlflow.note.content": _note(experiment)},
+        )
+    )
+
+
+def begin_trial(
+    experiment: Experiment,
+    trial: Trial,
+    data: DataSet,
+    placement: Placement,
+    tags: Mapping[str, str],
+    journal: Journal,
+) -> None:
+    """A child run, with its whole config as an artifact."""
+    config = flatten(trial.run.as_dict())
+    params = {experiment.varies: str(config[experiment.varies]), "workers": str(placement.workers)}
+    params |= {key: str(config[key]) for key in KEY_PARAMS}
+    tags = {**tags, "mvlab.row": trial.row, "mvlab.config_digest": trial.run.digest()}
+    journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags))
+
+    path = journal.path.parent / trial.slug / CONFIG
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"digest": trial.run.digest(), **trial.run.as_dict()}, indent=1), encoding="utf-8")
+    journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
+
+
+def _note(experiment: Experiment) -> str:
+    return f"**{experiment.title}** ({experiment.source})\n\n{experiment.question}"

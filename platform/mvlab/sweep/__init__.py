@@ -1,0 +1,1 @@
+"""Many runs on one cluster: Ray Tune over Ray Train."""

@@ -1,0 +1,29 @@
+"""The Ray cluster that a job runs on: the one it was submitted to, or one of its own."""
+
+import logging
+import os
+
+import ray
+
+
+def connect() -> tuple[float, float]:
+    """Joins the running cluster, or starts one on this machine; returns its CPUs and GPUs."""
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupted sweep closes its record first
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables; progress has its own way to the terminal
+    # Ray keeps the output of every process in its session folder.
+    try:
+        ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
+    except ConnectionError:
+        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    resources = ray.cluster_resources()
+    return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+
+
+def job_id() -> str:
+    """Ray's name for this job."""
+    return str(ray.get_runtime_context().get_job_id())
+
+
+def disconnect() -> None:
+    """Leaves the cluster; one that this process started ends."""
+    ray.shutdown()

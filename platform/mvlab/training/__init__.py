@@ -1,0 +1,1 @@
+"""Training: the step (optimizer, ema, loop, state), what a rank runs (worker), and how ranks start (trainer)."""

@@ -1,0 +1,124 @@
+"""MobileViT: the paper's parameter counts, parity with two implementations that we did not write, the laws."""
+
+from dataclasses import replace
+
+import pytest
+import timm
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from models.weight_mapping import to_timm, to_transformers
+from transformers import MobileViTConfig as HuggingFaceConfig
+from transformers import MobileViTForImageClassification
+
+from mvlab.config import XS, XXS, MobileViTConfig, S, Widths
+from mvlab.models.layers import fold, unfold
+from mvlab.models.mobilevit import MobileViT
+
+VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
+# 208 px: maps of 26, 13 and 7 pixels, so the odd ones are resized; 224x288: not square.
+INPUT_SIZES = [(256, 256), (224, 288), (208, 208)]
+
+
+def num_parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def realistic(model: MobileViT) -> MobileViT:
+    """The model in evaluation mode with weights and statistics as unlike their defaults as trained ones."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            noise = torch.randn(tensor.shape, generator=generator)
+            if name.endswith("running_var"):
+                tensor.copy_(1 + 0.2 * noise.abs())
+            elif name.endswith("running_mean"):
+                tensor.copy_(0.1 * noise)
+            elif tensor.dim() == 1 and tensor.is_floating_point():
+                tensor.add_(0.1 * noise)
+            elif tensor.dim() == 2:
+                tensor.copy_(noise / tensor.shape[1] ** 0.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("widths", "skip_connection", "expected"),
+    [
+        (XXS, True, 1_272_024), (XS, True, 2_317_848), (S, True, 5_578_632),
+        (XXS, False, 1_041_240), (XS, False, 1_962_552), (S, False, 4_656_264),
+    ],
+)  # fmt: skip
+def test_parameter_counts_are_the_papers(widths: Widths, skip_connection: bool, expected: int) -> None:
+    model = MobileViT(MobileViTConfig(widths=widths, skip_connection=skip_connection), num_classes=1000)
+    assert num_parameters(model) == expected
+
+
+@pytest.mark.parametrize("patch_sizes", [(3, 3, 3), (4, 4, 4), (8, 4, 2)])
+def test_patch_size_changes_no_parameter(patch_sizes: tuple[int, int, int]) -> None:
+    base = MobileViTConfig(widths=S)
+    ours = MobileViT(replace(base, patch_sizes=patch_sizes), 1000)
+    assert num_parameters(ours) == num_parameters(MobileViT(base, 1000))
+
+
+@pytest.mark.parametrize("size", INPUT_SIZES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_equal_timms(variant: str, size: tuple[int, int]) -> None:
+    ours = realistic(MobileViT(MobileViTConfig(widths=VARIANTS[variant]), 1000))
+    theirs = timm.create_model(f"mobilevit_{variant}").eval()
+    theirs.load_state_dict(to_timm(ours.state_dict()))
+    assert_same_logits(ours, theirs, size)
+
+
+@pytest.mark.parametrize("size", INPUT_SIZES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_equal_transformers(variant: str, size: tuple[int, int]) -> None:
+    widths = VARIANTS[variant]
+    ours = realistic(MobileViT(MobileViTConfig(widths=widths), 1000))
+    config = HuggingFaceConfig(
+        hidden_sizes=[stage.dim for stage in widths.stages],
+        neck_hidden_sizes=[widths.stem, *widths.mv2, *(s.channels for s in widths.stages), widths.tail],
+        expand_ratio=float(widths.expansion),
+        num_labels=1000,
+    )
+    theirs = MobileViTForImageClassification(config).eval()
+    theirs.load_state_dict(to_transformers(ours.state_dict()))
+    assert_same_logits(ours, lambda x: theirs(x).logits, size)
+
+
+@pytest.mark.parametrize("patch", [3, 4])
+def test_larger_patches_equal_timms(patch: int) -> None:
+    """Table 6's 3,3,3 and 4,4,4: 32, 16 and 8 pixels are no multiples of 3."""
+    ours = realistic(MobileViT(MobileViTConfig(widths=XXS, patch_sizes=(patch,) * 3), 10))
+    theirs = timm.create_model("mobilevit_xxs", num_classes=10).eval()
+    for stage in theirs.stages[2:]:
+        stage[1].patch_size = (patch, patch)
+        stage[1].patch_area = patch * patch
+    theirs.load_state_dict(to_timm(ours.state_dict()))
+    assert_same_logits(ours, theirs, (256, 256))
+
+
+@torch.no_grad()
+def assert_same_logits(ours, theirs, size: tuple[int, int]) -> None:
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    logits = ours(images)
+    assert logits.std() > 0.1  # not a comparison of nothing with nothing
+    torch.testing.assert_close(logits, theirs(images), atol=1e-4, rtol=0)
+
+
+@given(patch=st.integers(1, 5), rows=st.integers(1, 4), columns=st.integers(1, 4), channels=st.integers(1, 5))
+def test_fold_inverts_unfold(patch: int, rows: int, columns: int, channels: int) -> None:
+    x = torch.randn(2, channels, rows * patch, columns * patch)
+    patches = unfold(x, patch)
+    assert patches.shape == (2 * patch * patch, rows * columns, channels)
+    assert torch.equal(fold(patches, patch, rows * patch, columns * patch), x)
+
+
+def test_a_token_row_holds_one_pixel_position_of_every_patch() -> None:
+    pixels = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert unfold(pixels, 2)[0].flatten().tolist() == [0, 2, 8, 10]  # top-left pixel of each patch
+
+
+def test_gradients_reach_every_parameter_without_skip_connection() -> None:
+    model = MobileViT(MobileViTConfig(widths=XXS, skip_connection=False, kernel_size=5), num_classes=7)
+    model(torch.rand(2, 3, 96, 64)).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
