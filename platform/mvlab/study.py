@@ -1,5 +1,6 @@
 """A study is an experiment at a scale on a data set: prepared without touching anything, then carried out."""
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ def carry_out(study: Study) -> dict[str, Any]:
         with interruptible():
             _record_begin(study, data, placement, journal)
             run_sweep(list(study.trials), journal, data=data.uri, placement=placement, storage=folder)
+            cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
+            print("measuring latency, writing the report", file=sys.stderr)
             outcomes = _outcomes(study.trials, journal)
             text = write_report(
                 study.experiment,

@@ -86,7 +86,7 @@ class _OrderSource(Datasource):
     """A read task for each run of BATCHES_PER_TASK orders."""
 
     def __init__(self, orders: list[Order]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.runs = [orders[i : i + BATCHES_PER_TASK] for i in range(0, len(orders), BATCHES_PER_TASK)]
 
     def estimate_inmemory_data_size(self) -> int | None:

@@ -1,8 +1,10 @@
 """The name of the machine that a time was measured on."""
 
+import os
 import platform
 from pathlib import Path
 
+import psutil
 import torch
 
 
@@ -12,4 +14,11 @@ def machine_name() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = models[0] if models else platform.processor() or platform.machine()
-    return f"{processor} ({torch.get_num_threads()} threads, torch {torch.__version__.partition('+')[0]})"
+    threads = torch.get_num_threads()
+    return f"{processor} ({threads} thread{'s' * (threads > 1)}, torch {torch.__version__.partition('+')[0]})"
+
+
+def use_all_cores() -> None:
+    """Lets torch use every core that this process may; Ray allows the driver of a submitted job only one."""
+    process = psutil.Process()
+    torch.set_num_threads(len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1)

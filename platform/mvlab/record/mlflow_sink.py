@@ -1,5 +1,6 @@
 """Journal -> MLflow: one writer, in a thread of its own, that training never waits for."""
 
+import logging
 import os
 import sys
 import threading
@@ -37,6 +38,7 @@ def connect(uri: str, experiment: str, artifacts: Path) -> tuple[MlflowClient, s
     # A server that is gone should cost seconds here, not minutes; what the user set stands.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
     try:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)

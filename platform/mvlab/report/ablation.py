@@ -10,7 +10,7 @@ from mvlab.config import RunConfig
 from mvlab.experiment import Experiment
 from mvlab.measure.cost import count_cost
 from mvlab.measure.latency import latencies_ms
-from mvlab.measure.machine import machine_name
+from mvlab.measure.machine import machine_name, use_all_cores
 from mvlab.models.mobilevit import MobileViT
 from mvlab.report.figures import ablation_figure
 from mvlab.report.tables import Row, ablation_table
@@ -70,6 +70,7 @@ def _measure(
     paper: Mapping[str, Mapping[str, float]],
 ) -> list[Row]:
     """Costs are those of the paper's network, whatever the scale of the training was."""
+    use_all_cores()
     models = {name: MobileViT(run.model, IMAGENET_CLASSES) for name, run in runs.items()}
     resolution = next(iter(runs.values())).evaluation.crop
     latency = latencies_ms(models, resolution, repeats=LATENCY_REPEATS)

@@ -26,7 +26,7 @@ class Exports:
 
     def start(self, trial: Trial) -> None:
         """Begins to export the trained `trial`."""
-        self._exporter = self._exporter or _Exporter.remote()
+        self._exporter = self._exporter or ray.remote(num_cpus=0)(_Exporter).remote()
         self._trials[self._exporter.export.remote(trial, self.data, trial.results(self.storage))] = trial
 
     def ended(self, *, wait: bool) -> list[tuple[Trial, Exception | None]]:
@@ -44,9 +44,9 @@ def _failure(ref: Any) -> Exception | None:
     return None
 
 
-# It counts no CPU: an export never waits for the trials that train, nor they for it.
-@ray.remote(num_cpus=0)
 class _Exporter:
+    """An actor that counts no CPU: an export never waits for the trials that train, nor they for it."""
+
     def export(self, trial: Trial, data: str, results: Path) -> None:
         """EMA weights -> package, loaded back and described."""
         os.environ.setdefault("TQDM_DISABLE", "1")  # the converter's progress bars
