@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from mvlab.experiment import Experiment
+from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
+from mvlab.study.dry_run import describe
+from mvlab.study.prepare import Options, prepare
+from mvlab.sweep.interrupts import Interrupted
 
 BAD_INPUT = 2
 FAILED = 1
@@ -27,11 +31,6 @@ def run(experiment: Experiment, arguments: list[str]) -> int:
     """`submit` without the end of the process."""
     parsed = _parser(experiment).parse_args(arguments)
 
-    from mvlab.dry_run import describe  # seconds to import: not before the options are known to be good
-    from mvlab.record.mlflow_sink import TrackingError
-    from mvlab.study import Options, carry_out, prepare
-    from mvlab.sweep.interrupts import Interrupted
-
     options = Options(
         scale=parsed.scale,
         data=parsed.data,
@@ -46,6 +45,8 @@ def run(experiment: Experiment, arguments: list[str]) -> int:
         if parsed.dry_run:
             print(describe(study))
             return 0
+        from mvlab.study.carry_out import carry_out  # seconds to import: only for what is known to be good
+
         summary = carry_out(study)
     except (ValueError, TrackingError) as error:
         print(f"error: {error}", file=sys.stderr)

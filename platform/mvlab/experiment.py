@@ -49,7 +49,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     known = list(known)
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
     hint = f": did you mean {nearest[0]!r}?" if nearest else "."
-    return f"{hint} It has {', '.join(known)}"
+    return f"{hint} It has {', '.join(map(repr, known))}"
 
 
 def vary(run: RunConfig, path: str, value: Any) -> RunConfig:

@@ -22,7 +22,8 @@ TIMM = [
 
 HUGGING_FACE = [
     (r"^stem\.0", "mobilevit.conv_stem.convolution"), (r"^stem\.1", "mobilevit.conv_stem.normalization"),
-    (r"^stage1\.0\.", "mobilevit.encoder.layer.0.layer.0."), (r"^stage2\.(\d)\.", r"mobilevit.encoder.layer.1.layer.\1."),
+    (r"^stage1\.0\.", "mobilevit.encoder.layer.0.layer.0."),
+    (r"^stage2\.(\d)\.", r"mobilevit.encoder.layer.1.layer.\1."),
     (r"^stage3\.0\.", "mobilevit.encoder.layer.2.downsampling_layer."), (r"^stage3\.1\.", "mobilevit.encoder.layer.2."),
     (r"^stage4\.0\.", "mobilevit.encoder.layer.3.downsampling_layer."), (r"^stage4\.1\.", "mobilevit.encoder.layer.3."),
     (r"^stage5\.0\.", "mobilevit.encoder.layer.4.downsampling_layer."), (r"^stage5\.1\.", "mobilevit.encoder.layer.4."),
@@ -36,7 +37,8 @@ HUGGING_FACE = [
     (r"\.local\.1", ".conv_1x1.convolution"),
     (r"\.transformer\.(\d)", r".transformer.layer.\1"), (r"(encoder\.layer\.\d)\.norm\.", r"\1.layernorm."),
     (r"\.attention_norm", ".layernorm_before"), (r"\.ffn_norm", ".layernorm_after"),
-    (r"\.attention\.out", ".attention.output.dense"), (r"\.ffn\.0", ".intermediate.dense"), (r"\.ffn\.2", ".output.dense"),
+    (r"\.attention\.out", ".attention.output.dense"), (r"\.ffn\.0", ".intermediate.dense"),
+    (r"\.ffn\.2", ".output.dense"),
     (r"\.fuse\.0", ".fusion.convolution"), (r"\.fuse\.1", ".fusion.normalization"),
     (r"^tail\.0", "mobilevit.conv_1x1_exp.convolution"), (r"^tail\.1", "mobilevit.conv_1x1_exp.normalization"),
 ]  # fmt: skip

@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -14,14 +13,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.process import Process
+from mvlab.record.tracking import TrackingError, without_password
 
 SECONDS_BETWEEN_DRAINS = 0.5
 OWNER_TAG = "mvlab.process"
 """On every run: the process that writes it, so that a later one can tell whether it died."""
-
-
-class TrackingError(ConnectionError):
-    """The MLflow server cannot be used; the message says what to do."""
 
 
 def connect(uri: str, experiment: str, artifacts: Path) -> tuple[MlflowClient, str]:
@@ -128,14 +124,6 @@ class MlflowSink:
         self.run_ids[event.run] = run.info.run_id
         params = [Param(key, value) for key, value in event.params.items()]
         self.client.log_batch(run.info.run_id, params=params, tags=[RunTag("mvlab.journal", str(self.journal.path))])
-
-
-def without_password(uri: str) -> str:
-    """`uri` as it may be shown."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl()
 
 
 def _first_line(error: Exception) -> str:

@@ -1,9 +1,10 @@
-"""Results as markdown tables."""
+"""The table of an ablation, in the form of the paper's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mvlab.measure.cost import Cost
+from mvlab.report.markdown import markdown_table
 from mvlab.sweep.statistics import Spread
 
 NOTHING = "–"
@@ -49,18 +50,6 @@ def ablation_table(rows: Sequence[Row], *, label: str, machine: str) -> str:
             for row in rows
         ],
     )
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table with columns padded to equal widths; all but the first are aligned right."""
-    widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True))]
-        return f"| {' | '.join(padded)} |"
-
-    rule = "|".join([f":{'-' * (widths[0] + 1)}", *("-" * (width + 1) + ":" for width in widths[1:])])
-    return "\n".join([line(header), f"|{rule}|", *(line(row) for row in rows)])
 
 
 def _number(value: float | None, digits: int = 1) -> str:

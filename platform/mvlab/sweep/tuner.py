@@ -11,7 +11,8 @@ from ray import tune
 from mvlab.record.journal import Event, Journal, Status
 from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
-from mvlab.sweep.trial import PROGRESS, Trial, run_trial
+from mvlab.sweep.run_trial import PROGRESS, run_trial
+from mvlab.sweep.trial import Trial
 from mvlab.training.placement import TRIAL_CPUS, Placement
 
 WEIGHTS_TAG = "mvlab.weights_sha256"

@@ -1,81 +1,26 @@
-"""A study is an experiment at a scale on a data set: prepared without touching anything, then carried out."""
+"""Carries a study out: trains, exports, measures, reports and records."""
 
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvlab.data.locate import DataSet, describe_digits, embedded_digits, open_data
-from mvlab.experiment import Experiment
+from mvlab.data.locate import DataSet, embedded_digits
 from mvlab.record.journal import SWEEP, Event, Journal, Status
-from mvlab.record.mlflow_sink import MlflowSink, TrackingError, close_stale_runs, connect
+from mvlab.record.mlflow_sink import MlflowSink, close_stale_runs, connect
 from mvlab.record.provenance import provenance
+from mvlab.record.tracking import TrackingError
 from mvlab.report.ablation import FIGURE, TABLE, Outcome, write_report
-from mvlab.scale import Scale
-from mvlab.study_events import begin_sweep, begin_trial
+from mvlab.study.events import begin_sweep, begin_trial
+from mvlab.study.prepare import Study
 from mvlab.sweep import cluster
 from mvlab.sweep.interrupts import Interrupted, interruptible
-from mvlab.sweep.trial import Trial, plan_trials
+from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import WEIGHTS_TAG, run_sweep
 from mvlab.training.placement import Placement, place
 
 TOP1 = "val_ema/top1"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """Where and how much; never what."""
-
-    scale: Scale
-    data: str | None
-    """URI of shards; None for the embedded digits."""
-    seeds: int
-    workers: int
-    storage: Path
-    tracking_uri: str
-    only: tuple[str, ...]
-    """Rows to run; empty for all."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Study:
-    """What would be done."""
-
-    experiment: Experiment
-    options: Options
-    data: DataSet
-    trials: tuple[Trial, ...]
-
-    @property
-    def mlflow_experiment(self) -> str:
-        return f"mobilevit/classification/{self.experiment.name}"
-
-    @property
-    def rows(self) -> list[str]:
-        return list(dict.fromkeys(trial.row for trial in self.trials))
-
-
-def prepare(experiment: Experiment, options: Options) -> Study:
-    """Resolves and checks everything that can be checked without starting or writing anything.
-
-    Raises:
-        ValueError: an option cannot be what it is; the message says what to do.
-    """
-    trials = plan_trials(experiment, list(options.only), options.scale, options.seeds)
-    if options.workers < 1:
-        raise ValueError(f"--workers {options.workers}: a run needs at least one worker")
-    if options.data is not None:
-        data = open_data(options.data)
-    elif options.scale == "paper":
-        raise ValueError(
-            "--scale paper needs --data URI: a folder with train/ and val/, each of Parquet shards and a manifest. "
-            "`mvlab.data.shards.write_split` writes one from any stream of samples; the README shows how"
-        )
-    else:
-        data = describe_digits(options.storage)
-    return Study(experiment=experiment, options=options, data=data, trials=tuple(trials))
 
 
 def carry_out(study: Study) -> dict[str, Any]:
@@ -127,7 +72,7 @@ def carry_out(study: Study) -> dict[str, Any]:
 
 def _record_begin(study: Study, data: DataSet, placement: Placement, journal: Journal) -> None:
     """The parent first, then a child for each trial."""
-    tags = provenance(Path(__file__).parents[2]) | {
+    tags = provenance(Path(__file__).parents[3]) | {
         "mvlab.study": study.experiment.name,
         "mvlab.source": study.experiment.source,
         "mvlab.scale": study.options.scale,

@@ -3,9 +3,9 @@
 from mvlab.config import RunConfig, flatten
 from mvlab.data.locate import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
-from mvlab.record.mlflow_sink import without_password
-from mvlab.report.tables import markdown_table
-from mvlab.study import Study
+from mvlab.record.tracking import without_password
+from mvlab.report.markdown import markdown_table
+from mvlab.study.prepare import Study
 
 
 def describe(study: Study) -> str:

@@ -1,0 +1,63 @@
+"""Resolves what was asked for, and refuses what cannot be done, before anything is started or written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mvlab.data.locate import DataSet, describe_digits, open_data
+from mvlab.experiment import Experiment
+from mvlab.scale import Scale
+from mvlab.sweep.trial import Trial, plan_trials
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Where and how much; never what."""
+
+    scale: Scale
+    data: str | None
+    """URI of shards; None for the embedded digits."""
+    seeds: int
+    workers: int
+    storage: Path
+    tracking_uri: str
+    only: tuple[str, ...]
+    """Rows to run; empty for all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """What would be done."""
+
+    experiment: Experiment
+    options: Options
+    data: DataSet
+    trials: tuple[Trial, ...]
+
+    @property
+    def mlflow_experiment(self) -> str:
+        return f"mobilevit/classification/{self.experiment.name}"
+
+    @property
+    def rows(self) -> list[str]:
+        return list(dict.fromkeys(trial.row for trial in self.trials))
+
+
+def prepare(experiment: Experiment, options: Options) -> Study:
+    """Resolves and checks everything that can be checked without starting or writing anything.
+
+    Raises:
+        ValueError: an option cannot be what it is; the message says what to do.
+    """
+    trials = plan_trials(experiment, list(options.only), options.scale, options.seeds)
+    if options.workers < 1:
+        raise ValueError(f"--workers {options.workers}: a run needs at least one worker")
+    if options.data is not None:
+        data = open_data(options.data)
+    elif options.scale == "paper":
+        raise ValueError(
+            "--scale paper needs --data URI: a folder with train/ and val/, each of Parquet shards and a manifest. "
+            "`mvlab.data.shards.write_split` writes one from any stream of samples; the README shows how"
+        )
+    else:
+        data = describe_digits(options.storage)
+    return Study(experiment=experiment, options=options, data=data, trials=tuple(trials))

@@ -1,0 +1,140 @@
+"""The main job through real Ray, MLflow and CoreML tools: what a user types, and what is recorded then."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from mvlab.data.shards import Sample, write_split
+from mvlab.data.sources.digits import CLASSES, digits
+from mvlab.export.coreml import check_structure
+from mvlab.training import state
+
+JOB = Path(__file__).parents[2] / "jobs" / "ablation_patch.py"
+EXPERIMENT = "mobilevit/classification/table6_patch_size"
+METRICS = {
+    *(f"{split}/{metric}" for split in ("train", "val", "val_ema") for metric in ("loss", "top1", "top5")),
+    *("val/samples", "lr", "images_per_s", "data_wait_share", "epoch_s", "update"),
+}
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "RAY_"))}
+    return subprocess.Popen(
+        [sys.executable, str(JOB), "--scale", "smoke", *options],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def run(folder: Path, *options: str) -> tuple[int, str, str]:
+    process = start(folder, *options)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def recorded(folder: Path) -> tuple[MlflowClient, dict[str, Run]]:
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    return client, {each.info.run_name: each for each in client.search_runs([experiment.experiment_id])}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str, str]:
+    folder = tmp_path_factory.mktemp("first")
+    status, out, err = run(folder, "--only", "8,4,2")
+    assert status == 0, err
+    return folder, json.loads(out.splitlines()[-1]), out, err
+
+
+def test_the_last_line_names_every_run(first) -> None:
+    folder, summary, _, _ = first
+    _, runs = recorded(folder)
+    assert summary["experiment"] == "table6_patch_size"
+    assert summary["parent_run_id"] == runs["smoke on digits"].info.run_id
+    (one,) = summary["runs"]
+    child = runs["8,4,2 seed 0"]
+    assert (one["name"], one["run_id"], one["status"]) == ("8,4,2 seed 0", child.info.run_id, "FINISHED")
+    assert one["top1"] == child.data.metrics["val_ema/top1"] > 20, "ten classes: chance is 10%"
+    assert one["weights_sha256"] == child.data.tags["mvlab.weights_sha256"]
+
+
+def test_mlflow_holds_everything(first) -> None:
+    folder, summary, _, _ = first
+    client, runs = recorded(folder)
+    assert {each.info.status for each in runs.values()} == {"FINISHED"}
+    parent, child = runs["smoke on digits"], runs["8,4,2 seed 0"]
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.data.params["model.patch_sizes"] == "(8, 4, 2)"
+    assert set(child.data.metrics) == METRICS
+    history = client.get_metric_history(child.info.run_id, "val/samples")
+    assert [(metric.step, metric.value) for metric in history] == [(epoch, 360.0) for epoch in range(1, 6)]
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {"table.md", "figure.png"}
+    artifacts = Path(client.download_artifacts(child.info.run_id, ""))
+    config = json.loads((artifacts / "config.json").read_text())
+    assert config["model"]["patch_sizes"] == [8, 4, 2]
+    assert config["digest"] == child.data.tags["mvlab.config_digest"]
+    checkpoint = state.load(artifacts)
+    assert state.weights_sha256(checkpoint.ema) == summary["runs"][0]["weights_sha256"]
+    assert checkpoint.next_epoch == 5
+    verification = json.loads((artifacts / "verification.json").read_text())
+    again = check_structure(artifacts / "model.mlpackage", resolution=64, num_classes=10)
+    assert verification == {"checked": "structure", **again}
+    assert again["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
+
+
+def test_the_terminal_shows_progress_and_the_table(first) -> None:
+    _, _, out, err = first
+    assert re.search(r"8,4,2 seed 0 \| epoch 5/5 done \| train loss \d", err)
+    assert re.search(r"epoch 1/5 step \d+/34 \| \d+x\d+ b\d+ \| loss .* img/s \(wait \d+%\) \| left \d+m\d\ds", err)
+    assert re.search(r"\| 8,4,2 \| 5\.58 M \|", out)
+    assert "not comparable with the paper's" in out
+    assert "Traceback" not in err
+
+
+def test_the_same_seed_gives_the_same_bits(first, tmp_path: Path) -> None:
+    _, summary, _, _ = first
+    status, out, err = run(tmp_path, "--only", "8,4,2")
+    assert status == 0, err
+    assert json.loads(out.splitlines()[-1])["runs"][0]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
+
+
+def test_a_stopped_job_leaves_no_running_run(tmp_path: Path) -> None:
+    process = start(tmp_path, "--only", "2,2,2", "--only", "4,4,4")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "epoch 1/5 done" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    _, runs = recorded(tmp_path)
+    assert {name: each.info.status for name, each in runs.items()} == {
+        "smoke on digits": "KILLED", "2,2,2 seed 0": "KILLED", "4,4,4 seed 0": "KILLED",
+    }  # fmt: skip
+    assert runs["2,2,2 seed 0"].data.metrics["val/samples"] == 360, "what was recorded stays"
+
+
+def test_a_failed_trial_is_recorded_with_its_reason(tmp_path: Path) -> None:
+    """One image of the training set is broken."""
+    samples = list(digits("train"))
+    samples[700] = Sample(key="broken", image=b"no image", label=0)
+    for split, content in (("train", samples), ("val", list(digits("val")))):
+        write_split(content, str(tmp_path / "data"), name="broken", split=split, classes=CLASSES, seed=0)
+    status, out, err = run(tmp_path, "--only", "2,2,2", "--data", str(tmp_path / "data"))
+    assert status == 1, err
+    (one,) = json.loads(out.splitlines()[-1])["runs"]
+    assert (one["status"], one["top1"]) == ("FAILED", None)
+    client, runs = recorded(tmp_path)
+    assert {each.info.status for each in runs.values()} == {"FAILED"}
+    artifacts = Path(client.download_artifacts(one["run_id"], ""))
+    reason = (artifacts / "error.txt").read_text()
+    assert re.search(r"shard-00000\.parquet, row \d+, is no readable image", reason)

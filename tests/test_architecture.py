@@ -1,0 +1,115 @@
+"""The house rules that a machine can hold."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLATFORM = ROOT / "platform"
+PACKAGE = PLATFORM / "mvlab"
+
+LAYERS = [
+    {"config", "experiment", "scale"},
+    {"data", "models"},
+    {"tasks"},
+    {"training"},
+    {"export", "measure", "record"},
+    {"sweep"},
+    {"report"},
+    {"study"},
+    {"cli"},
+    {"experiments"},
+    {"jobs"},
+]
+"""Each may import from its own layer and those above it in this list."""
+
+ONLY_IN = {
+    "ray": {"data/feed.py", "training/worker.py", "training/trainer.py", "sweep/"},
+    "mlflow": {"record/"},
+    "coremltools": {"export/"},
+}
+
+
+def sources() -> list[Path]:
+    return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "experiments").glob("*.py"), *(ROOT / "jobs").glob("*.py")])
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(module: str) -> str | None:
+    """Where in LAYERS a module is: `mvlab.data.plan` is in `data`."""
+    first, *rest = module.split(".")
+    if first == "mvlab":
+        return rest[0] if rest else None
+    return first if first in ("experiments", "jobs") else None
+
+
+def room_of(path: Path) -> str | None:
+    if path.is_relative_to(PACKAGE):
+        inside = path.relative_to(PACKAGE)
+        return inside.parts[0].removesuffix(".py") if inside.name != "__init__.py" or len(inside.parts) > 1 else None
+    return path.relative_to(ROOT).parts[0]
+
+
+def test_platform_is_no_package() -> None:
+    """An `__init__.py` there would hide the standard library's platform from Python itself."""
+    assert not (PLATFORM / "__init__.py").exists()
+    import platform
+
+    assert platform.python_version()
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    level = {name: index for index, layer in enumerate(LAYERS) for name in layer}
+    here = room_of(path)
+    if here is None:
+        return
+    assert here in level, f"{here} has no place in LAYERS"
+    for module in imported_modules(path):
+        there = room(module)
+        if there is not None:
+            assert level[there] <= level[here], f"{path.name} imports {module} from above it"
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_big_dependencies_stay_in_their_rooms(package: str) -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if any(name.split(".")[0] == package for name in imported_modules(path)):
+            inside = path.relative_to(PACKAGE).as_posix()
+            assert any(inside.startswith(allowed) for allowed in ONLY_IN[package]), f"{inside} imports {package}"
+
+
+def test_readers_import_no_torch() -> None:
+    """Reader processes start in the time that their imports take."""
+    for name in ("feed", "images", "plan", "randomness", "shards", "batch"):
+        assert not any(m.split(".")[0] == "torch" for m in imported_modules(PACKAGE / "data" / f"{name}.py"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.name)
+def test_jobs_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 15
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_lock_file_has_hashes_and_names_no_index() -> None:
+    lock = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert not re.search(r"index-url|find-links|trusted-host|https?://|file:", lock)
+    pinned = re.findall(r"^[a-zA-Z0-9_.-]+(?:\[[^]]*\])?==.*$", lock, flags=re.MULTILINE)
+    assert len(pinned) > 100
+    assert all(line.endswith("\\") for line in pinned), "a requirement without a hash"
