@@ -32,6 +32,9 @@ def write_shards(folder: Path) -> str:
         (["--sclae", "smoke"], "unrecognized arguments: --sclae"),
         (["--only", "2,2,3"], "did you mean '2,2,2'"),
         (["--data", "nowhere"], "holds no train split"),
+        (["--data", "s3://KEY:SECRET@bucket/x"], "a data URI with credentials in it would be logged"),
+        (["--storage", "s3://bucket/x"], "a folder is needed"),
+        (["--storage", __file__], "no folder that can be written to"),
         (["--seeds", "0"], "--seeds 0"),
         (["--workers", "0"], "--workers 0"),
         (["--tracking-uri", "http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9 cannot be used"),
@@ -42,6 +45,7 @@ def test_bad_input_is_refused(tmp_path: Path, options: list[str], message: str) 
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert "SECRET" not in done.stderr
     assert list(tmp_path.iterdir()) == [], "something was written"
 
 

@@ -12,7 +12,9 @@ from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
 from mvlab.study.dry_run import describe
 from mvlab.study.prepare import Options, prepare
+from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
+from mvlab.training.placement import PlacementError
 
 BAD_INPUT = 2
 FAILED = 1
@@ -31,31 +33,44 @@ def run(experiment: Experiment, arguments: list[str]) -> int:
     """`submit` without the end of the process."""
     parsed = _parser(experiment).parse_args(arguments)
 
-    options = Options(
+    try:
+        study = prepare(experiment, _options(parsed))
+    except ValueError as error:
+        return _refused(error)
+    if parsed.dry_run:
+        print(describe(study))
+        return 0
+
+    from mvlab.study.carry_out import carry_out  # seconds to import: only for what is known to be good
+
+    try:
+        summary = carry_out(study)
+    except (TrackingError, PlacementError, ClusterError) as error:
+        return _refused(error)
+    except Interrupted as interrupted:
+        where = "in MLflow" if interrupted.recorded else "in the journal; MLflow did not answer"
+        print(f"{interrupted}: every run has ended {where}", file=sys.stderr)
+        return interrupted.exit_status
+    recorded = summary.pop("recorded")
+    print(json.dumps(summary), flush=True)
+    return 0 if recorded and all(each["status"] == "FINISHED" for each in summary["runs"]) else FAILED
+
+
+def _refused(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    return Options(
         scale=parsed.scale,
         data=parsed.data,
         seeds=parsed.seeds,
         workers=parsed.workers,
-        storage=parsed.storage.absolute(),
+        storage=parsed.storage,
         tracking_uri=parsed.tracking_uri,
         only=tuple(parsed.only),
     )
-    try:
-        study = prepare(experiment, options)
-        if parsed.dry_run:
-            print(describe(study))
-            return 0
-        from mvlab.study.carry_out import carry_out  # seconds to import: only for what is known to be good
-
-        summary = carry_out(study)
-    except (ValueError, TrackingError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except Interrupted as interrupted:
-        print(f"{interrupted}: every run has ended in the record", file=sys.stderr)
-        return interrupted.exit_status
-    print(json.dumps(summary), flush=True)
-    return 0 if all(each["status"] == "FINISHED" for each in summary["runs"]) else FAILED
 
 
 def _parser(experiment: Experiment) -> argparse.ArgumentParser:
@@ -71,7 +86,10 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repetitions of every run (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="ranks of every run (%(default)s)")
     parser.add_argument(
-        "--storage", type=Path, default=Path("storage"), metavar="DIR", help="checkpoints and reports (./%(default)s)"
+        "--storage",
+        default="storage",
+        metavar="DIR",
+        help="checkpoints and reports; on several machines a folder that all share (./%(default)s)",
     )
     parser.add_argument(
         "--tracking-uri",

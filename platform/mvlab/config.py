@@ -187,6 +187,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         _require_resolution("evaluation.crop", self.crop)
+        _require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
         _require(
             self.resize >= self.crop,
             f"evaluation.resize={self.resize} is smaller than the crop of {self.crop} px",
@@ -205,6 +206,12 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     """On all parameters, norms and biases included, as in the release."""
     betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        rates = (self.lr_start, self.lr_peak, self.lr_end)
+        _require(min(rates) >= 0 and self.lr_peak > 0, f"learning rates {rates} must not be negative, nor the peak 0")
+        _require(self.warmup_updates >= 0, f"warmup_updates={self.warmup_updates} is negative")
+        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} is negative")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,9 +8,6 @@ from mvlab.config import NANO, XXS, AugmentationConfig, EvaluationConfig, RunCon
 Scale = Literal["smoke", "mini", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
-COMPARABLE: dict[Scale, bool] = {"smoke": False, "mini": False, "paper": True}
-"""Whether accuracy at a scale may be judged against the paper's."""
-
 
 def at_scale(run: RunConfig, scale: Scale) -> RunConfig:
     """`run` as it is done at `scale`.

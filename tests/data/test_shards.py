@@ -89,6 +89,13 @@ def test_a_manifest_of_another_version_says_what_to_do(tmp_path: Path) -> None:
         read_manifest(str(tmp_path), "train")
 
 
+def test_labels_and_class_names_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="sample 1 has label 1, but there are 1 classes"):
+        write(tmp_path, classes=("a",))
+    with pytest.raises(DataError, match="'a' occurs twice"):
+        write(tmp_path, classes=("a", "a"))
+
+
 def test_an_unknown_filesystem_is_refused() -> None:
     with pytest.raises(DataError, match="cannot be opened"):
         read_manifest("nosuch://bucket/data", "train")

@@ -13,14 +13,15 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from mvlab.record.journal import SWEEP, Event, Journal
-from mvlab.record.mlflow_sink import OWNER_TAG, MlflowSink, close_stale_runs, connect
-from mvlab.record.process import Process
-from mvlab.record.tracking import TrackingError, without_password
+from mvlab.record.mlflow_sink import MlflowSink
+from mvlab.record.process import OWNER_TAG, Process
+from mvlab.record.store import close_stale_runs, connect
+from mvlab.record.tracking import TrackingError, redacted
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> tuple[MlflowClient, str]:
-    return connect(f"sqlite:///{tmp_path}/mlflow.db", "study", tmp_path / "artifacts")
+    return connect(f"sqlite:///{tmp_path}/mlflow.db", "study")
 
 
 def record_a_sweep(journal: Journal, folder: Path) -> None:
@@ -44,7 +45,7 @@ def test_everything_arrives_once(store: tuple[MlflowClient, str], tmp_path: Path
     journal = Journal(tmp_path / "journal.jsonl")
     sink = MlflowSink(journal, client, experiment)
     record_a_sweep(journal, tmp_path)
-    assert sink.close()
+    assert sink.close(60)
     runs = {run.info.run_name: run for run in client.search_runs([experiment])}
     assert runs.keys() == {"smoke on digits", "a"}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
@@ -92,10 +93,10 @@ def stop_server(server: subprocess.Popen) -> None:
     server.wait()
 
 
-def wait_for(uri: str, folder: Path) -> tuple[MlflowClient, str]:
+def wait_for(uri: str) -> tuple[MlflowClient, str]:
     for _ in range(60):
         try:
-            return connect(uri, "study", folder)
+            return connect(uri, "study")
         except TrackingError:
             time.sleep(1)
     raise AssertionError("the server did not start")
@@ -109,7 +110,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_and_doubles_nothing(
     uri = f"http://127.0.0.1:{port}"
     server = start_server(tmp_path, port)
     try:
-        client, experiment = wait_for(uri, tmp_path)
+        client, experiment = wait_for(uri)
         journal = Journal(tmp_path / "journal.jsonl")
         sink = MlflowSink(journal, client, experiment)
         journal.append(Event(run=SWEEP, kind="begin"))
@@ -119,9 +120,9 @@ def test_a_server_that_goes_away_and_comes_back_loses_and_doubles_nothing(
         journal.append(Event(run=SWEEP, kind="metrics", step=2, metrics={"m": 2.0}))
         time.sleep(2)
         server = start_server(tmp_path, port)
-        wait_for(uri, tmp_path)
+        wait_for(uri)
         journal.append(Event(run=SWEEP, kind="end", status="FINISHED"))
-        assert sink.close()
+        assert sink.close(60)
         (run,) = client.search_runs([experiment])
         assert run.info.status == "FINISHED"
         assert [m.value for m in client.get_metric_history(run.info.run_id, "m")] == [1.0, 2.0]
@@ -129,19 +130,44 @@ def test_a_server_that_goes_away_and_comes_back_loses_and_doubles_nothing(
         stop_server(server)
 
 
-def test_nothing_listening_is_refused_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_server_refuses_is_told_of_and_the_rest_arrives(
+    store: tuple[MlflowClient, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, experiment = store
+    journal = Journal(tmp_path / "journal.jsonl")
+    sink = MlflowSink(journal, client, experiment)
+    journal.append(Event(run=SWEEP, kind="begin"))
+    journal.append(Event(run=SWEEP, kind="artifact", path=str(tmp_path / "gone.txt")))
+    journal.append(Event(run=SWEEP, kind="end", status="FINISHED"))
+    assert not sink.close(60)
+    assert "does not take the artifact of sweep" in capsys.readouterr().err
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "FINISHED"
+
+
+def test_a_deleted_experiment_is_refused(store: tuple[MlflowClient, str], tmp_path: Path) -> None:
+    client, experiment = store
+    client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match="was deleted: restore it"):
+        connect(f"sqlite:///{tmp_path}/mlflow.db", "study")
+
+
+def test_nothing_listening_is_refused_without_saying_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError, match=r"127\.0\.0\.1.*cannot be used.*leave out --tracking-uri"):
-        connect(f"http://user:secret@127.0.0.1:{free_port()}", "study", tmp_path)
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1.*cannot be used.*leave out --tracking-uri") as refused:
+        connect(f"http://user:secret@127.0.0.1:{free_port()}", "study")
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("http://user:secret@host:5000/x", "http://user:***@host:5000/x"),
+        ("http://user:secret@host:5000/x", "http://***@host:5000/x"),
+        ("https://TOKEN@host", "https://***@host"),
+        ("see http://h/x?a=1&token=abc or http://u:p@h", "see http://h/x?a=1&token=*** or http://***@h"),
         ("http://host:5000", "http://host:5000"),
         ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
     ],
 )
-def test_passwords_are_not_shown(uri: str, shown: str) -> None:
-    assert without_password(uri) == shown
+def test_credentials_are_not_shown(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown

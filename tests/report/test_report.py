@@ -12,13 +12,20 @@ from mvlab.sweep.statistics import Spread
 
 def test_the_report_of_a_small_sweep(tmp_path: Path) -> None:
     outcomes = [
-        Outcome("2,2,2", 0, [10.0, 60.0], True), Outcome("2,2,2", 1, [10.0, 62.0], True),
-        Outcome("3,3,3", 0, [10.0, 61.0], True), Outcome("3,3,3", 1, [10.0], False),
-        Outcome("4,4,4", 0, [], False), Outcome("4,4,4", 1, [], False),
+        Outcome("2,2,2", [10.0, 60.0], 2), Outcome("2,2,2", [10.0, 62.0], 2),
+        Outcome("3,3,3", [10.0, 61.0], 2), Outcome("3,3,3", [10.0], 2),
+        Outcome("4,4,4", [], 2), Outcome("4,4,4", [], 2),
     ]  # fmt: skip
-    text = write_report(
-        EXPERIMENT, outcomes, rows=["2,2,2", "3,3,3", "4,4,4"], scale="smoke", data="digits", folder=tmp_path
+    text, rows = write_report(
+        EXPERIMENT,
+        outcomes,
+        rows=["2,2,2", "3,3,3", "4,4,4"],
+        scale="smoke",
+        data="digits",
+        provenance="Code abc.",
+        folder=tmp_path,
     )
+    assert [row.cost.parameters for row in rows] == [5_578_632] * 3
     cells = {
         line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
         for line in text.splitlines()

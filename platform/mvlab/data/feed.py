@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 import ray.data
-from ray.data import DataContext, ExecutionResources
+from ray.data import DataContext
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.data.block import BlockMetadata
@@ -50,7 +50,7 @@ def stream(orders: Iterable[Order], *, cpus: float) -> Iterator[Batch]:
 
     Args:
         orders: one rank's.
-        cpus: the share of the cluster that this stream may use; one task uses at most one CPU.
+        cpus: how many of them this stream may keep busy, at least one; whoever calls has reserved them.
 
     Raises:
         ray.exceptions.RayTaskError: a row cannot be decoded (caused by DataError, which names it).
@@ -58,8 +58,10 @@ def stream(orders: Iterable[Order], *, cpus: float) -> Iterator[Batch]:
     remaining = iter(orders)
     while segment := list(islice(remaining, BATCHES_PER_TASK * TASKS_PER_DATASET)):
         source = _OrderSource(segment)
-        _configure(DataContext.get_current(), cpus)
-        dataset = ray.data.read_datasource(source, override_num_blocks=len(source.runs), num_cpus=min(1.0, cpus))
+        _configure(DataContext.get_current())
+        dataset = ray.data.read_datasource(
+            source, override_num_blocks=len(source.runs), num_cpus=0, concurrency=max(1, int(cpus))
+        )
         blocks = dataset.iterator().iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=PREFETCHED_BATCHES
         )
@@ -73,10 +75,9 @@ class Pace(ExecutionCallback):
         time.sleep(SECONDS_A_SCHEDULING_STEP)
 
 
-def _configure(context: DataContext, cpus: float) -> None:
+def _configure(context: DataContext) -> None:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    context.execution_options.resource_limits = ExecutionResources(cpu=cpus)
     context.target_max_block_size = 1  # with one row a batch: one block is one batch
     context.custom_execution_callback_classes = [Pace]
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions

@@ -23,7 +23,10 @@ def decode(encoded: bytes) -> Image.Image:
     Raises:
         OSError: the bytes are no image, or a truncated one.
     """
-    return Image.open(io.BytesIO(encoded)).convert("RGB")
+    try:
+        return Image.open(io.BytesIO(encoded)).convert("RGB")
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for some broken PNGs
+        raise OSError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

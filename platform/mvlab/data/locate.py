@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvlab.data.shards import MANIFEST, ROWS_PER_GROUP, read_manifest, write_split
+from mvlab.data.shards import MANIFEST, ROWS_PER_GROUP, absolute_uri, read_manifest, write_split
 from mvlab.data.sources.digits import CLASSES, digits
 
 SPLITS = ("train", "val")
@@ -37,6 +37,7 @@ def open_data(uri: str) -> DataSet:
     Raises:
         DataError: there is none, or the splits disagree.
     """
+    uri = absolute_uri(uri)
     train, val = (read_manifest(uri, split) for split in SPLITS)
     train.require_same_classes(val)
     return DataSet(
@@ -59,7 +60,7 @@ def describe_digits(storage: Path) -> DataSet:
     num_train, num_val = (sum(1 for _ in digits(split)) for split in ("train", "val"))
     full, rest = divmod(num_train, ROWS_PER_GROUP)
     return DataSet(
-        uri=str(digits_folder(storage)),
+        uri=absolute_uri(str(digits_folder(storage))),
         name="digits",
         num_classes=len(CLASSES),
         train_group_rows=(ROWS_PER_GROUP,) * full + ((rest,) if rest else ()),

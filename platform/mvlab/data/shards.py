@@ -8,11 +8,13 @@ import hashlib
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -92,12 +94,23 @@ class Manifest:
 def write_split(
     samples: Iterable[Sample], uri: str, *, name: str, split: str, classes: Sequence[str], seed: int
 ) -> Manifest:
-    """Shuffles `samples` once, globally, and writes them as shards and manifest."""
+    """Shuffles `samples` once, globally, and writes them as shards and manifest; holds them in memory.
+
+    Raises:
+        DataError: a class name occurs twice, or a label is no index of `classes`.
+    """
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise DataError(f"{split}: class names must differ, but {twice[0]!r} occurs twice")
     rows = list(samples)
+    for row in rows:
+        if not 0 <= row.label < len(classes):
+            raise DataError(f"{split}: sample {row.key} has label {row.label}, but there are {len(classes)} classes")
     order = generator(seed, Stream.INGEST).permutation(len(rows))
     filesystem, root = open_filesystem(uri)
     folder = posixpath.join(root, split)
     filesystem.create_dir(folder, recursive=True)
+    if filesystem.get_file_info(posixpath.join(folder, MANIFEST)).type == fs.FileType.File:
+        filesystem.delete_file(posixpath.join(folder, MANIFEST))  # it would name shards that are replaced
     shuffled = (rows[i] for i in order)
     shards: list[Shard] = []
     while chunk := list(islice(shuffled, ROWS_PER_SHARD)):
@@ -141,10 +154,25 @@ def read_manifest(uri: str, split: str) -> Manifest:
     return manifest
 
 
+def absolute_uri(uri: str) -> str:
+    """`uri`, or the `file://` URI of a local path: workers have other working directories.
+
+    Raises:
+        DataError: it holds a password, which would end up in logs and records.
+    """
+    if not re.match(r"^[a-z0-9]+://", uri):
+        return Path(uri).expanduser().absolute().as_uri()
+    if "@" in urlsplit(uri).netloc:
+        raise DataError(
+            "a data URI with credentials in it would be logged: leave them out, and set the store's own "
+            "environment variables (AWS_ACCESS_KEY_ID and so on)"
+        )
+    return uri
+
+
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The filesystem of a URI or local path, and the path within it."""
-    if not re.match(r"^[a-z0-9]+://", uri):
-        uri = Path(uri).expanduser().absolute().as_uri()
+    uri = absolute_uri(uri)
     try:
         filesystem, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, OSError) as error:

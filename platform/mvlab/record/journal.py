@@ -22,14 +22,12 @@ class Event:
     kind: Literal["begin", "metrics", "artifact", "end"]
     time_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     step: int = 0
-    """Of metrics: the epoch, from 1."""
+    """Of metrics: the epoch, from 1; 0 for those that belong to none."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     path: str = ""
     """Of an artifact: the local file or folder."""
-    folder: str = ""
-    """Of an artifact: where it goes in the record; empty for the top."""
     status: Status | None = None
 
 
@@ -55,17 +53,19 @@ class Journal:
             with self.path.open(encoding="utf-8") as file:
                 yield from (Event(**json.loads(line)) for line in file if line.endswith("\n"))
 
+    def begun(self) -> list[str]:
+        """Runs that began, in order."""
+        return [event.run for event in self.events() if event.kind == "begin"]
+
     def open_runs(self) -> list[str]:
         """Runs that began and have not ended, the sweep itself last."""
-        events = list(self.events())
-        ended = {event.run for event in events if event.kind == "end"}
-        begun = [event.run for event in events if event.kind == "begin" and event.run not in ended]
-        return sorted(begun, key=lambda run: run == SWEEP)
+        ended = {event.run for event in self.events() if event.kind == "end"}
+        return sorted((run for run in self.begun() if run not in ended), key=lambda run: run == SWEEP)
 
     def epochs(self, run: str) -> list[dict[str, Any]]:
         """The metrics of each epoch of a trial, in order."""
         return [
             {"epoch": event.step, **event.metrics}
             for event in self.events()
-            if event.run == run and event.kind == "metrics"
+            if event.run == run and event.kind == "metrics" and event.step
         ]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import psutil
 
+OWNER_TAG = "mvlab.process"
+"""On every run: the process that writes it, so that a later one can tell whether it died."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -34,6 +37,8 @@ class Process:
         if self.host != socket.gethostname():
             return False
         try:
-            return int(psutil.Process(self.pid).create_time()) != self.started
+            process = psutil.Process(self.pid)
+            # The clock may have been set since: a few seconds are the same process.
+            return bool(abs(process.create_time() - self.started) > 5 or process.status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return True

@@ -1,15 +1,19 @@
 """How a tracking server is named, and refused. Needs no MLflow, so that bad options are told of at once."""
 
-from urllib.parse import urlsplit
+import re
 
 
 class TrackingError(ConnectionError):
     """The MLflow server cannot be used; the message says what to do."""
 
 
-def without_password(uri: str) -> str:
-    """`uri` as it may be shown."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl()
+def redacted(text: str) -> str:
+    """`text` with the credentials of every URI in it masked: user:password@, and token-like query values."""
+    text = re.sub(r"(\w://)[^/\s@]+@", r"\1***@", text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|token|secret|key)[^=&\s]*=)[^&\s]+", r"\1***", text)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line that may be shown."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return redacted(lines[0][:300]) if lines else type(error).__name__

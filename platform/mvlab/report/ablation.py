@@ -14,7 +14,7 @@ from mvlab.measure.machine import machine_name, use_all_cores
 from mvlab.models.mobilevit import MobileViT
 from mvlab.report.figures import ablation_figure
 from mvlab.report.tables import Row, ablation_table
-from mvlab.scale import COMPARABLE, Scale
+from mvlab.scale import Scale
 from mvlab.sweep.statistics import Spread
 
 IMAGENET_CLASSES = 1000
@@ -28,16 +28,23 @@ class Outcome:
     """What a trial came to, as far as a table needs it."""
 
     row: str
-    seed: int
     top1_by_epoch: Sequence[float]
-    """EMA, percent; empty if it never finished an epoch."""
-    finished: bool
+    """EMA, percent."""
+    epochs: int
+    """That it was to train for; one that stopped before counts for nothing."""
 
 
 def write_report(
-    experiment: Experiment, outcomes: Sequence[Outcome], *, rows: Sequence[str], scale: Scale, data: str, folder: Path
-) -> str:
-    """Writes `table.md` and `figure.png` under `folder`; returns the markdown.
+    experiment: Experiment,
+    outcomes: Sequence[Outcome],
+    *,
+    rows: Sequence[str],
+    scale: Scale,
+    data: str,
+    provenance: str,
+    folder: Path,
+) -> tuple[str, list[Row]]:
+    """Writes `table.md` and `figure.png` under `folder`; returns the markdown, and its rows.
 
     Args:
         experiment: what was asked.
@@ -45,10 +52,12 @@ def write_report(
         rows: the experiment's rows to show.
         scale: of the trials.
         data: what they were trained on, for people.
+        provenance: of the numbers, in a line.
         folder: is made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    finished = {row: [o.top1_by_epoch for o in outcomes if o.row == row and o.finished] for row in rows}
+    complete = [outcome for outcome in outcomes if len(outcome.top1_by_epoch) == outcome.epochs]
+    finished = {row: [outcome.top1_by_epoch for outcome in complete if outcome.row == row] for row in rows}
     measured = _measure({row: experiment.runs[row] for row in rows}, finished, experiment.paper)
     note = _accuracy_note(scale, data)
     text = "\n\n".join(
@@ -56,12 +65,12 @@ def write_report(
             f"## {experiment.title}",
             experiment.question,
             ablation_table(measured, label=experiment.label, machine=machine_name()),
-            f"{_cost_note(experiment.runs[rows[0]])}\n{note}",
+            f"{_cost_note(experiment.runs[rows[0]])}\n{note}\n{provenance}",
         ]
     )
     (folder / TABLE).write_text(text + "\n", encoding="utf-8")
     ablation_figure(measured, finished, title=experiment.title, label=experiment.label, note=note, path=folder / FIGURE)
-    return text
+    return text, measured
 
 
 def _measure(
@@ -96,12 +105,12 @@ def _cost_note(run: RunConfig) -> str:
     return (
         f"Parameters, multiply-adds and latency are of the paper's network, MobileViT-{run.model.widths.name.upper()}, "
         f"for one {side}x{side} image and {IMAGENET_CLASSES} classes, at every scale. "
-        f"Latency: median of {LATENCY_REPEATS}, fp32; the paper's times are an iPhone 12's."
+        f"Latency: median of {LATENCY_REPEATS}, fp32, not to be held against the paper's phone."
     )
 
 
 def _accuracy_note(scale: Scale, data: str) -> str:
-    if COMPARABLE[scale]:
+    if scale == "paper":
         return f"Top-1 is of the EMA weights, trained on {data} at paper scale."
     return (
         f"Top-1 is of the EMA weights, trained on {data} at {scale} scale: "

@@ -1,18 +1,20 @@
 """Carries a study out: trains, exports, measures, reports and records."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mvlab.data.locate import DataSet, embedded_digits
 from mvlab.record.journal import SWEEP, Event, Journal, Status
-from mvlab.record.mlflow_sink import MlflowSink, close_stale_runs, connect
+from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import provenance
-from mvlab.record.tracking import TrackingError
+from mvlab.record.store import close_stale_runs, connect
 from mvlab.report.ablation import FIGURE, TABLE, Outcome, write_report
-from mvlab.study.events import begin_sweep, begin_trial
+from mvlab.study.events import begin_sweep, begin_trial, cost_metrics
 from mvlab.study.prepare import Study
 from mvlab.sweep import cluster
 from mvlab.sweep.interrupts import Interrupted, interruptible
@@ -21,58 +23,88 @@ from mvlab.sweep.tuner import WEIGHTS_TAG, run_sweep
 from mvlab.training.placement import Placement, place
 
 TOP1 = "val_ema/top1"
+SECONDS_FOR_THE_RECORD = 120.0
+"""How long the end waits for an MLflow server that does not answer."""
 
 
 def carry_out(study: Study) -> dict[str, Any]:
-    """Trains, exports, measures, reports and records; returns the summary that ends a job's output.
+    """Does all of it; returns the summary that ends a job's output, and whether MLflow took all of the record.
 
     Raises:
-        TrackingError, PlacementError: before anything is recorded.
-        Interrupted: told to stop; every run has ended in the record.
+        TrackingError, ClusterError, PlacementError: before anything is recorded.
+        Interrupted: told to stop; every run has ended in the journal, and in MLflow where it answered.
     """
     options = study.options
-    client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment, Path("mlruns"))
+    client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)
     close_stale_runs(client, experiment_id)
-    data = study.data if options.data else embedded_digits(options.storage)
+    data = embedded_digits(study.storage) if options.data is None else study.data
     cpus, gpus = cluster.connect()
-    placement = place(cpus=cpus, gpus=gpus, workers=options.workers)
-    folder = options.storage / study.experiment.name / f"{options.scale}-{time.strftime('%Y%m%d-%H%M%S')}"
+    placement = place(cpus=cpus, gpus=gpus, workers=options.workers, trials=len(study.trials))
+    folder = _new_folder(study)
     journal = Journal(folder / "journal.jsonl")
     sink = MlflowSink(journal, client, experiment_id)
-    try:
-        with interruptible():
-            _record_begin(study, data, placement, journal)
-            run_sweep(list(study.trials), journal, data=data.uri, placement=placement, storage=folder)
-            cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
-            print("measuring latency, writing the report", file=sys.stderr)
-            outcomes = _outcomes(study.trials, journal)
-            text = write_report(
-                study.experiment,
-                outcomes,
-                rows=study.rows,
-                scale=options.scale,
-                data=str(data),
-                folder=folder / "report",
-            )
-        for file in (TABLE, FIGURE):
-            journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / "report" / file)))
-        failed = not all(outcome.finished for outcome in outcomes)
-        journal.append(Event(run=SWEEP, kind="end", status="FAILED" if failed else "FINISHED"))
-    except BaseException as error:
-        _close(journal, "KILLED" if isinstance(error, Interrupted) else "FAILED")
-        raise
-    finally:
-        arrived = sink.close()
-        cluster.disconnect()
-    if not arrived:
-        raise TrackingError(f"MLflow did not take all of the record. Nothing is lost: it is in {journal.path}")
+    with interruptible():
+        try:
+            text = _sweep_and_report(study, data, placement, journal)
+        except BaseException as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            _end_open_runs(journal, "KILLED" if stopped else "FAILED")
+            recorded = sink.close(SECONDS_FOR_THE_RECORD)
+            if isinstance(error, Interrupted):
+                error.recorded = recorded
+            raise
+        finally:
+            cluster.disconnect()
+        recorded = sink.close(SECONDS_FOR_THE_RECORD)
+    if not recorded:
+        print(f"MLflow did not take all of the record. Nothing is lost: it is in {journal.path}", file=sys.stderr)
     print(f"\n{text}\n\nIn {folder / 'report'} and in MLflow, {study.mlflow_experiment}.\n")
-    return _summary(study, journal, sink)
+    return _summary(study, journal, sink) | {"recorded": recorded}
 
 
-def _record_begin(study: Study, data: DataSet, placement: Placement, journal: Journal) -> None:
-    """The parent first, then a child for each trial."""
-    tags = provenance(Path(__file__).parents[3]) | {
+def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal: Journal) -> str:
+    """The journal tells all of it; returns the report as markdown."""
+    folder = journal.path.parent
+    tags = _tags(study, data, placement)
+    begin_sweep(study.experiment, study.trials, data, placement, tags, journal)
+    begin = partial(begin_trial, study.experiment, placement=placement, tags=tags, journal=journal)
+    run_sweep(study.trials, journal, begin, data=data.uri, placement=placement, storage=folder)
+    cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
+    print("measuring latency, writing the report", file=sys.stderr)
+    outcomes = _outcomes(study.trials, journal)
+    text, rows = write_report(
+        study.experiment,
+        outcomes,
+        rows=study.rows,
+        scale=study.options.scale,
+        data=str(data),
+        provenance=_provenance_line(tags),
+        folder=folder / "report",
+    )
+    costs = {row.name: cost_metrics(row) for row in rows}
+    begun = journal.begun()
+    for trial in study.trials:
+        if trial.name in begun:
+            journal.append(Event(run=trial.name, kind="metrics", metrics=costs[trial.row]))
+    for file in (TABLE, FIGURE):
+        journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / "report" / file)))
+    all_finished = all(status == "FINISHED" for status in _statuses(study, journal).values())
+    journal.append(Event(run=SWEEP, kind="end", status="FINISHED" if all_finished else "FAILED"))
+    _end_open_runs(journal, "KILLED")  # none, unless Tune was told to end its sweep early
+    return text
+
+
+def _new_folder(study: Study) -> Path:
+    """A folder of this study's own, named by scale and time (UTC)."""
+    name = f"{study.options.scale}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+    folder = study.storage / study.experiment.name / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
+    """Where the numbers of every run come from."""
+    return provenance(Path(__file__).parents[3]) | {
         "mvlab.study": study.experiment.name,
         "mvlab.source": study.experiment.source,
         "mvlab.scale": study.options.scale,
@@ -81,40 +113,46 @@ def _record_begin(study: Study, data: DataSet, placement: Placement, journal: Jo
         "mvlab.world_size": str(placement.workers),
         "mvlab.ray_job_id": cluster.job_id(),
     }
-    begin_sweep(study.experiment, study.trials, data, placement, tags, journal)
-    for trial in study.trials:
-        begin_trial(study.experiment, trial, data, placement, tags, journal)
+
+
+def _provenance_line(tags: dict[str, str]) -> str:
+    revision = tags.get("mvlab.git.revision", "unknown")[:12]
+    dirty = " with changes" if tags.get("mvlab.git.dirty") == "true" else ""
+    return f"Code {revision}{dirty}, data {tags['mvlab.dataset_digest'][:12]}, {tags['mvlab.world_size']} ranks."
 
 
 def _outcomes(trials: Iterable[Trial], journal: Journal) -> list[Outcome]:
-    finished = {e.run for e in journal.events() if e.kind == "end" and e.status == "FINISHED"}
     return [
         Outcome(
             row=trial.row,
-            seed=trial.seed,
             top1_by_epoch=[epoch[TOP1] for epoch in journal.epochs(trial.name)],
-            finished=trial.name in finished,
+            epochs=trial.run.epochs,
         )
         for trial in trials
     ]
 
 
-def _close(journal: Journal, status: Status) -> None:
+def _end_open_runs(journal: Journal, status: Status) -> None:
     for run in journal.open_runs():
         journal.append(Event(run=run, kind="end", status=status))
 
 
+def _statuses(study: Study, journal: Journal) -> dict[str, Status | None]:
+    """Of every trial; None for one that never began."""
+    ended = {event.run: event.status for event in journal.events() if event.kind == "end"}
+    return {trial.name: ended.get(trial.name) for trial in study.trials}
+
+
 def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]:
-    events = list(journal.events())
-    statuses = {event.run: event.status for event in events if event.kind == "end"}
-    last = {event.run: event for event in events if event.kind == "metrics"}
+    statuses = _statuses(study, journal)
+    last = {event.run: event for event in journal.events() if event.kind == "metrics" and event.step}
     return {
         "experiment": study.experiment.name,
-        "parent_run_id": sink.run_ids[SWEEP],
+        "parent_run_id": sink.run_ids.get(SWEEP),
         "runs": [
             {
                 "name": trial.name,
-                "run_id": sink.run_ids[trial.name],
+                "run_id": sink.run_ids.get(trial.name),
                 "status": statuses[trial.name],
                 "top1": last[trial.name].metrics[TOP1] if trial.name in last else None,
                 "weights_sha256": last[trial.name].tags[WEIGHTS_TAG] if trial.name in last else None,

@@ -3,7 +3,7 @@
 from mvlab.config import RunConfig, flatten
 from mvlab.data.locate import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
-from mvlab.record.tracking import without_password
+from mvlab.record.tracking import redacted
 from mvlab.report.markdown import markdown_table
 from mvlab.study.prepare import Study
 
@@ -66,10 +66,10 @@ def _record(study: Study) -> str:
     options = study.options
     return "\n".join(
         [
-            f"- MLflow: {without_password(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
+            f"- MLflow: {redacted(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
             f"a parent run, and {len(study.trials)} children with metrics by epoch, config, checkpoint, "
             "CoreML package and its verification; table and figure on the parent",
-            f"- files: {options.storage / study.experiment.name}/{options.scale}-<time>/",
+            f"- files: {study.storage / study.experiment.name}/{options.scale}-<time>/",
             f"- data: {study.data.uri}",
         ]
     )

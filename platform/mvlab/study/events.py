@@ -7,6 +7,7 @@ from mvlab.config import flatten
 from mvlab.data.locate import DataSet
 from mvlab.experiment import Experiment
 from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.report.tables import Row
 from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Placement
 
@@ -55,12 +56,7 @@ def begin_sweep(
 
 
 def begin_trial(
-    experiment: Experiment,
-    trial: Trial,
-    data: DataSet,
-    placement: Placement,
-    tags: Mapping[str, str],
-    journal: Journal,
+    experiment: Experiment, trial: Trial, placement: Placement, tags: Mapping[str, str], journal: Journal
 ) -> None:
     """A child run, with its whole config as an artifact."""
     config = flatten(trial.run.as_dict())
@@ -73,6 +69,16 @@ def begin_trial(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"digest": trial.run.digest(), **trial.run.as_dict()}, indent=1), encoding="utf-8")
     journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
+
+
+def cost_metrics(row: Row) -> dict[str, float]:
+    """What a row's network costs, under the names that its runs have in the record."""
+    return {
+        "cost/params": float(row.cost.parameters),
+        "cost/macs": float(row.cost.macs),
+        "cost/attention_macs": float(row.cost.attention_macs),
+        "cost/latency_ms": row.latency_ms,
+    }
 
 
 def _note(experiment: Experiment) -> str:

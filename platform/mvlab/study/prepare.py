@@ -1,5 +1,6 @@
 """Resolves what was asked for, and refuses what cannot be done, before anything is started or written."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ class Options:
     """URI of shards; None for the embedded digits."""
     seeds: int
     workers: int
-    storage: Path
+    storage: str
+    """A local folder, or one that all machines of the cluster share."""
     tracking_uri: str
     only: tuple[str, ...]
     """Rows to run; empty for all."""
@@ -30,6 +32,8 @@ class Study:
 
     experiment: Experiment
     options: Options
+    storage: Path
+    """Absolute."""
     data: DataSet
     trials: tuple[Trial, ...]
 
@@ -51,6 +55,7 @@ def prepare(experiment: Experiment, options: Options) -> Study:
     trials = plan_trials(experiment, list(options.only), options.scale, options.seeds)
     if options.workers < 1:
         raise ValueError(f"--workers {options.workers}: a run needs at least one worker")
+    storage = _writable_folder(options.storage)
     if options.data is not None:
         data = open_data(options.data)
     elif options.scale == "paper":
@@ -59,5 +64,16 @@ def prepare(experiment: Experiment, options: Options) -> Study:
             "`mvlab.data.shards.write_split` writes one from any stream of samples; the README shows how"
         )
     else:
-        data = describe_digits(options.storage)
-    return Study(experiment=experiment, options=options, data=data, trials=tuple(trials))
+        data = describe_digits(storage)
+    return Study(experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials))
+
+
+def _writable_folder(text: str) -> Path:
+    """The folder as an absolute path; makes nothing."""
+    if "://" in text:
+        raise ValueError(f"--storage {text}: a folder is needed; mount the store, or name a shared folder")
+    folder = Path(text).expanduser().absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ValueError(f"--storage {text}: {nearest} is no folder that can be written to")
+    return folder

@@ -5,15 +5,25 @@ import os
 
 import ray
 
+from mvlab.sweep.errors import ClusterError
+
 
 def connect() -> tuple[float, float]:
-    """Joins the running cluster, or starts one on this machine; returns its CPUs and GPUs."""
+    """Joins the running cluster, or starts one on this machine; returns its CPUs and GPUs.
+
+    Raises:
+        ClusterError: RAY_ADDRESS names a cluster that does not answer.
+    """
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupted sweep closes its record first
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables; progress has its own way to the terminal
     # Ray keeps the output of every process in its session folder.
     try:
         ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
-    except ConnectionError:
+    except ConnectionError as error:
+        if address := os.environ.get("RAY_ADDRESS"):
+            raise ClusterError(
+                f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable"
+            ) from error
         ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     resources = ray.cluster_resources()
     return resources.get("CPU", 0.0), resources.get("GPU", 0.0)

@@ -26,7 +26,9 @@ class Exports:
 
     def start(self, trial: Trial) -> None:
         """Begins to export the trained `trial`."""
-        self._exporter = self._exporter or ray.remote(num_cpus=0)(_Exporter).remote()
+        self._exporter = (
+            self._exporter or ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)(_Exporter).remote()
+        )
         self._trials[self._exporter.export.remote(trial, self.data, trial.results(self.storage))] = trial
 
     def ended(self, *, wait: bool) -> list[tuple[Trial, Exception | None]]:

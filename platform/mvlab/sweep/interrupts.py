@@ -9,12 +9,14 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupted(BaseException):
-    """Told to stop by a signal. Not an Exception: nothing on the way may take it for a failure of its own."""
+class Interrupted(KeyboardInterrupt):
+    """Told to stop by a signal. A KeyboardInterrupt, since Ray swallows any other exception of a handler."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
         self.exit_status = 128 + signum
+        self.recorded = True
+        """Whether the end of every run reached MLflow."""
 
 
 @contextmanager

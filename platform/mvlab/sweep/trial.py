@@ -43,8 +43,11 @@ def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: i
     """
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least one is needed")
-    return [
+    trials = [
         Trial(row, seed, replace(at_scale(run, scale), seed=seed))
         for seed in range(seeds)
         for row, run in experiment.select(names).items()
     ]
+    if len({trial.slug for trial in trials}) < len(trials):
+        raise ValueError(f"{experiment.name}: two of its rows, {', '.join(experiment.runs)}, make the same folder name")
+    return trials

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,21 @@ WEIGHTS_TAG = "mvlab.weights_sha256"
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "epoch_s")
 
 
-def run_sweep(trials: list[Trial], journal: Journal, *, data: str, placement: Placement, storage: Path) -> None:
-    """Runs every trial to its end; the journal tells how each went. A failed trial leaves the others running."""
+def run_sweep(
+    trials: Sequence[Trial],
+    journal: Journal,
+    begin: Callable[[Trial], None],
+    *,
+    data: str,
+    placement: Placement,
+    storage: Path,
+) -> None:
+    """Runs every trial to its end; the journal tells how each went. A failed trial leaves the others running.
+
+    `begin` is told when a trial starts.
+    """
     by_slug = {trial.slug: trial for trial in trials}
-    reporter = Reporter(by_slug, journal, Exports(data=data, storage=storage))
+    reporter = Reporter(by_slug, journal, begin, Exports(data=data, storage=storage))
 
     def trainable(config: dict[str, str]) -> None:
         run_trial(by_slug[config["trial"]], data=data, placement=placement, storage=storage)
@@ -47,12 +58,15 @@ def run_sweep(trials: list[Trial], journal: Journal, *, data: str, placement: Pl
 class Reporter(tune.Callback):
     """Writes what Tune hears from the trials into the journal, with a line for people, and has them exported."""
 
-    def __init__(self, by_slug: Mapping[str, Trial], journal: Journal, exports: Exports) -> None:
-        self.by_slug, self.journal, self.exports = by_slug, journal, exports
+    def __init__(
+        self, by_slug: Mapping[str, Trial], journal: Journal, begin: Callable[[Trial], None], exports: Exports
+    ) -> None:
+        self.by_slug, self.journal, self.begin, self.exports = by_slug, journal, begin, exports
         self.started = time.monotonic()
         self.num_ended = 0
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.begin(self._of(trial))
         self.say(f"{self._of(trial).name} | starting its workers")
 
     def on_trial_result(

@@ -17,7 +17,8 @@ class PlacementError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """What each of `concurrent_trials` trials gets."""
+    """What each of `concurrent_trials` trials gets. A rank reserves the CPUs of its feed with its own, so that
+    no other job can take them; the feed's tasks then ask for none."""
 
     workers: int
     """Ranks of a trial."""
@@ -31,8 +32,8 @@ class Placement:
     the bits of a run do not change with the machine's size."""
 
 
-def place(*, cpus: float, gpus: float, workers: int) -> Placement:
-    """The placement for trials of `workers` ranks on a cluster of `cpus` and `gpus`.
+def place(*, cpus: float, gpus: float, workers: int, trials: int) -> Placement:
+    """The placement for `trials` trials of `workers` ranks on a cluster of `cpus` and `gpus`.
 
     Raises:
         PlacementError: there are GPUs, but fewer than `workers`; or no CPU; or no worker.
@@ -45,7 +46,8 @@ def place(*, cpus: float, gpus: float, workers: int) -> Placement:
         raise PlacementError(
             f"--workers {workers}, but the cluster has {gpus:g} GPU(s): use --workers {int(gpus)}, or a larger cluster"
         )
-    concurrent = int(gpus // workers) if gpus else max(1, int(cpus // (2 * workers)))
+    at_once = int(gpus // workers) if gpus else max(1, int(cpus // (2 * workers)))
+    concurrent = min(at_once, trials)
     budget = (cpus / concurrent - TRIAL_CPUS) / workers
     worker_cpus = min(1.0, _share(budget / 2))
     return Placement(
