@@ -23,7 +23,7 @@ def at_scale(run: RunConfig, scale: Scale) -> RunConfig:
         case "mini":
             return _shrunk(run, widths=XXS, epochs=20, base_batch=32, warmup_updates=100, ema_decay=0.99)
         case "smoke":
-            small = _shrunk(run, widths=NANO, epochs=5, base_batch=16, warmup_updates=20, ema_decay=0.9)
+            small = _shrunk(run, widths=NANO, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
             return replace(small, augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0))
 
 

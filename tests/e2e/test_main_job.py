@@ -77,7 +77,7 @@ def test_mlflow_holds_everything(first) -> None:
     assert child.data.params["model.patch_sizes"] == "(8, 4, 2)"
     assert set(child.data.metrics) == METRICS
     history = client.get_metric_history(child.info.run_id, "val/samples")
-    assert [(metric.step, metric.value) for metric in history] == [(epoch, 360.0) for epoch in range(1, 6)]
+    assert [(metric.step, metric.value) for metric in history] == [(epoch, 360.0) for epoch in range(1, 7)]
     assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {"table.md", "figure.png"}
     artifacts = Path(client.download_artifacts(child.info.run_id, ""))
     config = json.loads((artifacts / "config.json").read_text())
@@ -85,7 +85,7 @@ def test_mlflow_holds_everything(first) -> None:
     assert config["digest"] == child.data.tags["mvlab.config_digest"]
     checkpoint = state.load(artifacts)
     assert state.weights_sha256(checkpoint.ema) == summary["runs"][0]["weights_sha256"]
-    assert checkpoint.next_epoch == 5
+    assert checkpoint.next_epoch == 6
     verification = json.loads((artifacts / "verification.json").read_text())
     again = check_structure(artifacts / "model.mlpackage", resolution=64, num_classes=10)
     assert verification == {"checked": "structure", **again}
@@ -94,8 +94,8 @@ def test_mlflow_holds_everything(first) -> None:
 
 def test_the_terminal_shows_progress_and_the_table(first) -> None:
     _, _, out, err = first
-    assert re.search(r"8,4,2 seed 0 \| epoch 5/5 done \| train loss \d", err)
-    assert re.search(r"epoch 1/5 step \d+/34 \| \d+x\d+ b\d+ \| loss .* img/s \(wait \d+%\) \| left \d+m\d\ds", err)
+    assert re.search(r"8,4,2 seed 0 \| epoch 6/6 done \| train loss \d", err)
+    assert re.search(r"epoch 1/6 step \d+/34 \| \d+x\d+ b\d+ \| loss .* img/s \(wait \d+%\) \| left \d+m\d\ds", err)
     assert re.search(r"\| 8,4,2 \| 5\.58 M \|", out)
     assert "not comparable with the paper's" in out
     assert "Traceback" not in err
@@ -112,7 +112,7 @@ def test_a_stopped_job_leaves_no_running_run(tmp_path: Path) -> None:
     process = start(tmp_path, "--only", "2,2,2", "--only", "4,4,4")
     assert process.stderr is not None
     for line in process.stderr:
-        if "epoch 1/5 done" in line:
+        if "epoch 1/6 done" in line:
             break
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)

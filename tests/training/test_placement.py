@@ -4,43 +4,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvlab.training.placement import TRIAL_CPUS, PlacementError, place
+from mvlab.training.placement import TRIAL_CPUS, Node, PlacementError, capacity, place
+
+cpu_nodes = st.lists(st.builds(Node, cpus=st.integers(1, 96)), min_size=1, max_size=6)
+gpu_nodes = st.lists(st.builds(Node, cpus=st.integers(1, 96), gpus=st.integers(1, 8)), min_size=1, max_size=6)
 
 
-@given(cpus=st.integers(1, 256), workers=st.integers(1, 32))
-def test_what_is_held_at_once_fits_the_cluster(cpus: int, workers: int) -> None:
-    placement = place(cpus=cpus, gpus=0, workers=workers, trials=100)
-    a_rank = placement.worker_cpus + placement.feed_cpus
-    assert placement.concurrent_trials * (TRIAL_CPUS + workers * a_rank) <= cpus + 1e-9
-    assert placement.worker_cpus > 0
-    assert placement.feed_cpus > 0
-
-
-@given(gpus=st.integers(1, 64), workers=st.integers(1, 16), cpus_per_gpu=st.integers(1, 16))
-def test_every_worker_has_a_gpu_where_there_are_any(gpus: int, workers: int, cpus_per_gpu: int) -> None:
-    cpus = gpus * cpus_per_gpu
-    if gpus < workers:
-        with pytest.raises(PlacementError, match=f"use --workers {gpus}"):
-            place(cpus=cpus, gpus=gpus, workers=workers, trials=100)
+@given(nodes=cpu_nodes | gpu_nodes, workers=st.integers(1, 16), trials=st.integers(1, 12))
+def test_what_is_held_at_once_fits_machine_by_machine(nodes: list[Node], workers: int, trials: int) -> None:
+    gpus = sum(node.gpus for node in nodes)
+    if 0 < gpus < workers:
+        with pytest.raises(PlacementError, match=f"use --workers {int(gpus)}"):
+            place(nodes, workers=workers, trials=trials)
         return
-    placement = place(cpus=cpus, gpus=gpus, workers=workers, trials=100)
-    assert placement.use_gpu
-    assert placement.concurrent_trials * workers <= gpus
-    assert placement.concurrent_trials * (TRIAL_CPUS + workers * (placement.worker_cpus + placement.feed_cpus)) <= cpus
+    placement = place(nodes, workers=workers, trials=trials)
+    ranks = placement.concurrent_trials * workers
+    assert 1 <= placement.concurrent_trials <= trials
+    reserved = placement.concurrent_trials * TRIAL_CPUS
+    assert capacity(nodes, placement.rank_cpus, reserved=reserved, use_gpu=gpus > 0) >= ranks
+    assert ranks * placement.rank_cpus + reserved <= sum(node.cpus for node in nodes) + 1e-6
+    assert placement.use_gpu == (gpus > 0)
+    assert 0 < placement.feed_cpus < placement.rank_cpus
 
 
 def test_two_cores_run_one_trial_of_two_ranks_and_sixteen_run_four() -> None:
-    assert place(cpus=2, gpus=0, workers=2, trials=100).concurrent_trials == 1
-    assert place(cpus=16, gpus=0, workers=2, trials=100).concurrent_trials == 4
+    assert place([Node(2)], workers=2, trials=100).concurrent_trials == 1
+    assert place([Node(16)], workers=2, trials=100).concurrent_trials == 4
 
 
 def test_one_trial_has_the_cluster_to_itself() -> None:
-    alone = place(cpus=64, gpus=0, workers=2, trials=1)
+    alone = place([Node(64)], workers=2, trials=1)
     assert alone.concurrent_trials == 1
     assert alone.feed_cpus > 30
 
 
-@pytest.mark.parametrize(("cpus", "workers"), [(0, 1), (4, 0)])
-def test_the_impossible_is_refused(cpus: float, workers: int) -> None:
+def test_a_rank_asks_for_no_more_than_a_machine_has() -> None:
+    """Two ranks on four machines of eight: sixteen CPUs each would never be found."""
+    assert 7 < place([Node(8)] * 4, workers=2, trials=1).rank_cpus <= 8
+
+
+@pytest.mark.parametrize(("nodes", "workers"), [([], 1), ([Node(0)], 1), ([Node(4)], 0)])
+def test_the_impossible_is_refused(nodes: list[Node], workers: int) -> None:
     with pytest.raises(PlacementError):
-        place(cpus=cpus, gpus=0, workers=workers, trials=100)
+        place(nodes, workers=workers, trials=1)

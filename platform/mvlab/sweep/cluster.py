@@ -6,10 +6,11 @@ import os
 import ray
 
 from mvlab.sweep.errors import ClusterError
+from mvlab.training.placement import Node
 
 
-def connect() -> tuple[float, float]:
-    """Joins the running cluster, or starts one on this machine; returns its CPUs and GPUs.
+def connect() -> list[Node]:
+    """Joins the running cluster, or starts one on this machine; returns its machines.
 
     Raises:
         ClusterError: RAY_ADDRESS names a cluster that does not answer.
@@ -25,8 +26,8 @@ def connect() -> tuple[float, float]:
                 f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable"
             ) from error
         ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-    resources = ray.cluster_resources()
-    return resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0)) for resources in alive]
 
 
 def job_id() -> str:

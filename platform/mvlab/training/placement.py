@@ -1,10 +1,11 @@
 """How a sweep shares a cluster: pure arithmetic, so that no sweep can wait for itself.
 
-A trial holds its training workers for its whole life, and their feeds need CPUs beside them. The trials that
-run at once are therefore as many as the cluster can serve in full; where it cannot serve even one, CPUs are
-divided into fractions, half for the workers and half for the feeds.
+A rank reserves its own CPUs and those of its feed together, on one machine, and keeps them as long as its trial
+lives: no other trial or job can take them, and the feed's tasks ask for none. As many trials run at once as the
+cluster serves in full; where it cannot serve even one, CPUs are divided into fractions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 TRIAL_CPUS = 0.01
@@ -15,29 +16,41 @@ class PlacementError(ValueError):
     """The cluster cannot run what was asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One machine of the cluster."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """What each of `concurrent_trials` trials gets. A rank reserves the CPUs of its feed with its own, so that
-    no other job can take them; the feed's tasks then ask for none."""
+    """What each of `concurrent_trials` trials gets."""
 
     workers: int
     """Ranks of a trial."""
     concurrent_trials: int
-    worker_cpus: float
-    feed_cpus: float
-    """For the feed of one rank."""
+    rank_cpus: float
+    """That a rank reserves for itself and its feed."""
     use_gpu: bool
     threads: int = 1
-    """Of torch in a worker on CPU. Always 1: several ranks and trials fill a machine better than threads do, and
+    """Of torch in a rank on CPU. Always 1: several ranks and trials fill a machine better than threads do, and
     the bits of a run do not change with the machine's size."""
 
+    @property
+    def feed_cpus(self) -> float:
+        """Of `rank_cpus`, for the feed: what the rank itself, which computes on one, leaves; at least half."""
+        return max(self.rank_cpus / 2, self.rank_cpus - 1)
 
-def place(*, cpus: float, gpus: float, workers: int, trials: int) -> Placement:
-    """The placement for `trials` trials of `workers` ranks on a cluster of `cpus` and `gpus`.
+
+def place(nodes: Sequence[Node], *, workers: int, trials: int) -> Placement:
+    """The placement for `trials` trials of `workers` ranks.
 
     Raises:
         PlacementError: there are GPUs, but fewer than `workers`; or no CPU; or no worker.
     """
+    cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     if workers < 1:
         raise PlacementError(f"--workers {workers}: a run needs at least one worker")
     if cpus <= 0:
@@ -48,17 +61,21 @@ def place(*, cpus: float, gpus: float, workers: int, trials: int) -> Placement:
         )
     at_once = int(gpus // workers) if gpus else max(1, int(cpus // (2 * workers)))
     concurrent = min(at_once, trials)
-    budget = (cpus / concurrent - TRIAL_CPUS) / workers
-    worker_cpus = min(1.0, _share(budget / 2))
-    return Placement(
-        workers=workers,
-        concurrent_trials=concurrent,
-        worker_cpus=worker_cpus,
-        feed_cpus=_share(budget - worker_cpus),
-        use_gpu=gpus > 0,
-    )
+    share = _largest_share(nodes, ranks=concurrent * workers, reserved=concurrent * TRIAL_CPUS, use_gpu=gpus > 0)
+    return Placement(workers=workers, concurrent_trials=concurrent, rank_cpus=share, use_gpu=gpus > 0)
 
 
-def _share(cpus: float) -> float:
-    """Rounded down to what Ray can count, ten thousandths of a CPU."""
-    return int(cpus * 10_000) / 10_000
+def capacity(nodes: Sequence[Node], share: float, *, reserved: float, use_gpu: bool) -> int:
+    """Ranks of `share` CPUs (and a GPU each) that fit, machine by machine, beside `reserved` CPUs on any of them."""
+    fits = (int((node.cpus - reserved) / share + 1e-9) for node in nodes)
+    return sum(min(fit, int(node.gpus)) if use_gpu else fit for fit, node in zip(fits, nodes, strict=True))
+
+
+def _largest_share(nodes: Sequence[Node], *, ranks: int, reserved: float, use_gpu: bool) -> float:
+    """The most CPUs that every rank can have, rounded down to what Ray can count, ten thousandths."""
+    usable = {node.cpus - reserved for node in nodes if node.cpus > reserved}
+    shares = {int(cpus / parts * 10_000) / 10_000 for cpus in usable for parts in range(1, ranks + 1)}
+    fitting = [s for s in shares if s > 0 and capacity(nodes, s, reserved=reserved, use_gpu=use_gpu) >= ranks]
+    if not fitting:
+        raise PlacementError(f"the cluster has no room for {ranks} ranks: its machines are {list(nodes)}")
+    return max(fitting)

@@ -18,8 +18,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path, c
         scaling_config=ray.train.ScalingConfig(
             num_workers=placement.workers,
             use_gpu=placement.use_gpu,
-            resources_per_worker={"CPU": placement.worker_cpus + placement.feed_cpus}
-            | ({"GPU": 1} if placement.use_gpu else {}),
+            resources_per_worker={"CPU": placement.rank_cpus} | ({"GPU": 1} if placement.use_gpu else {}),
         ),
         run_config=ray.train.RunConfig(
             name=assignment.name,
