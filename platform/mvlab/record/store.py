@@ -11,6 +11,8 @@ from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.tracking import TrackingError, first_line, redacted
 
 SQLITE = "sqlite:///"
+KIND = "custom_model_development"
+"""What the UI shows of the experiment: runs and metrics; by default it shows traces and prompts."""
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
@@ -29,7 +31,7 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            return client, client.create_experiment(experiment, artifact_location=_artifacts(uri))
+            return client, client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
     except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
         raise TrackingError(
             f"MLflow at {redacted(uri)} cannot be used: {first_line(error)}. "
