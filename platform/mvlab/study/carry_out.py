@@ -38,6 +38,7 @@ def carry_out(study: Study) -> dict[str, Any]:
     client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)
     close_stale_runs(client, experiment_id)
     data = embedded_digits(study.storage) if options.data is None else study.data
+    print(f"{len(study.trials)} runs on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
     placement = place(cluster.connect(), workers=options.workers, trials=len(study.trials))
     folder = _new_folder(study)
     journal = Journal(folder / "journal.jsonl")

@@ -13,6 +13,7 @@ from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
 from mvlab.sweep.run_trial import PROGRESS, run_trial
 from mvlab.sweep.trial import Trial
+from mvlab.training.meter import clock
 from mvlab.training.placement import TRIAL_CPUS, Placement
 
 WEIGHTS_TAG = "mvlab.weights_sha256"
@@ -112,7 +113,10 @@ class Reporter(tune.Callback):
             self.journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
         self.journal.append(Event(run=trial.name, kind="end", status=status))
         self.num_ended += 1
-        self.say(f"{trial.name} | {said} | {self.num_ended} of {len(self.by_slug)} runs done")
+        left = len(self.by_slug) - self.num_ended
+        left_s = (time.monotonic() - self.started) / self.num_ended * left
+        ahead = f", about {clock(left_s)} left" if left else ""
+        self.say(f"{trial.name} | {said} | {self.num_ended} of {len(self.by_slug)} runs done{ahead}")
 
     def _of(self, trial: Any) -> Trial:
         return self.by_slug[trial.config["trial"]]
