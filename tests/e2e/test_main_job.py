@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -39,6 +40,16 @@ def run(folder: Path, *options: str) -> tuple[int, str, str]:
     process = start(folder, *options)
     out, err = process.communicate(timeout=600)
     return process.returncode, out, err
+
+
+def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if part in line:
+            return
+    raise AssertionError(f"the job ended without saying {part!r}: {''.join(seen)}")
 
 
 def recorded(folder: Path) -> tuple[MlflowClient, dict[str, Run]]:
@@ -108,12 +119,24 @@ def test_the_same_seed_gives_the_same_bits(first, tmp_path: Path) -> None:
     assert json.loads(out.splitlines()[-1])["runs"][0]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
 
 
+def test_a_lost_worker_goes_on_to_the_same_bits(first, tmp_path: Path) -> None:
+    """One of two ranks is killed; the group starts again from the last checkpoint."""
+    _, summary, _, _ = first
+    process = start(tmp_path, "--only", "8,4,2")
+    wait_for_line(process, "epoch 2/6 done")
+    below = psutil.Process(process.pid).children(recursive=True)
+    next(each for each in below if "RayTrainWorker" in " ".join(each.cmdline())).kill()
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["runs"][0]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
+    client, runs = recorded(tmp_path)
+    history = client.get_metric_history(runs["8,4,2 seed 0"].info.run_id, "val/top1")
+    assert [metric.step for metric in history] == list(range(1, 7)), "no gap, nothing twice"
+
+
 def test_a_stopped_job_leaves_no_running_run(tmp_path: Path) -> None:
     process = start(tmp_path, "--only", "2,2,2", "--only", "4,4,4")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "epoch 1/6 done" in line:
-            break
+    wait_for_line(process, "epoch 1/6 done")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, err
