@@ -48,8 +48,7 @@ def run(experiment: Experiment, arguments: list[str]) -> int:
     except (TrackingError, PlacementError, ClusterError) as error:
         return _refused(error)
     except Interrupted as interrupted:
-        where = "in MLflow" if interrupted.recorded else "in the journal; MLflow did not answer"
-        print(f"{interrupted}: every run has ended {where}", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return interrupted.exit_status
     recorded = summary.pop("recorded")
     print(json.dumps(summary), flush=True)

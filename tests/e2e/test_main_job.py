@@ -140,6 +140,8 @@ def test_a_stopped_job_leaves_no_running_run(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, err
+    assert err.splitlines()[-1] == "stopped by SIGTERM: every run has ended in MLflow"
+    assert "Traceback" not in err
     _, runs = recorded(tmp_path)
     assert {name: each.info.status for name, each in runs.items()} == {
         "smoke on digits": "KILLED", "2,2,2 seed 0": "KILLED",

@@ -43,15 +43,15 @@ def carry_out(study: Study) -> dict[str, Any]:
     folder = _new_folder(study)
     journal = Journal(folder / "journal.jsonl")
     sink = MlflowSink(journal, client, experiment_id)
-    with interruptible():
+    with interruptible() as stop:
         try:
             text = _sweep_and_report(study, data, placement, journal)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             _end_open_runs(journal, "KILLED" if stopped else "FAILED")
             recorded = sink.close(SECONDS_FOR_THE_RECORD)
-            if isinstance(error, Interrupted):
-                error.recorded = recorded
+            if stopped:
+                raise Interrupted(stop, recorded=recorded) from None
             raise
         finally:
             cluster.disconnect()

@@ -4,39 +4,49 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Interrupted(KeyboardInterrupt):
-    """Told to stop by a signal. A KeyboardInterrupt, since Ray swallows any other exception of a handler."""
+@dataclass(slots=True)
+class Stop:
+    """The signal that told us to stop, once there was one."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
-        self.exit_status = 128 + signum
-        self.recorded = True
-        """Whether the end of every run reached MLflow."""
+    signum: int = signal.SIGINT
+
+
+class Interrupted(Exception):  # noqa: N818 - nothing went wrong
+    """Told to stop, and stopped: every run has ended in the journal."""
+
+    def __init__(self, stop: Stop, *, recorded: bool) -> None:
+        where = "in MLflow" if recorded else "in the journal; MLflow did not take all of it"
+        super().__init__(f"stopped by {signal.Signals(stop.signum).name}: every run has ended {where}")
+        self.exit_status = 128 + stop.signum
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """While inside, SIGTERM and SIGINT raise Interrupted in the main thread, once.
+def interruptible() -> Iterator[Stop]:
+    """While inside, SIGTERM and SIGINT raise KeyboardInterrupt in the main thread, once; any more are ignored.
 
-    Enter it after Ray has started, which sets handlers of its own.
+    No other exception would do: what a handler raises while Ray waits reaches Ray first, and it hands on only this
+    one, as a new one. Enter after Ray has started, which sets handlers of its own.
     """
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def handle(signum: int, frame: FrameType | None) -> None:
         for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)  # a second one would stop the closing
-        raise Interrupted(signum)
+            signal.signal(each, signal.SIG_IGN)  # a second one would interrupt the closing of the record
+        stop.signum = signum
+        raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, stop) for each in SIGNALS}
+    before = {each: signal.signal(each, handle) for each in SIGNALS}
     try:
-        yield
+        yield stop
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
