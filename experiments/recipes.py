@@ -1,9 +1,7 @@
 """The paper's training recipe (section 4.1), for its three networks."""
 
-from mvlab.config import XS, XXS, MobileViTConfig, RunConfig, S, SamplerConfig, Widths
-
-MULTI_SCALE = SamplerConfig(resolutions=(160, 192, 256, 288, 320), base_resolution=256, base_batch=128)
-"""Section 4.1's set; 128 images on each of 8 GPUs at 256 px."""
+from mvlab.config import XS, XXS, MobileViTConfig, RunConfig, S, Widths
+from mvlab.samplers import MULTI_SCALE
 
 
 def mobilevit(widths: Widths) -> RunConfig:

@@ -1,5 +1,6 @@
 """Bad input ends with status 2 and a sentence, before anything is started or written."""
 
+import base64
 import subprocess
 import sys
 import time
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mvlab.data.shards import Sample, write_split
+from mvlab.data.sample import Sample
+from mvlab.data.write import write_split
 
 ROOT = Path(__file__).parents[1]
 JOB = ROOT / "jobs" / "ablation_patch.py"
@@ -17,9 +19,13 @@ def job(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(JOB), *options], cwd=folder, capture_output=True, text=True, timeout=300)
 
 
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+"""The smallest PNG."""
+
+
 def write_shards(folder: Path) -> str:
     for split in ("train", "val"):
-        samples = (Sample(key=f"{i}", image=b"x", label=0) for i in range(3_000))
+        samples = (Sample(key=f"{i}", image=PIXEL, label=0) for i in range(3_000))
         write_split(samples, str(folder), name="mine", split=split, classes=("a",), seed=0)
     return str(folder)
 

@@ -135,7 +135,21 @@ class MobileViTConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerConfig:
-    """The multi-scale sampler of section 3.2, with the base-resolution batch rule of Listing 1."""
+    """Section 3.2's samplers: a step draws a resolution r, and has b_t = floor(base_resolution^2 base_batch / r^2).
+
+    The paper and its code state several batch rules; they are this formula with other numbers
+    (`mvlab.samplers` has them by name):
+
+    - base resolution (the release): `base_batch` images at 256 px, more below and fewer above;
+    - Listing 1: the same over its own printed resolutions. Its batch sizes are floats, which cannot index a list;
+      here they are floored;
+    - maximum resolution (section 3.2's equation): `base_resolution = max(resolutions)`, so `base_batch` is the
+      smallest batch;
+    - standard: one resolution, the base.
+
+    Raises:
+        ValueError: no resolutions, one that the network's stride does not divide, or a batch below 2.
+    """
 
     resolutions: tuple[int, ...]
     """Sides of the square training inputs, pixels; one is drawn for each step."""

@@ -1,27 +1,37 @@
 """Samples go into shards and come out as they were; what is no data set is refused with a reason."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from mvlab.data.locate import describe_digits, embedded_digits, open_data
-from mvlab.data.shards import (
-    ROWS_PER_GROUP,
-    DataError,
-    Manifest,
-    Sample,
-    ShardReader,
-    open_split,
-    read_manifest,
-    write_split,
-)
+from mvlab.data.manifest import FORMAT_VERSION, ROWS_PER_GROUP, Manifest, read_manifest
+from mvlab.data.sample import Sample
+from mvlab.data.shards import CorruptRowError, SplitReader, open_split
 from mvlab.data.sources.digits import digits
+from mvlab.data.storage import DataError
+from mvlab.data.verify import verify
+from mvlab.data.write import write_split
+
+
+def picture(number: int) -> bytes:
+    """A PNG that holds its number."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((2, 3), number, dtype=np.uint8)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def number_in(encoded: bytes) -> int:
+    return int(np.asarray(Image.open(io.BytesIO(encoded)))[0, 0])
 
 
 def write(folder: Path, count: int = 100, split: str = "train", seed: int = 0, classes: tuple = ("a", "b")) -> Manifest:
-    samples = [Sample(key=str(i), image=f"image {i}".encode(), label=i % 2) for i in range(count)]
+    samples = [Sample(key=str(i), image=picture(i), label=i % 2) for i in range(count)]
     return write_split(samples, str(folder), name="test", split=split, classes=classes, seed=seed)
 
 
@@ -29,17 +39,58 @@ def test_every_row_comes_back_once_shuffled(tmp_path: Path) -> None:
     manifest = write(tmp_path)
     assert read_manifest(str(tmp_path), "train") == manifest
     assert manifest.num_samples == 100
-    assert manifest.group_rows == [ROWS_PER_GROUP] * 3 + [4]
-    rows = list(ShardReader(str(tmp_path), manifest).rows(np.arange(100)))
-    assert sorted(int(image.split()[1]) for image, _ in rows) == list(range(100))
-    assert [int(image.split()[1]) for image, _ in rows] != list(range(100))
-    assert all(label == int(image.split()[1]) % 2 for image, label in rows)
+    assert manifest.group_rows.tolist() == [ROWS_PER_GROUP] * 3 + [4]
+    reader = SplitReader(str(tmp_path), manifest)
+    numbers = [number_in(reader.read(row)) for row in range(100)]
+    assert sorted(numbers) == list(range(100))
+    assert numbers != list(range(100))
+    assert reader.labels.tolist() == [number % 2 for number in numbers]
+    assert set(reader.widths.tolist()) == {3}
+    assert set(reader.heights.tolist()) == {2}
 
 
-def test_rows_come_in_the_order_asked_for(tmp_path: Path) -> None:
-    reader = ShardReader(str(tmp_path), write(tmp_path))
-    one_by_one = [next(reader.rows(np.array([i]))) for i in (99, 0, 33)]
-    assert list(reader.rows(np.array([99, 0, 33]))) == one_by_one
+def test_the_index_agrees_with_parquet(tmp_path: Path) -> None:
+    """Shards are for everyone: what pyarrow reads is what we read."""
+    manifest = write(tmp_path)
+    reader = SplitReader(str(tmp_path), manifest)
+    table = pq.read_table(tmp_path / "train" / manifest.shards[0].file)
+    assert [reader.read(row) for row in range(100)] == table["image"].to_pylist()
+    assert reader.labels.tolist() == table["label"].to_pylist()
+    assert (reader.lengths == [len(image) for image in table["image"].to_pylist()]).all()
+
+
+@pytest.mark.parametrize("row", [0, 57, 99])
+def test_a_changed_byte_is_found_by_its_row_and_by_verify(tmp_path: Path, row: int) -> None:
+    manifest = write(tmp_path)
+    reader = SplitReader(str(tmp_path), manifest)
+    shard = tmp_path / "train" / manifest.shards[0].file
+    content = bytearray(shard.read_bytes())
+    content[content.index(reader.read(row)) + 20] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(CorruptRowError, match=rf"shard-00000.parquet, row {row}, is not what was ingested"):
+        reader.read(row)
+    others = [other for other in range(100) if other != row]
+    assert len([reader.read(other) for other in others]) == 99
+    problems = verify(str(tmp_path), manifest, lambda now: None)
+    assert len(problems) == 1
+    assert "train/shard-00000.parquet is not what was ingested" in problems[0]
+
+
+def test_a_shard_cut_short_is_refused_when_opened_and_when_read(tmp_path: Path) -> None:
+    manifest = write(tmp_path)
+    reader = SplitReader(str(tmp_path), manifest)
+    shard = tmp_path / "train" / manifest.shards[0].file
+    shard.write_bytes(shard.read_bytes()[:2_000])
+    with pytest.raises(DataError, match=r"has 2,000 bytes where the manifest says"):
+        read_manifest(str(tmp_path), "train")
+    with pytest.raises(CorruptRowError, match="row 99"):
+        reader.read(99)
+
+
+def test_an_untouched_split_verifies(tmp_path: Path) -> None:
+    told: list[int] = []
+    assert verify(str(tmp_path), write(tmp_path), lambda now: told.append(now.files)) == []
+    assert told == [1, 2], "a shard and the index"
 
 
 def test_digest_names_the_content(tmp_path: Path) -> None:
@@ -52,7 +103,7 @@ def test_digest_names_the_content(tmp_path: Path) -> None:
 
 def test_a_split_that_was_written_anew_is_refused(tmp_path: Path) -> None:
     ref = write(tmp_path).ref(str(tmp_path))
-    assert open_split(ref).split == "train"
+    assert len(open_split(ref)) == 100
     write(tmp_path, seed=1)
     open_split.cache_clear()
     with pytest.raises(DataError, match="written anew"):
@@ -73,7 +124,7 @@ def test_no_folder_no_manifest_no_shard_and_no_row_are_each_refused(tmp_path: Pa
         read_manifest(str(tmp_path / "empty"), "train")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", f'{{"format_version": {FORMAT_VERSION}}}'])
 def test_a_foreign_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "manifest.json").write_text(content)
@@ -85,7 +136,7 @@ def test_a_manifest_of_another_version_says_what_to_do(tmp_path: Path) -> None:
     write(tmp_path)
     path = tmp_path / "train" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    with pytest.raises(DataError, match=r"format 99.*write the shards again"):
+    with pytest.raises(DataError, match=r"format 99.*ingest it again"):
         read_manifest(str(tmp_path), "train")
 
 
@@ -94,6 +145,8 @@ def test_labels_and_class_names_are_checked(tmp_path: Path) -> None:
         write(tmp_path, classes=("a",))
     with pytest.raises(DataError, match="'a' occurs twice"):
         write(tmp_path, classes=("a", "a"))
+    with pytest.raises(DataError, match="sample broken is no readable image: cannot identify image format"):
+        write_split([Sample("broken", b"x", 0)], str(tmp_path), name="t", split="train", classes=("a",), seed=0)
 
 
 def test_an_unknown_filesystem_is_refused() -> None:
@@ -115,7 +168,7 @@ def test_the_embedded_digits_are_written_once_and_as_described(tmp_path: Path) -
     assert (described.num_train, described.num_val, described.num_classes) == (1437, 360, 10)
     assert described.train_group_rows == written.train_group_rows
     assert (written.num_val, written.num_classes, written.uri) == (360, 10, described.uri)
-    shard = tmp_path / "datasets" / "digits" / "train" / "shard-00000.parquet"
+    shard = tmp_path / "datasets" / f"digits-v{FORMAT_VERSION}" / "train" / "shard-00000.parquet"
     before = shard.stat().st_mtime_ns
     assert embedded_digits(tmp_path) == written
     assert shard.stat().st_mtime_ns == before

@@ -14,8 +14,10 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from mvlab.data.shards import Sample, write_split
+from mvlab.data.manifest import read_manifest
+from mvlab.data.shards import SplitReader
 from mvlab.data.sources.digits import CLASSES, digits
+from mvlab.data.write import write_split
 from mvlab.export.coreml import check_structure
 from mvlab.training import state
 
@@ -149,12 +151,16 @@ def test_a_stopped_job_leaves_no_running_run(tmp_path: Path) -> None:
     assert runs["2,2,2 seed 0"].data.metrics["val/samples"] == 360, "what was recorded stays"
 
 
-def test_a_failed_trial_is_recorded_with_its_reason(tmp_path: Path) -> None:
-    """One image of the training set is broken."""
-    samples = list(digits("train"))
-    samples[700] = Sample(key="broken", image=b"no image", label=0)
-    for split, content in (("train", samples), ("val", list(digits("val")))):
-        write_split(content, str(tmp_path / "data"), name="broken", split=split, classes=CLASSES, seed=0)
+def test_a_corrupt_row_fails_a_run_with_its_name_or_is_skipped_and_counted(tmp_path: Path) -> None:
+    """A bit of one training image is flipped after it was ingested."""
+    for split in ("train", "val"):
+        write_split(digits(split), str(tmp_path / "data"), name="rotten", split=split, classes=CLASSES, seed=0)
+    shard = tmp_path / "data" / "train" / "shard-00000.parquet"
+    reader = SplitReader(str(tmp_path / "data"), read_manifest(str(tmp_path / "data"), "train"))
+    content = bytearray(shard.read_bytes())
+    content[content.index(reader.read(700)) + 30] ^= 4
+    shard.write_bytes(content)
+
     status, out, err = run(tmp_path, "--only", "2,2,2", "--data", "data")  # relative to where the user is
     assert status == 1, err
     (one,) = json.loads(out.splitlines()[-1])["runs"]
@@ -162,5 +168,13 @@ def test_a_failed_trial_is_recorded_with_its_reason(tmp_path: Path) -> None:
     client, runs = recorded(tmp_path)
     assert {each.info.status for each in runs.values()} == {"FAILED"}
     artifacts = Path(client.download_artifacts(one["run_id"], ""))
-    reason = (artifacts / "error.txt").read_text()
-    assert re.search(r"shard-00000\.parquet, row \d+, is no readable image", reason)
+    assert "shard-00000.parquet, row 700, is not what was ingested" in (artifacts / "error.txt").read_text()
+
+    status, out, err = run(tmp_path, "--only", "2,2,2", "--data", "data", "--on-corrupt", "skip")
+    assert status == 0, err
+    (one,) = json.loads(out.splitlines()[-1])["runs"]
+    assert [m.value for m in client.get_metric_history(one["run_id"], "data/corrupt_rows")] == [1.0] * 6
+    artifacts = Path(client.download_artifacts(one["run_id"], ""))
+    named = (artifacts / "corrupt-rows.txt").read_text().splitlines()
+    assert len(named) == 6
+    assert all("shard-00000.parquet, row 700," in line for line in named)

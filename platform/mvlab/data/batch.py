@@ -15,3 +15,5 @@ class Batch:
     """(B, 3, H, W), RGB, read-only: it lies in the object store."""
     labels: NDArray[np.int64]
     """(B,)"""
+    corrupt: tuple[str, ...] = ()
+    """Rows that could not be read and were replaced (or, in evaluation, left out): shard, row and why."""

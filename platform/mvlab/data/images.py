@@ -2,11 +2,12 @@
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mvlab.config import AugmentationConfig, EvaluationConfig
 from mvlab.data.randomness import Stream, generator
@@ -18,15 +19,25 @@ Box = tuple[float, float, float, float]
 
 
 def decode(encoded: bytes) -> Image.Image:
-    """An RGB image.
+    """An RGB image, as torchvision's reference pipeline makes it: EXIF rotation ignored, CMYK and grey converted.
 
     Raises:
         OSError: the bytes are no image, or a truncated one.
     """
     try:
         return Image.open(io.BytesIO(encoded)).convert("RGB")
+    except UnidentifiedImageError as error:  # its message holds the address of our buffer
+        raise OSError("cannot identify image format") from error
     except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for some broken PNGs
         raise OSError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What becomes of an image: this box of it, resized to the resolution of the step, mirrored or not."""
+
+    box: Box
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +48,16 @@ class TrainingView:
     seed: int
     epoch: int
 
-    def render(self, image: Image.Image, sample: int, resolution: int) -> Pixels:
+    def cut(self, width: int, height: int, sample: int) -> Cut:
+        """Of `sample`, an image of `width` x `height` pixels."""
         rng = generator(self.seed, Stream.AUGMENTATION, self.epoch, sample)
-        box, mirrored = random_resized_crop(*image.size, self.config, rng)
-        return cut(image, box, resolution, mirrored=mirrored)
+        return Cut(*random_resized_crop(width, height, self.config, rng))
+
+    def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
+        """Which samples to train on where `sample` is corrupt, in order of preference: the same on every machine."""
+        rng = generator(self.seed, Stream.SUBSTITUTE, self.epoch, sample)
+        while True:
+            yield int(rng.integers(num_samples))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,41 @@ class EvaluationView:
 
     config: EvaluationConfig
 
-    def render(self, image: Image.Image, sample: int, resolution: int) -> Pixels:
+    def cut(self, width: int, height: int, sample: int) -> Cut:
         del sample  # every view has one signature; this one draws nothing
-        return cut(image, centre_crop(*image.size, self.config), resolution)
+        return Cut(centre_crop(width, height, self.config))
+
+    def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
+        """None: what is evaluated is what is there."""
+        del sample, num_samples
+        return iter(())
 
 
 View = TrainingView | EvaluationView
+
+
+def render(encoded: bytes, cut: Cut, resolution: int, *, tiled: bool) -> Pixels:
+    """The pixels of `cut`, resized with antialiased bilinear filtering.
+
+    Of a tiled image and a box of whole pixels only the tiles that the box touches are decoded, to the same pixels;
+    the resize is torch's instead of Pillow's then (fast_cut.py).
+
+    Raises:
+        OSError: the bytes are no image, or a truncated one.
+    """
+    if tiled and all(side == int(side) for side in cut.box):
+        from mvlab.data.fast_cut import fast_cut  # imports torch: not for sets without JPEGs
+
+        return fast_cut(encoded, cut, resolution)
+    return slow_cut(decode(encoded), cut, resolution)
+
+
+def slow_cut(image: Image.Image, cut: Cut, resolution: int) -> Pixels:
+    """`cut` of a decoded image, by Pillow: the reference."""
+    resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=cut.box)
+    if cut.mirrored:
+        resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
 
 
 def random_resized_crop(
@@ -85,11 +131,3 @@ def centre_crop(width: int, height: int, config: EvaluationConfig) -> Box:
     side = min(width, height) * config.crop / config.resize
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)
-
-
-def cut(image: Image.Image, box: Box, resolution: int, *, mirrored: bool = False) -> Pixels:
-    """`box` of the image, resized to a square of `resolution` pixels (antialiased bilinear)."""
-    resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
-    if mirrored:
-        resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))

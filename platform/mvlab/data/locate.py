@@ -5,8 +5,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvlab.data.shards import MANIFEST, ROWS_PER_GROUP, absolute_uri, read_manifest, write_split
+from mvlab.data.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
 from mvlab.data.sources.digits import CLASSES, digits
+from mvlab.data.storage import absolute_uri
+from mvlab.data.write import write_split
 
 SPLITS = ("train", "val")
 
@@ -19,6 +21,7 @@ class DataSet:
     name: str
     num_classes: int
     train_group_rows: tuple[int, ...]
+    """Rows of each row group."""
     num_val: int
     digest: str
     """Of the training split; empty while it is not written yet."""
@@ -44,7 +47,7 @@ def open_data(uri: str) -> DataSet:
         uri=uri,
         name=train.name,
         num_classes=len(train.classes),
-        train_group_rows=tuple(train.group_rows),
+        train_group_rows=tuple(train.group_rows.tolist()),
         num_val=val.num_samples,
         digest=train.digest,
     )
@@ -52,18 +55,17 @@ def open_data(uri: str) -> DataSet:
 
 def digits_folder(storage: Path) -> Path:
     """Where the embedded digits are, or will be."""
-    return storage / "datasets" / "digits"
+    return storage / "datasets" / f"digits-v{FORMAT_VERSION}"
 
 
 def describe_digits(storage: Path) -> DataSet:
     """The embedded digits as they will be written; writes nothing."""
     num_train, num_val = (sum(1 for _ in digits(split)) for split in ("train", "val"))
-    full, rest = divmod(num_train, ROWS_PER_GROUP)
     return DataSet(
         uri=absolute_uri(str(digits_folder(storage))),
         name="digits",
         num_classes=len(CLASSES),
-        train_group_rows=(ROWS_PER_GROUP,) * full + ((rest,) if rest else ()),
+        train_group_rows=tuple(Shard("", num_train, 0, "").group_rows),
         num_val=num_val,
         digest="",
     )

@@ -2,10 +2,11 @@
 
 Shards are shuffled once, at ingest. An epoch permutes their row groups and shuffles rows inside a window of
 neighbouring groups, so that readers touch few groups at a time. The stream of samples that results depends
-on (seed, epoch) alone; world size and resolutions only say how it is cut into steps.
+on (seed, epoch) alone; world size and resolutions only say how it is cut into steps. So a run that goes on with
+more or fewer ranks cuts what remains of the same stream.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,29 @@ WINDOW_GROUPS = 128
 MIN_BATCH = 2
 """BatchNorm cannot normalise a batch of one."""
 
-SampleIds = NDArray[np.int64]
+Ints = NDArray[np.int64]
+SampleIds = Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far an epoch came: with seed and epoch, all that a checkpoint needs for the rest to be planned.
+
+    Raises:
+        ValueError: a number is negative, or only one of them is zero.
+    """
+
+    step: int = 0
+    """The next one; it counts on over changes of the world."""
+    consumed: int = 0
+    """Samples of the epoch's order that the steps before used, over all ranks."""
+
+    def __post_init__(self) -> None:
+        if min(self.step, self.consumed) < 0 or (self.step == 0) != (self.consumed == 0):
+            raise ValueError(f"no epoch comes to step {self.step} with {self.consumed} samples consumed")
+
+
+EPOCH_START = Position()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,57 +53,175 @@ class PlannedBatch:
     resolution: int
     """Side of the square input, pixels."""
     samples: SampleIds
-    """Row numbers of the data set, in shard order."""
+    """(batch,) row numbers of the data set, in shard order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleOrder:
+    """The order of an epoch's samples. Only that of the row groups is held; rows are shuffled when asked for."""
+
+    seed: int
+    epoch: int
+    firsts: Ints
+    """(groups,) sample id of each group's first row, groups permuted."""
+    rows: Ints
+    """(groups,) rows of each group, groups permuted."""
+    window_ends: Ints
+    """(windows,) position in the order at which each window ends."""
+
+    def __len__(self) -> int:
+        """Samples."""
+        return int(self.window_ends[-1])
+
+    def window(self, index: int) -> SampleIds:
+        """The samples of WINDOW_GROUPS groups, shuffled by a generator of their own: no other window is needed."""
+        groups = slice(index * WINDOW_GROUPS, (index + 1) * WINDOW_GROUPS)
+        rows = self.rows[groups]
+        ends = np.cumsum(rows)
+        ids = np.repeat(self.firsts[groups] - (ends - rows), rows) + np.arange(ends[-1])
+        # Item 0 permuted the groups.
+        return generator(self.seed, Stream.ORDER, self.epoch, item=1 + index).permutation(ids)
+
+    def slice(self, start: int, stop: int) -> SampleIds:
+        """(stop - start,) sample ids of the positions [start, stop), which go on from the beginning after the end."""
+        return next(self.slices([(start, stop)]))
+
+    def slices(self, bounds: Iterable[tuple[int, int]]) -> Iterator[SampleIds]:
+        """`slice` of each pair; a window is kept as long as consecutive pairs need it."""
+        kept: dict[int, SampleIds] = {}
+        for start, stop in bounds:
+            needed: dict[int, SampleIds] = {}
+            pieces = [np.empty(0, np.int64)]
+            while start < stop:
+                position = start % len(self)
+                index = int(np.searchsorted(self.window_ends, position, side="right"))
+                window = needed[index] = kept[index] if index in kept else self.window(index)
+                first = position - int(self.window_ends[index]) + len(window)
+                pieces.append(window[first : first + stop - start])
+                start += len(pieces[-1])
+            kept = needed
+            yield np.concatenate(pieces)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class EpochPlan:
-    """One epoch, for all ranks.
+    """An epoch from `start` to its end, for all ranks.
 
     Every sample occurs once; the last step repeats `num_padded` of the epoch's first samples, so that all
     ranks have batches of one size (at least MIN_BATCH).
     """
 
-    epoch: int
     world: int
-    order: SampleIds
-    resolutions: NDArray[np.int64]
+    start: Position
+    order: SampleOrder
+    """Of the whole epoch."""
+    resolutions: Ints
     """(steps,) pixels."""
-    batches: NDArray[np.int64]
+    batches: Ints
     """(steps,) images a rank."""
 
     @property
+    def epoch(self) -> int:
+        return self.order.epoch
+
+    @property
     def num_steps(self) -> int:
+        """From `start` on."""
         return len(self.batches)
 
     @property
-    def num_padded(self) -> int:
-        return int(self.batches.sum()) * self.world - len(self.order)
+    def steps(self) -> range:
+        """Numbers of the steps, as the epoch counts them."""
+        return range(self.start.step, self.start.step + self.num_steps)
 
-    def for_rank(self, rank: int, first_step: int = 0) -> Iterator[PlannedBatch]:
-        """The batches of `rank` from `first_step` on."""
+    @property
+    def num_padded(self) -> int:
+        return int(self.batches.sum()) * self.world - (len(self.order) - self.start.consumed)
+
+    @property
+    def bounds(self) -> Ints:
+        """(steps + 1,) positions in the order between which each step lies; the last one counts the padding."""
+        return self.start.consumed + self.world * np.concatenate([[0], np.cumsum(self.batches)])
+
+    def consumed(self, step: int) -> int:
+        """Samples of the epoch used by the steps before `step`, which may be the one after the last.
+
+        `Position(step, plan.consumed(step))` is where a plan for another world goes on.
+
+        Raises:
+            ValueError: the plan has no such step.
+        """
+        if step != self.steps.stop:
+            self._require_step(step)
+        return min(len(self.order), int(self.bounds[step - self.start.step]))
+
+    def batch(self, step: int, rank: int) -> PlannedBatch:
+        """What `rank` trains on at `step`.
+
+        Raises:
+            ValueError: the plan has no such step or rank.
+        """
+        self._require_step(step)
+        index = step - self.start.step
+        share = next(self._shares(rank, range(index, index + 1)))
+        return PlannedBatch(step, int(self.resolutions[index]), self.order.slice(*share))
+
+    def for_rank(self, rank: int) -> Iterator[PlannedBatch]:
+        """All batches of `rank`, each made when it is asked for.
+
+        Raises:
+            ValueError: the plan has no such rank.
+        """
+        slices = self.order.slices(self._shares(rank, range(self.num_steps)))
+        planned = zip(self.steps, self.resolutions.tolist(), slices, strict=True)
+        return (PlannedBatch(step, resolution, samples) for step, resolution, samples in planned)
+
+    def _shares(self, rank: int, indices: range) -> Iterator[tuple[int, int]]:
+        """The positions [start, stop) that `rank` has of those of each step."""
         if not 0 <= rank < self.world:
             raise ValueError(f"rank {rank} is not in a world of {self.world}")
-        ends = np.cumsum(self.batches) * self.world
-        for step in range(first_step, self.num_steps):
-            batch = int(self.batches[step])
-            start = int(ends[step]) - self.world * batch + rank * batch
-            samples = np.take(self.order, np.arange(start, start + batch), mode="wrap")
-            yield PlannedBatch(step, int(self.resolutions[step]), samples)
+        starts = (self.bounds[:-1] + rank * self.batches).tolist()
+        batches = self.batches.tolist()
+        return ((starts[index], starts[index] + batches[index]) for index in indices)
+
+    def _require_step(self, step: int) -> None:
+        if step not in self.steps:
+            raise ValueError(f"step {step} is not one of {self.steps.start} to {self.steps.stop - 1}")
 
 
-def plan_epoch(group_rows: Sequence[int], sampler: SamplerConfig, *, world: int, seed: int, epoch: int) -> EpochPlan:
-    """Plans a training epoch (section 3.2) over a data set whose row groups have `group_rows` rows.
+def plan_epoch(
+    group_rows: Sequence[int] | Ints,
+    sampler: SamplerConfig,
+    *,
+    world: int,
+    seed: int,
+    epoch: int,
+    start: Position = EPOCH_START,
+) -> EpochPlan:
+    """Plans a training epoch (section 3.2), or what remains of it, over a data set.
+
+    With the world that came to `start`, the plan is exactly the rest of that one's. With another, the remaining
+    samples of the same order are cut anew; each step keeps its resolution.
+
+    Args:
+        group_rows: (groups,) rows of each row group, in shard order.
+        sampler: resolutions and batch sizes.
+        world: ranks.
+        seed: of the run.
+        epoch: from 0.
+        start: where a plan of this epoch for any world was left; see `EpochPlan.consumed`.
 
     Raises:
-        ValueError: the world is empty, or the data set is.
+        ValueError: the world is empty, the data set is, or it is smaller than what `start` has consumed.
     """
-    num_samples = sum(group_rows)
+    rows = np.asarray(group_rows, dtype=np.int64)
+    num_samples = int(rows.sum())
     if world < 1 or num_samples < 1:
         raise ValueError(f"nothing to plan: {num_samples} samples on {world} ranks")
-    resolutions, batches = _cut(num_samples, sampler, world=world, seed=seed, epoch=epoch)
-    order = _shuffled(np.asarray(group_rows), seed=seed, epoch=epoch)
-    return EpochPlan(epoch, world, order, resolutions, batches)
+    if start.consumed > num_samples:
+        raise ValueError(f"{start.consumed} samples are consumed, but the data set has {num_samples}")
+    resolutions, batches = _cut(num_samples, sampler, world=world, seed=seed, epoch=epoch, start=start)
+    return EpochPlan(world, start, _order(rows, seed=seed, epoch=epoch), resolutions, batches)
 
 
 def count_updates(num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epochs: int) -> int:
@@ -91,35 +232,35 @@ def count_updates(num_samples: int, sampler: SamplerConfig, *, world: int, seed:
 
 def plan_evaluation(num_samples: int, batch: int, *, world: int, rank: int, resolution: int) -> Iterator[PlannedBatch]:
     """Every sample exactly once over all ranks, in order, without padding; ranks may differ by one sample."""
-    bounds = np.linspace(0, num_samples, world + 1).astype(np.int64)
-    for step, start in enumerate(range(int(bounds[rank]), int(bounds[rank + 1]), batch)):
-        stop = min(start + batch, int(bounds[rank + 1]))
-        yield PlannedBatch(step, resolution, np.arange(start, stop))
+    end = num_samples * (rank + 1) // world
+    for step, start in enumerate(range(num_samples * rank // world, end, batch)):
+        yield PlannedBatch(step, resolution, np.arange(start, min(start + batch, end)))
 
 
 def _cut(
-    num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epoch: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Resolution and batch size of each step, until the samples are used up."""
+    num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epoch: int, start: Position = EPOCH_START
+) -> tuple[Ints, Ints]:
+    """(steps,) resolutions and batch sizes from `start` on, until the samples are used up."""
     sides = np.asarray(sampler.resolutions)
     sizes = np.asarray([sampler.batch_at(side) for side in sampler.resolutions])
-    most = -(-num_samples // (world * int(sizes.min())))
-    drawn = generator(seed, Stream.RESOLUTION, epoch).integers(len(sides), size=most)
+    remaining = num_samples - start.consumed
+    if remaining == 0:
+        return sides[:0], sizes[:0]
+    most = -(-remaining // (world * int(sizes.min())))
+    # One stream of draws an epoch, read from its beginning: a step's resolution depends on its number alone.
+    drawn = generator(seed, Stream.RESOLUTION, epoch).integers(len(sides), size=start.step + most)[start.step :]
     ends = np.cumsum(sizes[drawn]) * world
-    num_steps = int(np.searchsorted(ends, num_samples)) + 1
+    num_steps = int(np.searchsorted(ends, remaining)) + 1
     batches = sizes[drawn[:num_steps]]
     used = int(ends[num_steps - 1]) - world * int(batches[-1])
-    batches[-1] = max(MIN_BATCH, -(-(num_samples - used) // world))
+    batches[-1] = max(MIN_BATCH, -(-(remaining - used) // world))
     return sides[drawn[:num_steps]], batches
 
 
-def _shuffled(group_rows: NDArray[np.int64], *, seed: int, epoch: int) -> SampleIds:
-    """Row groups permuted, then rows shuffled inside windows of WINDOW_GROUPS of them."""
-    rng = generator(seed, Stream.ORDER, epoch)
-    firsts = np.cumsum(group_rows) - group_rows
-    groups = rng.permutation(len(group_rows))
-    windows = []
-    for start in range(0, len(groups), WINDOW_GROUPS):
-        rows = [np.arange(firsts[g], firsts[g] + group_rows[g]) for g in groups[start : start + WINDOW_GROUPS]]
-        windows.append(rng.permutation(np.concatenate(rows)))
-    return np.concatenate(windows)
+def _order(rows: Ints, *, seed: int, epoch: int) -> SampleOrder:
+    """Permutes row groups of `rows` (groups,) rows."""
+    permuted = generator(seed, Stream.ORDER, epoch).permutation(len(rows))
+    firsts = (np.cumsum(rows) - rows)[permuted]
+    rows = rows[permuted]
+    window_ends = np.cumsum(np.add.reduceat(rows, np.arange(0, len(rows), WINDOW_GROUPS)))
+    return SampleOrder(seed, epoch, firsts, rows, window_ends)

@@ -17,6 +17,7 @@ class Stream(IntEnum):
     AUGMENTATION = 2
     DROPOUT = 3
     INGEST = 4
+    SUBSTITUTE = 5
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0, item: int = 0, rank: int = 0) -> np.random.Generator:

@@ -68,7 +68,15 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
     tags = _tags(study, data, placement)
     begin_sweep(study.experiment, study.trials, data, placement, tags, journal)
     begin = partial(begin_trial, study.experiment, placement=placement, tags=tags, journal=journal)
-    run_sweep(study.trials, journal, begin, data=data.uri, placement=placement, storage=folder)
+    run_sweep(
+        study.trials,
+        journal,
+        begin,
+        data=data.uri,
+        on_corrupt=study.options.on_corrupt,
+        placement=placement,
+        storage=folder,
+    )
     cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
     print("measuring latency, writing the report", file=sys.stderr)
     outcomes = _outcomes(study.trials, journal)

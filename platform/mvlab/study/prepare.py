@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
+from mvlab.data.render import OnCorrupt
 from mvlab.experiment import Experiment
 from mvlab.scale import Scale
 from mvlab.sweep.trial import Trial, plan_trials
@@ -24,6 +25,8 @@ class Options:
     tracking_uri: str
     only: tuple[str, ...]
     """Rows to run; empty for all."""
+    on_corrupt: OnCorrupt
+    """What a run does at a row of the data that is not what was ingested."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +63,7 @@ def prepare(experiment: Experiment, options: Options) -> Study:
         data = open_data(options.data)
     elif options.scale == "paper":
         raise ValueError(
-            "--scale paper needs --data URI: a folder with train/ and val/, each of Parquet shards and a manifest. "
-            "`mvlab.data.shards.write_split` writes one from any stream of samples; the README shows how"
+            "--scale paper needs --data URI: shards of ImageNet, or of your own images; `mvlab ingest` writes them"
         )
     else:
         data = describe_digits(storage)

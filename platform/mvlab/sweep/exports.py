@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from mvlab.data.shards import read_manifest
+from mvlab.data.manifest import read_manifest
 from mvlab.models.mobilevit import MobileViT
 from mvlab.sweep.trial import Trial
 from mvlab.training import state

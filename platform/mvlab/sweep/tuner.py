@@ -8,6 +8,7 @@ from typing import Any
 
 from ray import tune
 
+from mvlab.data.render import OnCorrupt
 from mvlab.record.journal import Event, Journal, Status
 from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
@@ -26,6 +27,7 @@ def run_sweep(
     begin: Callable[[Trial], None],
     *,
     data: str,
+    on_corrupt: OnCorrupt,
     placement: Placement,
     storage: Path,
 ) -> None:
@@ -37,7 +39,7 @@ def run_sweep(
     reporter = Reporter(by_slug, journal, begin, Exports(data=data, storage=storage))
 
     def trainable(config: dict[str, str]) -> None:
-        run_trial(by_slug[config["trial"]], data=data, placement=placement, storage=storage)
+        run_trial(by_slug[config["trial"]], data=data, on_corrupt=on_corrupt, placement=placement, storage=storage)
 
     tuner = tune.Tuner(
         # Tune counts only the actor that waits: the workers are placed by Train, and counted by `placement`.
@@ -77,10 +79,12 @@ class Reporter(tune.Callback):
         metrics = {key: float(value) for key, value in result.items() if key in RATES or "/" in key}
         tags = {WEIGHTS_TAG: result["weights_sha256"]}
         self.journal.append(Event(run=ours.name, kind="metrics", step=result["epoch"], metrics=metrics, tags=tags))
+        skipped = int(result["data/corrupt_rows"])
         self.say(
             f"{ours.name} | epoch {result['epoch']}/{ours.run.epochs} done | train loss {result['train/loss']:.3f} "
             f"| top-1 {result['val/top1']:.1f}, EMA {result['val_ema/top1']:.1f} "
             f"| {result['images_per_s']:.0f} img/s (wait {result['data_wait_share']:.0%})"
+            + (f" | {skipped} corrupt rows skipped" if skipped else "")
         )
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

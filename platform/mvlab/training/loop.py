@@ -101,6 +101,8 @@ def evaluate(models: Mapping[str, nn.Module], batches: Iterable[Batch], device: 
     for model in models.values():
         model.eval()
     for batch in batches:
+        if not len(batch.labels):  # all of its rows were corrupt
+            continue
         images, labels = to_device(batch, device)
         for name, model in models.items():
             logits = model(images)

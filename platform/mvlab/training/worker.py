@@ -15,12 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mvlab.config import RunConfig
 from mvlab.data.batch import Batch
-from mvlab.data.feed import Order, stream
+from mvlab.data.feed import stream
 from mvlab.data.images import EvaluationView, TrainingView
+from mvlab.data.manifest import Manifest, read_manifest
 from mvlab.data.plan import EpochPlan, PlannedBatch, count_updates, plan_epoch, plan_evaluation
-from mvlab.data.shards import Manifest, read_manifest
+from mvlab.data.render import OnCorrupt, Order
 from mvlab.models.mobilevit import MobileViT
 from mvlab.training.collectives import share_buffers, sum_over_ranks
+from mvlab.training.corrupt import CorruptRows
 from mvlab.training.ema import Ema
 from mvlab.training.loop import Trainer, evaluate
 from mvlab.training.meter import Meter
@@ -42,6 +44,10 @@ class Assignment:
     """Of torch. Part of what makes bits repeat: sums depend on how they are split."""
     log: Path
     """Where rank 0 writes its progress, a line every few seconds."""
+    on_corrupt: OnCorrupt
+    """What to do at a row that is not what was ingested."""
+    corrupt_log: Path
+    """Where the ranks list such rows, if they are to be skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +75,23 @@ def train(assignment: Assignment) -> None:
         with checkpoint.as_directory() as folder:
             first_epoch = restore(trainer, load(Path(folder)), dataset_digest=training.digest)
 
-    feed = stream(orders(assignment, training, validation, world, first_epoch), cpus=assignment.feed_cpus)
+    feed = stream(
+        orders(assignment, training, validation, world, first_epoch),
+        cpus=assignment.feed_cpus,
+        on_corrupt=assignment.on_corrupt,
+    )
+    corrupt = CorruptRows(assignment.corrupt_log, world.rank)
     log = assignment.log if world.rank == 0 else None
     for epoch in range(first_epoch, run.epochs):
         started = time.perf_counter()
         num_steps = plan_for(run, training, world, epoch).num_steps
         meter = Meter(trainer, num_steps=num_steps, world=world.size, log=log)
-        tally = trainer.train_epoch(epoch, islice(feed, num_steps), meter.on_step)
+        tally = trainer.train_epoch(epoch, corrupt.watch(islice(feed, num_steps), epoch), meter.on_step)
         tally.sums = sum_over_ranks(tally.sums)
         num_batches = sum(1 for _ in evaluation_plan(run, validation, world))
         metrics = {"epoch": epoch + 1, "update": trainer.update} | tally.metrics("train") | meter.rates()
-        metrics |= validate(trainer, islice(feed, num_batches), world.device)
+        metrics |= validate(trainer, corrupt.watch(islice(feed, num_batches), epoch), world.device)
+        metrics["data/corrupt_rows"] = sum_over_ranks(torch.tensor([float(corrupt.take())], device=world.device)).item()
         metrics["epoch_s"] = time.perf_counter() - started
         report(trainer, metrics, next_epoch=epoch + 1, dataset_digest=training.digest, is_writer=world.rank == 0)
 

@@ -5,8 +5,9 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
+from mvlab.data.render import OnCorrupt
 from mvlab.experiment import Experiment
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
@@ -69,6 +70,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         storage=parsed.storage,
         tracking_uri=parsed.tracking_uri,
         only=tuple(parsed.only),
+        on_corrupt=parsed.on_corrupt,
     )
 
 
@@ -98,6 +100,12 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="RUN", help="this run only; may be given again for more"
+    )
+    parser.add_argument(
+        "--on-corrupt",
+        choices=get_args(OnCorrupt),
+        default="stop",
+        help="at a row that is not what was ingested: end the run, or replace it and go on (%(default)s)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     return parser

@@ -1,0 +1,263 @@
+"""How fast the feed is, against what users have today and against the wall, decoding.
+
+    python benchmarks/feed.py --images ../shared/data/imagenet-160
+
+In one run, one after the other, round after round, on the same multi-scale batches (section 3.2, base 64 at 256 px):
+
+imagefolder  torchvision's ImageFolder + v2 transforms + DataLoader, with a batch sampler as Listing 1's
+dataloader   a DataLoader whose workers make whole batches from our shards with our decoder
+decode loop  our decoder alone, on encoded images in memory, nothing moved between processes: the wall
+feed         ours: Ray Data, in a consumer that touches every batch
+
+All with `--readers` processes that decode. Ratios are of images a second; above 1 the feed is faster. The last line is
+a JSON object.
+"""
+
+import argparse
+import atexit
+import json
+import logging
+import multiprocessing
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import psutil
+import ray
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from mvlab.config import AugmentationConfig, SamplerConfig
+from mvlab.data.feed import stream
+from mvlab.data.images import TrainingView, render
+from mvlab.data.ingest import Recipe, ingest
+from mvlab.data.manifest import Manifest
+from mvlab.data.plan import plan_epoch
+from mvlab.data.render import Order, render_batches
+from mvlab.data.shards import open_split
+from mvlab.data.sources.folders import Listing, list_images
+from mvlab.report.markdown import markdown_table
+
+SAMPLER = SamplerConfig(resolutions=(160, 192, 256, 288, 320), base_resolution=256, base_batch=64)
+SECONDS_BETWEEN_SAMPLES = 0.2
+START, END = "start", "end"
+
+
+def main() -> None:
+    options = parse()
+    with tempfile.TemporaryDirectory() as folder:
+        ray.init(num_cpus=options.readers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        listing = repeated(list_images(options.images, "train"), options.repeat)
+        recipe = Recipe(name="imagenet-160", split="train", shard_mb=32)
+        manifest = ingest(listing, recipe, folder, max_bad=0, on_progress=lambda now: None)
+        orders = [order for epoch in range(options.epochs) for order in orders_of(manifest, folder, epoch)]
+        num_images = sum(len(order.planned.samples) for order in orders)
+        print(f"{len(orders)} batches, {num_images:,} images a measurement, {options.readers} reader processes")
+
+        sides = {
+            "imagefolder": imagefolder(options, orders),
+            "dataloader": dataloader(options, orders),
+            "decode loop": decode_loop(options, orders),
+            "feed": feed(options, orders),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        first_batch: list[float] = []
+        with PeakMemory() as memory:
+            for number in range(options.rounds + 1):  # the first round warms up: processes start, files are cached
+                for name, run in sides.items():
+                    memory.watching = name == "feed"
+                    started = time.perf_counter()
+                    first = run() - started
+                    if number > 0:
+                        seconds[name].append(time.perf_counter() - started)
+                        first_batch += [first] if name == "feed" else []
+        ray.shutdown()
+    report(seconds, num_images, statistics.median(first_batch), memory.peak_mb)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True, help="folder of train/<class>/<image>")
+    parser.add_argument("--repeat", type=int, default=10, help="times that the images are ingested (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="of a measurement (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each side (%(default)s)")
+    parser.add_argument("--readers", type=int, default=os.cpu_count(), help="processes that decode (%(default)s)")
+    return parser.parse_args()
+
+
+def repeated(listing: Listing, times: int) -> Listing:
+    return replace(listing, files=listing.files * times, sizes=listing.sizes * times, labels=listing.labels * times)
+
+
+def orders_of(manifest: Manifest, uri: str, epoch: int) -> Iterator[Order]:
+    view = TrainingView(AugmentationConfig(), 0, epoch)
+    plan = plan_epoch(manifest.group_rows, SAMPLER, world=1, seed=0, epoch=epoch)
+    return (Order(planned, manifest.ref(uri), view) for planned in plan.for_rank(0))
+
+
+def touch(pixels: Any) -> None:
+    """A byte of every cache line, and no copy: the consumer's share, the same for all sides."""
+    flat = pixels.numpy().reshape(-1) if isinstance(pixels, torch.Tensor) else pixels.reshape(-1)
+    flat.view(np.uint8)[::64].sum()
+
+
+def consume(batches: Iterable[Any]) -> float:
+    """Touches all; when the first came."""
+    first = 0.0
+    for pixels in batches:
+        first = first or time.perf_counter()
+        touch(pixels)
+    return first
+
+
+class Resized(ImageFolder):  # type: ignore[misc]
+    """ImageFolder whose indices are (resolution, sample), as Listing 1's batch sampler makes them."""
+
+    def __getitem__(self, index: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        resolution, sample = index
+        path, label = self.samples[sample % len(self.samples)]
+        transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(resolution, antialias=True),
+                v2.RandomHorizontalFlip(),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+            ]
+        )
+        return transform(self.loader(path)), label
+
+
+def imagefolder(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
+    batches = [[(o.planned.resolution, int(sample)) for sample in o.planned.samples] for o in orders]
+    loader = DataLoader(
+        Resized(os.path.join(options.images, "train")),
+        batch_sampler=batches,  # type: ignore[arg-type]
+        num_workers=options.readers,
+        persistent_workers=True,
+        worker_init_fn=one_thread,
+    )
+    return lambda: consume(images for images, _ in loader)
+
+
+class Batches(Dataset[torch.Tensor]):
+    """Whole batches, so that a worker's result is moved once."""
+
+    def __init__(self, orders: list[Order]) -> None:
+        self.orders = orders
+
+    def __len__(self) -> int:
+        return len(self.orders)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(next(render_batches([self.orders[index]])).pixels)
+
+
+def dataloader(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
+    loader = DataLoader(
+        Batches(orders),
+        batch_size=None,
+        num_workers=options.readers,
+        persistent_workers=True,
+        worker_init_fn=one_thread,
+    )
+    return lambda: consume(loader)
+
+
+def one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def decode_loop(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
+    """Each process has its share of the orders, all images in memory, and is told when to start."""
+    context = multiprocessing.get_context("spawn")
+    pipes = []
+    for number in range(options.readers):
+        ours, theirs = context.Pipe()
+        context.Process(target=decode_share, args=(theirs, orders[number :: options.readers]), daemon=True).start()
+        pipes.append(ours)
+
+    def run() -> float:
+        for pipe in pipes:
+            pipe.send(START)
+        return max(float(pipe.recv()) for pipe in pipes)
+
+    atexit.register(lambda: [pipe.send(END) for pipe in pipes])
+    return run
+
+
+def decode_share(pipe: Any, orders: list[Order]) -> None:
+    work = []
+    for order in orders:
+        reader = open_split(order.split)
+        for sample in order.planned.samples.tolist():
+            size = int(reader.widths[sample]), int(reader.heights[sample])
+            tiled, cut = bool(reader.tiled[sample]), order.view.cut(*size, sample)
+            work.append((reader.read(sample), cut, order.planned.resolution, tiled))
+    while pipe.recv() == START:
+        for encoded, cut, resolution, tiled in work:
+            render(encoded, cut, resolution, tiled=tiled)
+        pipe.send(time.perf_counter())
+
+
+def feed(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
+    return lambda: consume(batch.pixels for batch in stream(orders, cpus=options.readers))
+
+
+class PeakMemory:
+    """The most that this process and Ray's workers held together, while `watching`."""
+
+    def __init__(self) -> None:
+        self.watching, self.peak_mb = False, 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(SECONDS_BETWEEN_SAMPLES):
+            if self.watching:
+                self.peak_mb = max(self.peak_mb, resident_mb())
+
+
+def resident_mb() -> float:
+    """Of this process and of Ray's workers; pages that they share are counted for each."""
+    total = psutil.Process().memory_info().rss
+    for process in psutil.process_iter(["name", "cmdline", "memory_info"]):
+        if (process.info["cmdline"] or [""])[0].startswith("ray::"):
+            total += process.info["memory_info"].rss
+    return float(total / 1e6)
+
+
+def report(seconds: dict[str, list[float]], num_images: int, first_batch_s: float, peak_mb: float) -> None:
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    rows = [
+        [
+            name,
+            f"{num_images / medians[name]:,.0f}",
+            f"{num_images / max(values):,.0f} to {num_images / min(values):,.0f}",
+            f"{medians[name] / medians['feed']:.2f}",
+        ]
+        for name, values in seconds.items()
+    ]
+    print(markdown_table(["side", "images/s, median", "range", "the feed is faster by"], rows))
+    ratios = {f"ratio_{name.replace(' ', '_')}": medians[name] / medians["feed"] for name in seconds if name != "feed"}
+    figures = ratios | {"first_batch_s": first_batch_s, "peak_rss_mb": peak_mb}
+    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+
+
+if __name__ == "__main__":
+    main()

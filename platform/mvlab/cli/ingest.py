@@ -1,0 +1,136 @@
+"""`mvlab ingest`: folders of images -> Parquet shards."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from mvlab.cli.progress import ProgressLine
+from mvlab.data.manifest import MANIFEST, Manifest, read_manifest
+from mvlab.data.sources.folders import SPLITS, Listing, list_images, splits_in
+from mvlab.data.storage import DataError, Folder
+from mvlab.report.data import describe_manifest
+from mvlab.training.meter import clock
+
+GROUND_TRUTHS = ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt")
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "ingest",
+        help="folders of images -> shuffled Parquet shards",
+        description="Writes train and val (or the one that is named) of a folder of images as shards, as a Ray Data "
+        "job: on the cluster that it is submitted to, or on this machine. Interrupted, the same command goes on.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("kind", choices=("imagenet", "folder"), help="of layout: both are [split/]class/image")
+    parser.add_argument("--src", required=True, metavar="DIR", help="folder (or URI) of the images")
+    parser.add_argument("--out", required=True, metavar="URI", help="where the shards go: a folder, s3://, gs://")
+    parser.add_argument("--split", choices=SPLITS, help="only this one (all that --src has)")
+    parser.add_argument("--name", help="of the data set (the name of the source's folder)")
+    parser.add_argument("--ground-truth", metavar="FILE", help="what a flat val/ shows (looked for in --src)")
+    parser.add_argument("--shuffle-seed", type=int, default=0, metavar="N", help="(%(default)s)")
+    parser.add_argument("--shard-mb", type=float, default=256, metavar="MB", help="size of a shard (%(default)s)")
+    parser.add_argument("--max-side", type=int, metavar="PX", help="make larger images smaller; the only lossy option")
+    parser.add_argument(
+        "--max-bad", type=_share, default=0.001, metavar="SHARE", help="refuse if more files are unreadable (0.1%%)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from mvlab.data.ingest import Recipe  # Ray: seconds to import
+
+    recipes = [
+        Recipe(
+            name=parsed.name or Path(parsed.src.rstrip("/")).resolve().name,
+            split=split,
+            shuffle_seed=parsed.shuffle_seed,
+            shard_mb=parsed.shard_mb,
+            max_side=parsed.max_side,
+        )
+        for split in _splits(parsed)
+    ]
+    listings = _listings(parsed, [recipe.split for recipe in recipes])
+    try:
+        manifests = _ingest_all(list(zip(listings, recipes, strict=True)), parsed)
+    except KeyboardInterrupt:
+        print("\nstopped: finished shards are kept, and the same command goes on from there", file=sys.stderr)
+        return 128 + signal.SIGINT
+    print("\n\n".join(describe_manifest(manifest) for manifest in manifests))
+    return 0
+
+
+def _ingest_all(work: list[tuple[Listing, Any]], parsed: argparse.Namespace) -> list[Manifest]:
+    from mvlab.data.ingest import ingest
+    from mvlab.sweep import cluster
+
+    cluster.connect()
+    try:
+        return [
+            ingest(listing, recipe, parsed.out, max_bad=parsed.max_bad, on_progress=_Told(recipe.split))
+            for listing, recipe in work
+        ]
+    finally:
+        cluster.disconnect()
+
+
+class _Told:
+    """Says how far a split is."""
+
+    def __init__(self, split: str) -> None:
+        self.split, self.line = split, ProgressLine()
+
+    def __call__(self, now: Any) -> None:
+        left = f" | left {clock((now.num_files - now.files) / now.files_per_s)}" if now.files_per_s else ""
+        self.line.show(
+            f"{self.split}: shards {now.shards}/{now.num_shards} | files {now.files:,}/{now.num_files:,} "
+            f"| {now.files_per_s:,.0f} files/s | {now.quarantined:,} quarantined{left}",
+            last=now.shards == now.num_shards,
+        )
+
+
+def _splits(parsed: argparse.Namespace) -> list[str]:
+    if parsed.split:
+        return [parsed.split]
+    splits = splits_in(parsed.src)
+    if not splits:
+        raise DataError(f"{parsed.src} has neither train/ nor val/: say with --split which of them its images are")
+    return splits
+
+
+def _listings(parsed: argparse.Namespace, splits: list[str]) -> list[Listing]:
+    """Of all splits, on one class list: that of the split that is there already, or of the first."""
+    print(f"listing {parsed.src}", file=sys.stderr)
+    classes = _classes_at(parsed.out)
+    listings: list[Listing] = []
+    for split in splits:
+        truth = _ground_truth(parsed) if split == "val" else None
+        listings.append(list_images(parsed.src, split, classes=classes, ground_truth=truth))
+        classes = listings[-1].classes
+    return listings
+
+
+def _classes_at(out: str) -> tuple[str, ...] | None:
+    for split in SPLITS:
+        if MANIFEST in Folder.of(out, split).sizes():
+            return read_manifest(out, split).classes
+    return None
+
+
+def _ground_truth(parsed: argparse.Namespace) -> Any:
+    from mvlab.data.sources.ground_truth import read_ground_truth
+
+    if parsed.ground_truth:
+        return read_ground_truth(Path(parsed.ground_truth))
+    found = [path for name in GROUND_TRUTHS if (path := Path(parsed.src, name)).exists()]
+    return read_ground_truth(found[0]) if found else None
+
+
+def _share(text: str) -> float:
+    """ "0.5%" or "0.005"."""
+    value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: e.g. 0.1% or 0.001")
+    return value

@@ -1,0 +1,34 @@
+"""`mvlab`: what is done with data before and beside training."""
+
+import argparse
+import sys
+from typing import NoReturn
+
+from mvlab.cli import ingest, inspect, plan, preview
+from mvlab.cli.job import BAD_INPUT
+from mvlab.data.storage import DataError
+from mvlab.sweep.errors import ClusterError
+
+COMMANDS = (ingest, inspect, plan, preview)
+
+
+def main() -> NoReturn:
+    """Exit status: 0 done, 1 what was checked is not as it should be, 2 cannot be done, 128 + n stopped by signal n."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """`main` without the end of the process."""
+    parser = argparse.ArgumentParser(prog="mvlab", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add_to(commands)
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except (DataError, ClusterError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`
+        sys.stderr.close()
+        return 0

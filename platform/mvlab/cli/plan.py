@@ -1,0 +1,69 @@
+"""`mvlab plan`: what an epoch does, before anything runs."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from mvlab.config import SamplerConfig
+from mvlab.data.manifest import read_manifest
+from mvlab.data.plan import plan_epoch
+from mvlab.data.shards import open_split
+from mvlab.data.storage import DataError
+from mvlab.report.plan import plan_csv, plan_markdown
+from mvlab.samplers import PUBLISHED
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="steps, resolutions, updates and bytes of an epoch",
+        description="Prints the plan of a training epoch; updates in 300 epochs beside those of the paper.",
+        allow_abbrev=False,
+    )
+    add_plan_options(parser)
+    parser.add_argument("--csv", action="store_true", help="a line for each rank's share of each step, instead")
+    parser.set_defaults(run=run)
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """The data set, and what an epoch's plan depends on."""
+    parser.add_argument("uri", metavar="URI", help="folder of train/ and val/")
+    parser.add_argument("--epoch", type=int, default=0, metavar="N", help="from 0 (%(default)s)")
+    parser.add_argument("--world", type=int, default=1, metavar="N", help="ranks (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the run (%(default)s)")
+    parser.add_argument("--sampler", choices=tuple(PUBLISHED), default="multi-scale", help="(%(default)s)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="images a rank at the base resolution (the sampler's, 128)"
+    )
+
+
+def sampler_of(parsed: argparse.Namespace) -> SamplerConfig:
+    """The sampler that the options name.
+
+    Raises:
+        DataError: an option cannot be what it is.
+    """
+    if parsed.world < 1:
+        raise DataError(f"--world {parsed.world}: at least one rank is needed")
+    if parsed.epoch < 0:
+        raise DataError(f"--epoch {parsed.epoch}: epochs are counted from 0")
+    if not 0 <= parsed.seed < 2**32:
+        raise DataError(f"--seed {parsed.seed}: must be in [0, 2^32)")
+    sampler = PUBLISHED[parsed.sampler][0]
+    try:
+        return replace(sampler, base_batch=parsed.batch) if parsed.batch is not None else sampler
+    except ValueError as error:
+        raise DataError(f"--batch {parsed.batch}: {error}") from error
+
+
+def run(parsed: argparse.Namespace) -> int:
+    sampler = sampler_of(parsed)
+    manifest = read_manifest(parsed.uri, "train")
+    plan = plan_epoch(manifest.group_rows, sampler, world=parsed.world, seed=parsed.seed, epoch=parsed.epoch)
+    lengths = open_split(manifest.ref(parsed.uri)).lengths
+    if parsed.csv:
+        print(plan_csv(plan, lengths=lengths), end="")
+    else:
+        print(f"# {manifest.name}, train: {manifest.num_samples:,} images, {parsed.sampler} sampler\n")
+        print(plan_markdown(plan, sampler, lengths=lengths, published=PUBLISHED))
+    return 0

@@ -1,0 +1,66 @@
+"""`mvlab preview`: a planned batch as a picture."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mvlab.cli.plan import add_plan_options, sampler_of
+from mvlab.config import AugmentationConfig, EvaluationConfig
+from mvlab.data.images import EvaluationView, TrainingView, View
+from mvlab.data.manifest import Manifest, read_manifest
+from mvlab.data.plan import PlannedBatch, plan_epoch, plan_evaluation
+from mvlab.data.render import Order, render_batches
+from mvlab.data.storage import DataError
+from mvlab.report.preview import draw_batch
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "preview",
+        help="a planned batch as a picture",
+        description="Draws what a rank is shown at a step: cropped, resized and mirrored as in training, with labels.",
+        allow_abbrev=False,
+    )
+    add_plan_options(parser)
+    parser.add_argument("--split", choices=("train", "val"), default="train", help="(%(default)s)")
+    parser.add_argument("--step", type=int, default=0, metavar="N", help="of the epoch, from 0 (%(default)s)")
+    parser.add_argument("--rank", type=int, default=0, metavar="N", help="(%(default)s)")
+    parser.add_argument("--most", type=int, default=60, metavar="N", help="images shown (%(default)s)")
+    parser.add_argument("--out", required=True, metavar="PNG", help="file to write")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    manifest = read_manifest(parsed.uri, parsed.split)
+    planned, view = _planned(parsed, manifest)
+    batch = next(render_batches([Order(planned, manifest.ref(parsed.uri), view)]))
+    shown = min(parsed.most, len(batch.labels))
+    title = (
+        f"{manifest.name}, {parsed.split}, epoch {parsed.epoch} step {parsed.step}, rank {parsed.rank} of "
+        f"{parsed.world}: {planned.resolution}x{planned.resolution}, {shown} of {len(batch.labels)} images"
+    )
+    draw_batch(batch, manifest.classes, title=title, most=parsed.most).save(parsed.out)
+    print(f"{Path(parsed.out)}: {title}")
+    return 0
+
+
+def _planned(parsed: argparse.Namespace, manifest: Manifest) -> tuple[PlannedBatch, View]:
+    view: View
+    if not 0 <= parsed.rank < parsed.world:
+        raise DataError(f"--rank {parsed.rank} is not in a world of {parsed.world}: 0 to {parsed.world - 1}")
+    sampler = sampler_of(parsed)
+    if parsed.split == "train":
+        plan = plan_epoch(manifest.group_rows, sampler, world=parsed.world, seed=parsed.seed, epoch=parsed.epoch)
+        batches, view = plan.for_rank(parsed.rank), TrainingView(AugmentationConfig(), parsed.seed, parsed.epoch)
+    else:
+        side = sampler.base_resolution
+        batches = plan_evaluation(
+            manifest.num_samples, sampler.base_batch, world=parsed.world, rank=parsed.rank, resolution=side
+        )
+        view = EvaluationView(EvaluationConfig(resize=side * 9 // 8, crop=side))
+    planned = next((batch for batch in batches if batch.step == parsed.step), None)
+    if planned is None:
+        raise DataError(
+            f"--step {parsed.step}: epoch {parsed.epoch} of {parsed.split} has no such step; see mvlab plan"
+        )
+    return planned, view

@@ -1,0 +1,277 @@
+"""A listing of image files -> shards, as a Ray Data job: parallel over the cluster, in constant memory, resumable.
+
+The shuffle is a permutation of the listing, so every shard is a task of its own, and any machine writes it to the
+same bytes. A shard is published when it is whole, with a part file beside it that says what is in it; the parts
+become the split's index once all are there. Whoever starts again finds the parts and makes the rest.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+
+from mvlab.data.intake import UnreadableImageError, take_in
+from mvlab.data.manifest import FORMAT_VERSION, INDEX_SCHEMA, MANIFEST, Manifest, Shard, read_manifest, write_manifest
+from mvlab.data.randomness import Stream, generator
+from mvlab.data.read_ahead import read_ahead
+from mvlab.data.shards import Row, write_shard
+from mvlab.data.sources.folders import Listing
+from mvlab.data.storage import PARTIAL, DataError, Folder
+
+QUARANTINE = "quarantine.jsonl"
+PARTS = "_parts"
+JOB = "job.json"
+FILES_AHEAD = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What decides the bytes of the shards, beside the source's own."""
+
+    name: str
+    split: str
+    shuffle_seed: int = 0
+    shard_mb: float = 256.0
+    """A shard holds this many megabytes of source files, and at least one file."""
+    max_side: int | None = None
+    """Images with a longer side are made smaller, pixels; None keeps all as they are."""
+
+    def __post_init__(self) -> None:
+        if self.shard_mb <= 0:
+            raise DataError(f"--shard-mb {self.shard_mb:g}: must be more than 0")
+        if self.max_side is not None and self.max_side < 32:
+            raise DataError(f"--max-side {self.max_side}: at least 32 pixels are needed")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOrder:
+    """One shard to write."""
+
+    number: int
+    files: list[str]
+    labels: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an ingest is, over all its runs."""
+
+    shards: int
+    num_shards: int
+    files: int
+    num_files: int
+    quarantined: int
+    files_per_s: float
+    """Of this run; 0 before its first shard."""
+
+
+class TooManyBadFilesError(DataError):
+    """More files are unreadable than was allowed."""
+
+
+def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
+    """Shuffles the listing once, globally, and cuts it where `shard_mb` is reached. Pure."""
+    order = generator(recipe.shuffle_seed, Stream.INGEST).permutation(len(listing))
+    before = np.cumsum(np.asarray(listing.sizes, dtype=np.int64)[order]) - np.asarray(listing.sizes)[order]
+    shard_of = before // max(1, int(recipe.shard_mb * 1e6))
+    pieces = np.split(order, np.flatnonzero(np.diff(shard_of)) + 1)
+    return [
+        ShardOrder(number, [listing.files[i] for i in piece], [listing.labels[i] for i in piece])
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def ingest(
+    listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_progress: Callable[[Progress], None]
+) -> Manifest:
+    """Writes the split, or what an ingest that was interrupted left to write of it; needs a Ray cluster.
+
+    Args:
+        max_bad: the share of files that may be unreadable.
+
+    Raises:
+        DataError: something else lies at `out`.
+        TooManyBadFilesError: more than `max_bad` of the files are unreadable; they are in quarantine.jsonl, and no
+            manifest is written.
+    """
+    folder, parts = Folder.of(out, recipe.split), Folder.of(out, recipe.split, PARTS)
+    job = _job(listing, recipe)
+    if MANIFEST in folder.sizes():
+        return _finished(out, recipe, job)
+    _begin(parts, job)
+    orders = plan_shards(listing, recipe)
+    done = {order.number: _read_part(parts, order.number) for order in orders if _part(order.number) in parts.sizes()}
+    watch = _Watch(orders, done, max_bad * len(listing), on_progress)
+    try:
+        watch.check()
+        for number in _run([order for order in orders if order.number not in done], listing.src, out, recipe):
+            watch.add(number, _read_part(parts, number))
+    finally:
+        _write_quarantine(watch.quarantined, folder)
+    manifest = _publish(listing, recipe, orders, watch, folder, job)
+    _clean(folder, parts)
+    return manifest
+
+
+def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterator[int]:
+    """Numbers of the shards as they are written, by as many tasks as the cluster has CPUs."""
+    if not orders:
+        return
+    rows = [asdict(order) for order in orders]
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+        partial(_write, src=src, out=out, recipe=recipe), num_cpus=1
+    )
+    for row in written.iter_rows():
+        yield row["number"]
+
+
+def _write(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str, int]:
+    """One shard and its part file; runs in a Ray worker."""
+    number = int(row["number"])
+    source, folder = Folder.of(src), Folder.of(out, recipe.split)
+    bad: list[dict[str, str]] = []
+    rows = _rows(source, list(row["files"]), [int(label) for label in row["labels"]], recipe, bad)
+    shard, index = write_shard(rows, folder, number)
+    about = json.dumps({"shard": asdict(shard), "quarantined": bad, "files": len(row["files"])})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, INDEX_SCHEMA.with_metadata({"part": about})) as file:
+        file.write_table(index)
+    folder.sub(PARTS).write(_part(number), sink.getvalue())
+    return {"number": number}
+
+
+def _rows(
+    source: Folder, files: list[str], labels: list[int], recipe: Recipe, bad: list[dict[str, str]]
+) -> Iterator[Row]:
+    """The readable images; the others go to `bad`, with the reason."""
+    contents = read_ahead(files, partial(_read_file, source), ahead=FILES_AHEAD)
+    for file, label, content in zip(files, labels, contents, strict=True):
+        try:
+            if isinstance(content, OSError):
+                raise UnreadableImageError(f"the file cannot be read: {content}")
+            kept = take_in(content, recipe.max_side)
+        except UnreadableImageError as error:
+            bad.append({"file": file, "reason": str(error)})
+            continue
+        yield Row(key=file, image=kept.image, label=label, width=kept.width, height=kept.height, tiled=kept.tiled)
+
+
+def _read_file(source: Folder, file: str) -> bytes | OSError:
+    try:
+        with source.filesystem.open_input_stream(source.at(file)) as stream:
+            content: bytes = stream.read()
+            return content
+    except OSError as error:
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one task wrote."""
+
+    shard: Shard
+    index: pa.Table
+    quarantined: list[dict[str, str]]
+    files: int
+
+
+class _Watch:
+    """Counts what is done, and stops an ingest whose source is broken."""
+
+    def __init__(
+        self, orders: list[ShardOrder], done: dict[int, _Part], most_bad: float, tell: Callable[[Progress], None]
+    ) -> None:
+        self.orders, self.parts, self.most_bad, self.tell = orders, done, most_bad, tell
+        self.num_files = sum(len(order.files) for order in orders)
+        self.started, self.files_before = time.monotonic(), self.files
+
+    @property
+    def files(self) -> int:
+        return sum(part.files for part in self.parts.values())
+
+    @property
+    def quarantined(self) -> list[dict[str, str]]:
+        return [entry for number in sorted(self.parts) for entry in self.parts[number].quarantined]
+
+    def add(self, number: int, part: _Part) -> None:
+        self.parts[number] = part
+        self.check()
+
+    def check(self) -> None:
+        bad = len(self.quarantined)
+        rate = (self.files - self.files_before) / max(1e-9, time.monotonic() - self.started)
+        self.tell(Progress(len(self.parts), len(self.orders), self.files, self.num_files, bad, rate))
+        if bad > self.most_bad:
+            raise TooManyBadFilesError(
+                f"{bad:,} of the {self.files:,} files read so far are no readable images, e.g. "
+                f"{self.quarantined[0]['file']}: {self.quarantined[0]['reason']}. All are in {QUARANTINE}. Mend the "
+                f"source, or allow more with --max-bad (here {self.most_bad:,.1f} files); what is written is kept"
+            )
+
+
+def _job(listing: Listing, recipe: Recipe) -> dict[str, Any]:
+    """Names an ingest: two with the same name write the same shards."""
+    rows = json.dumps([listing.files, listing.sizes, listing.labels, listing.classes]).encode()
+    return {**asdict(recipe), "listing_sha256": hashlib.sha256(rows).hexdigest(), "format_version": FORMAT_VERSION}
+
+
+def _begin(parts: Folder, job: dict[str, Any]) -> None:
+    parts.make()
+    if JOB not in parts.sizes():
+        parts.write(JOB, json.dumps(job, indent=1).encode())
+        return
+    other = json.loads(parts.read(JOB).to_pybytes())
+    if differs := [key for key in job if other.get(key) != job[key]]:
+        raise DataError(
+            f"{parts.path} belongs to an unfinished ingest that differs in {', '.join(differs)}: finish it with the "
+            "same options, or remove the folder that it is in and start anew"
+        )
+
+
+def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
+    manifest = read_manifest(out, recipe.split)
+    if manifest.source != job:
+        raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out, or remove it first")
+    return manifest
+
+
+def _part(number: int) -> str:
+    return f"part-{number:05d}.arrow"
+
+
+def _read_part(parts: Folder, number: int) -> _Part:
+    index = pa.ipc.open_file(parts.read(_part(number))).read_all()
+    about = json.loads(index.schema.metadata[b"part"])
+    return _Part(Shard(**about["shard"]), index.replace_schema_metadata(None), about["quarantined"], about["files"])
+
+
+def _publish(
+    listing: Listing, recipe: Recipe, orders: list[ShardOrder], watch: _Watch, folder: Folder, job: dict[str, Any]
+) -> Manifest:
+    parts = [watch.parts[order.number] for order in orders]
+    index = pa.concat_tables([part.index for part in parts])
+    shards = [part.shard for part in parts]
+    bad = len(watch.quarantined)
+    manifest = Manifest.of(recipe.name, recipe.split, listing.classes, shards, index, num_quarantined=bad, source=job)
+    write_manifest(manifest, index, folder)
+    return manifest
+
+
+def _write_quarantine(entries: list[dict[str, str]], folder: Folder) -> None:
+    folder.write(QUARANTINE, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+
+
+def _clean(folder: Folder, parts: Folder) -> None:
+    """Removes what only an unfinished ingest needs, and what killed tasks left half written."""
+    for name in folder.sizes():
+        if PARTIAL in name:
+            folder.remove(name)
+    parts.filesystem.delete_dir(parts.path)

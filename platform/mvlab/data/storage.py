@@ -1,0 +1,123 @@
+"""Where data lies: local folders and object stores behind one interface, pyarrow's filesystems."""
+
+import os
+import posixpath
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+PARTIAL = ".partial-"
+"""In the name of every file that is still being written."""
+
+
+class DataError(ValueError):
+    """A data set that cannot be read as one; the message says what is wrong and what to do."""
+
+
+def absolute_uri(uri: str) -> str:
+    """`uri`, or the `file://` URI of a local path: workers have other working directories.
+
+    Raises:
+        DataError: it holds a password, which would end up in logs and records.
+    """
+    if not re.match(r"^[a-z0-9]+://", uri):
+        return Path(uri).expanduser().absolute().as_uri()
+    if "@" in urlsplit(uri).netloc:
+        raise DataError(
+            "a data URI with credentials in it would be logged: leave them out, and set the store's own "
+            "environment variables (AWS_ACCESS_KEY_ID and so on)"
+        )
+    return uri
+
+
+def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
+    """The filesystem of a URI or local path, and the path within it.
+
+    An object store of one's own is named in the URI: `s3://bucket/path?endpoint_override=HOST:PORT&scheme=http`.
+    """
+    uri = absolute_uri(uri)
+    try:
+        filesystem, path = fs.FileSystem.from_uri(uri)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{uri} cannot be opened: {error}") from error
+    return filesystem, path
+
+
+class LocalFile:
+    """A file on this machine, read at any place; it closes when it is forgotten."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - lives as long as we do
+
+    def read_at(self, length: int, offset: int) -> bytes:
+        return os.pread(self._file.fileno(), length, offset)
+
+    def expect(self, length: int, offset: int) -> None:
+        """Has the system start to read it."""
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            os.posix_fadvise(self._file.fileno(), offset, length, os.POSIX_FADV_WILLNEED)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of a filesystem: the few things that shards need of one."""
+
+    filesystem: fs.FileSystem
+    path: str
+
+    @classmethod
+    def of(cls, uri: str, *parts: str) -> "Folder":
+        filesystem, root = open_filesystem(uri)
+        return cls(filesystem, posixpath.join(root, *parts))
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.filesystem, fs.LocalFileSystem)
+
+    def at(self, name: str) -> str:
+        return posixpath.join(self.path, name)
+
+    def sub(self, name: str) -> "Folder":
+        return Folder(self.filesystem, self.at(name))
+
+    def make(self) -> None:
+        self.filesystem.create_dir(self.path, recursive=True)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file that lies directly in it; none where there is no such folder."""
+        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+        return {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
+
+    def read(self, name: str) -> pa.Buffer:
+        """A whole file; mapped into memory where it is local, so that processes share it."""
+        if self.is_local:
+            with pa.memory_map(self.at(name)) as file:
+                return file.read_buffer()
+        with self.filesystem.open_input_file(self.at(name)) as file:
+            return file.read_buffer()
+
+    def open(self, name: str) -> "LocalFile | pa.NativeFile":
+        """A file for `read_at(length, offset)`, by several threads at once."""
+        return LocalFile(self.at(name)) if self.is_local else self.filesystem.open_input_file(self.at(name))
+
+    def write(self, name: str, content: bytes | pa.Buffer) -> None:
+        """Writes a file that is either whole or not there."""
+        partial = self.partial(name)
+        with self.filesystem.open_output_stream(partial) as file:
+            file.write(content)
+        self.publish(partial, name)
+
+    def partial(self, name: str) -> str:
+        """A path to write to, for `publish`."""
+        return self.at(f"{name}{PARTIAL}{uuid.uuid4().hex[:8]}")
+
+    def publish(self, partial: str, name: str) -> None:
+        self.filesystem.move(partial, self.at(name))
+
+    def remove(self, name: str) -> None:
+        self.filesystem.delete_file(self.at(name))

@@ -1,0 +1,46 @@
+"""What is in a data set, as text."""
+
+from mvlab.data.manifest import Manifest
+from mvlab.report.markdown import markdown_table
+
+
+def describe_manifest(manifest: Manifest) -> str:
+    """A split as a markdown table."""
+    images = max(1, manifest.num_samples)
+    widths, heights, sizes = (manifest.image_sizes[what] for what in ("width", "height", "bytes"))
+    rows = [
+        ("images", f"{manifest.num_samples:,}"),
+        ("classes", f"{len(manifest.classes):,}"),
+        ("width, px", _range(widths)),
+        ("height, px", _range(heights)),
+        ("stored bytes", _range(sizes)),
+        ("crops decode alone", f"{manifest.num_tiled:,} ({manifest.num_tiled / images:.1%})"),
+        ("quarantined files", f"{manifest.num_quarantined:,}"),
+        ("shards", f"{len(manifest.shards):,}"),
+        ("row groups", f"{len(manifest.group_rows):,} of {manifest.rows_per_group}"),
+        ("size", f"{manifest.num_bytes / 1e6:,.1f} MB"),
+        *((key.replace("_", " "), str(value)) for key, value in manifest.source.items() if _is_told(key, value)),
+        ("digest", manifest.digest),
+        ("format version", str(manifest.format_version)),
+    ]
+    return markdown_table([f"{manifest.name}, {manifest.split}", ""], rows)
+
+
+def describe_shards(manifest: Manifest) -> str:
+    """A line for every shard."""
+    return markdown_table(
+        ["shard", "rows", "row groups", "bytes", "sha256"],
+        [
+            [shard.file, f"{shard.rows:,}", f"{len(shard.group_rows):,}", f"{shard.num_bytes:,}", shard.sha256]
+            for shard in manifest.shards
+        ],
+    )
+
+
+def _range(low_middle_high: list[int]) -> str:
+    low, middle, high = low_middle_high
+    return f"{low:,} to {high:,}, median {middle:,}"
+
+
+def _is_told(key: str, value: object) -> bool:
+    return key in ("shuffle_seed", "max_side") and value is not None

@@ -1,0 +1,222 @@
+"""Tiled JPEGs: the same pixels as before, whole or in part, and anything else is left alone."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from mvlab.data.jpeg_tiles import crop, read_index
+from mvlab.data.retile import retile
+
+PHOTOS = Path(os.environ.get("MVLAB_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "imagenet-160"
+SAMPLINGS = ["444", "422", "420", "440", "Gray"]
+sides = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 97, 128, 199, 240, 384]))
+quick = settings(max_examples=60, deadline=None)
+
+
+def pixels(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:
+    """(height, width, 3): coarse structure with noise on it, so that every kind of symbol occurs."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int64)
+    return (smooth + rng.integers(-12, 13, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
+def by_pillow(image: NDArray[np.uint8], mode: str = "RGB", **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).convert(mode).save(file, format=str(options.pop("format", "JPEG")), **options)
+    return file.getvalue()
+
+
+def encoded(image: NDArray[np.uint8], sampling: str, quality: int = 85) -> bytes:
+    """By libjpeg-turbo, which also knows 4:4:0 and 4:1:1."""
+    colours = "GRAY" if sampling == "Gray" else "RGB"
+    image = image[..., :1].copy() if sampling == "Gray" else image
+    return simplejpeg.encode_jpeg(image, quality, colours, sampling)
+
+
+def decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    return simplejpeg.decode_jpeg(jpeg, "RGB")
+
+
+def tiled(jpeg: bytes) -> bytes:
+    result = retile(jpeg)
+    assert result is not None
+    return result
+
+
+def assert_same_within(jpeg: bytes, box: tuple[int, int, int, int]) -> None:
+    part, x, y = crop(jpeg, box)
+    left, top, right, bottom = box
+    within = decoded(part)[top - y : bottom - y, left - x : right - x]
+    assert np.array_equal(within, decoded(jpeg)[top:bottom, left:right])
+
+
+@st.composite
+def boxes(draw: st.DrawFn, width: int, height: int) -> tuple[int, int, int, int]:
+    left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    return left, top, draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
+
+
+@quick
+@given(
+    width=sides,
+    height=sides,
+    mode=st.sampled_from(["RGB", "L"]),
+    subsampling=st.integers(0, 2),
+    quality=st.integers(1, 100),
+    restart=st.integers(0, 9),
+    optimize=st.booleans(),
+)
+def test_a_tiled_jpeg_has_the_same_pixels(
+    width: int, height: int, mode: str, subsampling: int, quality: int, restart: int, optimize: bool
+) -> None:
+    options = {"subsampling": subsampling, "quality": quality, "optimize": optimize, "restart_marker_blocks": restart}
+    jpeg = by_pillow(pixels(width, height), mode, **options)
+    assert np.array_equal(decoded(tiled(jpeg)), decoded(jpeg))
+    with Image.open(io.BytesIO(jpeg)) as original, Image.open(io.BytesIO(tiled(jpeg))) as rewritten:
+        assert np.array_equal(np.asarray(original), np.asarray(rewritten))
+
+
+@quick
+@given(data=st.data(), width=sides, height=sides, sampling=st.sampled_from(SAMPLINGS))
+def test_the_pixels_of_a_box_are_those_of_the_whole(
+    data: st.DataObject, width: int, height: int, sampling: str
+) -> None:
+    jpeg = tiled(encoded(pixels(width, height), sampling))
+    assert_same_within(jpeg, data.draw(boxes(width, height)))
+
+
+@pytest.mark.parametrize("width", [*range(113, 121), *range(241, 247)])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_boxes_along_the_edges_of_tiles_need_their_neighbours(sampling: str, width: int) -> None:
+    """Narrow last tiles too: libjpeg-turbo does not interpolate chroma of images up to 4 pixels wide."""
+    jpeg = tiled(encoded(pixels(width, 50), sampling))
+    step = read_index(jpeg).tile_width
+    for edge in range(0, width, step):
+        for left, right in [(max(0, edge - 1), edge + 1), (edge, width), (edge, edge + 1), (width - 1, width)]:
+            assert_same_within(jpeg, (left, 16, right, 32))
+            assert_same_within(jpeg, (left, 47, right, 50))
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_small_box_takes_few_bytes(sampling: str) -> None:
+    jpeg = tiled(encoded(pixels(480, 384), sampling))
+    part, x, y = crop(jpeg, (200, 150, 260, 210))
+    assert len(part) < len(jpeg) / 8
+    assert x <= 200
+    assert y <= 150
+    whole, x, y = crop(jpeg, (0, 0, 480, 384))
+    assert (x, y) == (0, 0)
+    assert len(whole) < len(jpeg)  # the index is left out
+
+
+def test_tiling_twice_changes_nothing() -> None:
+    jpeg = tiled(encoded(pixels(200, 100), "420"))
+    assert retile(jpeg) == jpeg
+
+
+def test_what_says_how_colours_are_coded_is_kept_and_the_rest_goes() -> None:
+    image = pixels(64, 48)
+    rgb = by_pillow(image, keep_rgb=True)
+    assert np.array_equal(decoded(tiled(rgb)), decoded(rgb))
+    plain, noted = by_pillow(image), by_pillow(image, comment=b"a note", exif=b"Exif\0\0MM", icc_profile=b"x" * 99)
+    assert tiled(noted) == tiled(plain)
+
+
+def test_a_box_must_lie_within_the_image() -> None:
+    jpeg = tiled(encoded(pixels(40, 30), "444"))
+    for box in [(0, 0, 41, 30), (-1, 0, 5, 5), (5, 5, 5, 9), (0, 0, 40, 31)]:
+        with pytest.raises(ValueError, match="not within 40x30"):
+            crop(jpeg, box)
+
+
+def test_crop_refuses_what_is_not_tiled() -> None:
+    jpeg = encoded(pixels(80, 60), "420")
+    part, _, _ = crop(tiled(jpeg), (0, 0, 80, 60))
+    for other in [b"", b"\xff\xd8", jpeg, part]:
+        with pytest.raises(ValueError, match="not a tiled JPEG"):
+            crop(other, (0, 0, 8, 8))
+    with pytest.raises(ValueError, match="truncated"):
+        crop(tiled(jpeg)[:-5], (0, 0, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "jpeg",
+    [
+        by_pillow(pixels(64, 48), progressive=True),
+        by_pillow(pixels(64, 48), "CMYK"),
+        by_pillow(pixels(64, 48), format="PNG"),
+        encoded(pixels(64, 48), "411"),
+        encoded(pixels(64, 48), "420")[:-2],
+        encoded(pixels(64, 48), "420")[:-40] + b"\xff\xd9",
+        encoded(pixels(64, 48), "420").replace(b"\xff\xd9", b"\0\0\xff\xd9"),
+        b"",
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xd9",
+        b"garbage" * 100,
+    ],
+    ids=["progressive", "cmyk", "png", "411", "no-eoi", "too-short", "too-long", "empty", "soi", "no-frame", "garbage"],
+)
+def test_other_files_are_left_alone(jpeg: bytes) -> None:
+    assert retile(jpeg) is None
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    sampling=st.sampled_from(SAMPLINGS),
+    restart=st.booleans(),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    header_only=st.booleans(),
+    kept=st.one_of(st.just(1.0), st.floats(0, 1)),
+    tail=st.binary(max_size=40),
+)
+def test_broken_files_are_left_alone_or_become_whole_ones(
+    sampling: str,
+    restart: bool,
+    changes: list[tuple[float, int]],
+    header_only: bool,
+    kept: float,
+    tail: bytes,
+) -> None:
+    image = pixels(61, 35)
+    whole = by_pillow(image, restart_marker_blocks=3) if restart else encoded(image, sampling)
+    broken = bytearray(whole)
+    for place, value in changes:
+        broken[int(place * (whole.index(b"\xff\xda") + 12 if header_only else len(whole)))] = value
+    result = retile(bytes(broken[: int(kept * len(broken))]) + tail)
+    if result is not None:
+        height, width, _ = decoded(result).shape
+        assert_same_within(result, (width // 3, height // 3, width // 3 + 1, height))
+
+
+@given(data=st.binary(max_size=200))
+def test_random_data_after_a_sound_header_never_crash(data: bytes) -> None:
+    whole = encoded(pixels(40, 40), "420")
+    result = retile(whole[: whole.index(b"\xff\xda") + 14] + data + b"\xff\xd9")
+    assert result is None or decoded(result).shape == (40, 40, 3)
+
+
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"no photos in {PHOTOS} (MVLAB_SHARED_DATA names its parent)")
+def test_photos_keep_their_pixels_and_their_size() -> None:
+    rng = np.random.default_rng(0)
+    before = after = 0
+    for path in sorted(PHOTOS.glob("*/*/*")):
+        jpeg = path.read_bytes()
+        rewritten, whole = tiled(jpeg), decoded(jpeg)
+        assert np.array_equal(decoded(rewritten), whole)
+        height, width, _ = whole.shape
+        left, right = sorted(rng.choice(width + 1, 2, replace=False).tolist())
+        top, bottom = sorted(rng.choice(height + 1, 2, replace=False).tolist())
+        part, x, y = crop(rewritten, (left, top, right, bottom))
+        within = decoded(part)[top - y : bottom - y, left - x : right - x]
+        assert np.array_equal(within, whole[top:bottom, left:right])
+        before, after = before + len(jpeg), after + len(rewritten)
+    assert 0 < after < 1.01 * before
