@@ -21,16 +21,14 @@ import multiprocessing
 import os
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import psutil
 import ray
 import torch
+from memory import PeakMemory
 from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -43,11 +41,10 @@ from mvlab.data.manifest import Manifest
 from mvlab.data.plan import plan_epoch
 from mvlab.data.render import Order, render_batches
 from mvlab.data.shards import open_split
-from mvlab.data.sources.folders import Listing, list_images
+from mvlab.data.sources.folders import list_images
 from mvlab.report.markdown import markdown_table
 
 SAMPLER = SamplerConfig(resolutions=(160, 192, 256, 288, 320), base_resolution=256, base_batch=64)
-SECONDS_BETWEEN_SAMPLES = 0.2
 START, END = "start", "end"
 
 
@@ -55,7 +52,7 @@ def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as folder:
         ray.init(num_cpus=options.readers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        listing = repeated(list_images(options.images, "train"), options.repeat)
+        listing = list_images(options.images, "train").repeated(options.repeat)
         recipe = Recipe(name="imagenet-160", split="train", shard_mb=32)
         manifest = ingest(listing, recipe, folder, max_bad=0, on_progress=lambda now: None)
         orders = [order for epoch in range(options.epochs) for order in orders_of(manifest, folder, epoch)]
@@ -87,14 +84,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, help="folder of train/<class>/<image>")
     parser.add_argument("--repeat", type=int, default=10, help="times that the images are ingested (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=4, help="of a measurement (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="of a measurement (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each side (%(default)s)")
     parser.add_argument("--readers", type=int, default=os.cpu_count(), help="processes that decode (%(default)s)")
     return parser.parse_args()
-
-
-def repeated(listing: Listing, times: int) -> Listing:
-    return replace(listing, files=listing.files * times, sizes=listing.sizes * times, labels=listing.labels * times)
 
 
 def orders_of(manifest: Manifest, uri: str, epoch: int) -> Iterator[Order]:
@@ -209,37 +202,6 @@ def decode_share(pipe: Any, orders: list[Order]) -> None:
 
 def feed(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
     return lambda: consume(batch.pixels for batch in stream(orders, cpus=options.readers))
-
-
-class PeakMemory:
-    """The most that this process and Ray's workers held together, while `watching`."""
-
-    def __init__(self) -> None:
-        self.watching, self.peak_mb = False, 0.0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "PeakMemory":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._end.wait(SECONDS_BETWEEN_SAMPLES):
-            if self.watching:
-                self.peak_mb = max(self.peak_mb, resident_mb())
-
-
-def resident_mb() -> float:
-    """Of this process and of Ray's workers; pages that they share are counted for each."""
-    total = psutil.Process().memory_info().rss
-    for process in psutil.process_iter(["name", "cmdline", "memory_info"]):
-        if (process.info["cmdline"] or [""])[0].startswith("ray::"):
-            total += process.info["memory_info"].rss
-    return float(total / 1e6)
 
 
 def report(seconds: dict[str, list[float]], num_images: int, first_batch_s: float, peak_mb: float) -> None:

@@ -26,7 +26,7 @@ EXPERIMENT = "mobilevit/classification/table6_patch_size"
 METRICS = {
     *(f"{split}/{metric}" for split in ("train", "val", "val_ema") for metric in ("loss", "top1", "top5")),
     *(f"cost/{what}" for what in ("params", "macs", "attention_macs", "latency_ms")),
-    *("val/samples", "lr", "images_per_s", "data_wait_share", "epoch_s", "update"),
+    *("val/samples", "lr", "images_per_s", "data_wait_share", "epoch_s", "update", "data/corrupt_rows"),
 }
 
 

@@ -1,15 +1,17 @@
 """`mvlab ingest`: folders of images -> Parquet shards."""
 
 import argparse
+import math
 import signal
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mvlab.cli.progress import ProgressLine
 from mvlab.data.manifest import MANIFEST, Manifest, read_manifest
 from mvlab.data.sources.folders import SPLITS, Listing, list_images, splits_in
-from mvlab.data.storage import DataError, Folder
+from mvlab.data.storage import DataError, Folder, absolute_uri
 from mvlab.report.data import describe_manifest
 from mvlab.training.meter import clock
 
@@ -44,7 +46,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     recipes = [
         Recipe(
-            name=parsed.name or Path(parsed.src.rstrip("/")).resolve().name,
+            name=parsed.name or _name(parsed.src),
             split=split,
             shuffle_seed=parsed.shuffle_seed,
             shard_mb=parsed.shard_mb,
@@ -102,14 +104,19 @@ def _splits(parsed: argparse.Namespace) -> list[str]:
 
 def _listings(parsed: argparse.Namespace, splits: list[str]) -> list[Listing]:
     """Of all splits, on one class list: that of the split that is there already, or of the first."""
-    print(f"listing {parsed.src}", file=sys.stderr)
     classes = _classes_at(parsed.out)
+    print(f"listing {absolute_uri(parsed.src)}", file=sys.stderr)
     listings: list[Listing] = []
     for split in splits:
         truth = _ground_truth(parsed) if split == "val" else None
         listings.append(list_images(parsed.src, split, classes=classes, ground_truth=truth))
         classes = listings[-1].classes
     return listings
+
+
+def _name(src: str) -> str:
+    """The last folder of a path or URI."""
+    return PurePosixPath(unquote(urlsplit(absolute_uri(src)).path)).name or "images"
 
 
 def _classes_at(out: str) -> tuple[str, ...] | None:
@@ -130,7 +137,10 @@ def _ground_truth(parsed: argparse.Namespace) -> Any:
 
 def _share(text: str) -> float:
     """ "0.5%" or "0.005"."""
-    value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no share: e.g. 0.1% or 0.001")
     return value

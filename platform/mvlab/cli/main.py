@@ -26,9 +26,9 @@ def run(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))
-    except (DataError, ClusterError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
     except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`
         sys.stderr.close()
         return 0
+    except (DataError, ClusterError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT

@@ -31,6 +31,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    _require_picture(parsed)
     manifest = read_manifest(parsed.uri, parsed.split)
     planned, view = _planned(parsed, manifest)
     batch = next(render_batches([Order(planned, manifest.ref(parsed.uri), view)]))
@@ -44,11 +45,19 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _require_picture(parsed: argparse.Namespace) -> None:
+    """Raises DataError where no picture can come of the options."""
+    if parsed.most < 1:
+        raise DataError(f"--most {parsed.most}: at least one image has to be shown")
+    if Path(parsed.out).suffix.lower() != ".png":
+        raise DataError(f"--out {parsed.out}: the picture is a PNG, so its name ends in .png")
+
+
 def _planned(parsed: argparse.Namespace, manifest: Manifest) -> tuple[PlannedBatch, View]:
     view: View
+    sampler = sampler_of(parsed)
     if not 0 <= parsed.rank < parsed.world:
         raise DataError(f"--rank {parsed.rank} is not in a world of {parsed.world}: 0 to {parsed.world - 1}")
-    sampler = sampler_of(parsed)
     if parsed.split == "train":
         plan = plan_epoch(manifest.group_rows, sampler, world=parsed.world, seed=parsed.seed, epoch=parsed.epoch)
         batches, view = plan.for_rank(parsed.rank), TrainingView(AugmentationConfig(), parsed.seed, parsed.epoch)

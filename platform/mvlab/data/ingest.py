@@ -7,6 +7,7 @@ become the split's index once all are there. Whoever starts again finds the part
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -44,8 +45,10 @@ class Recipe:
     """Images with a longer side are made smaller, pixels; None keeps all as they are."""
 
     def __post_init__(self) -> None:
-        if self.shard_mb <= 0:
+        if not 0 < self.shard_mb < math.inf:
             raise DataError(f"--shard-mb {self.shard_mb:g}: must be more than 0")
+        if not 0 <= self.shuffle_seed < 2**32:
+            raise DataError(f"--shuffle-seed {self.shuffle_seed}: must be in [0, 2^32)")
         if self.max_side is not None and self.max_side < 32:
             raise DataError(f"--max-side {self.max_side}: at least 32 pixels are needed")
 
@@ -104,10 +107,13 @@ def ingest(
     folder, parts = Folder.of(out, recipe.split), Folder.of(out, recipe.split, PARTS)
     job = _job(listing, recipe)
     if MANIFEST in folder.sizes():
-        return _finished(out, recipe, job)
+        manifest = _finished(out, recipe, job)
+        _clean(folder, parts)
+        return manifest
     _begin(parts, job)
     orders = plan_shards(listing, recipe)
-    done = {order.number: _read_part(parts, order.number) for order in orders if _part(order.number) in parts.sizes()}
+    there = parts.sizes()
+    done = {order.number: _read_part(parts, order.number) for order in orders if _part(order.number) in there}
     watch = _Watch(orders, done, max_bad * len(listing), on_progress)
     try:
         watch.check()
@@ -274,4 +280,5 @@ def _clean(folder: Folder, parts: Folder) -> None:
     for name in folder.sizes():
         if PARTIAL in name:
             folder.remove(name)
-    parts.filesystem.delete_dir(parts.path)
+    if JOB in parts.sizes():
+        parts.filesystem.delete_dir(parts.path)

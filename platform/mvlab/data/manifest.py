@@ -77,14 +77,13 @@ class Manifest:
     ) -> "Manifest":
         """Of shards and index as written; `num_quarantined` and `source` in `how`."""
         index_sha256 = hashlib.sha256(index_bytes(index)).hexdigest()
-        text = json.dumps([list(classes), [shard.sha256 for shard in shards], index_sha256])
         return cls(
             name=name,
             split=split,
             classes=tuple(classes),
             shards=tuple(shards),
             index_sha256=index_sha256,
-            digest=hashlib.sha256(text.encode()).hexdigest(),
+            digest=digest_of(classes, shards, index_sha256),
             image_sizes={
                 what: _low_middle_high(index[column].to_numpy())
                 for what, column in (("width", "width"), ("height", "height"), ("bytes", "length"))
@@ -154,6 +153,12 @@ def write_manifest(manifest: Manifest, index: pa.Table, folder: Folder) -> None:
     """Publishes a split whose shards are in place: its index, and, last, its manifest."""
     folder.write(INDEX, index_bytes(index))
     folder.write(MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+
+
+def digest_of(classes: Sequence[str], shards: Sequence[Shard], index_sha256: str) -> str:
+    """Names the content of a split."""
+    text = json.dumps([list(classes), [shard.sha256 for shard in shards], index_sha256])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def index_bytes(index: pa.Table) -> pa.Buffer:

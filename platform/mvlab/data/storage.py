@@ -27,7 +27,8 @@ def absolute_uri(uri: str) -> str:
     """
     if not re.match(r"^[a-z0-9]+://", uri):
         return Path(uri).expanduser().absolute().as_uri()
-    if "@" in urlsplit(uri).netloc:
+    # A secret may have slashes in it, and then is no part of what the standard takes for the host.
+    if "@" in urlsplit(uri).netloc or re.match(r"^[a-z0-9]+://[^?]*:[^?]*@", uri):
         raise DataError(
             "a data URI with credentials in it would be logged: leave them out, and set the store's own "
             "environment variables (AWS_ACCESS_KEY_ID and so on)"

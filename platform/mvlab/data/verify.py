@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
-from mvlab.data.manifest import INDEX, Manifest
+from mvlab.data.manifest import INDEX, MANIFEST, Manifest, digest_of
 from mvlab.data.storage import Folder
 
 BYTES_A_READ = 4 << 20
@@ -24,10 +24,10 @@ class Checked:
 
 
 def verify(uri: str, manifest: Manifest, on_progress: Callable[[Checked], None]) -> list[str]:
-    """Hashes every shard and the index; returns a sentence for each that differs from the manifest."""
+    """Hashes every shard and the index; returns a sentence for each that differs from the manifest, or for that."""
     folder = Folder.of(uri, manifest.split)
     expected = {shard.file: shard.sha256 for shard in manifest.shards} | {INDEX: manifest.index_sha256}
-    started, num_bytes, problems = time.monotonic(), 0, []
+    started, num_bytes, problems = time.monotonic(), 0, _disagreements(manifest)
     with ThreadPoolExecutor(THREADS) as pool:
         hashing = {pool.submit(_sha256, folder, file): file for file in expected}
         for done, future in enumerate(as_completed(hashing), 1):
@@ -46,6 +46,12 @@ def verify(uri: str, manifest: Manifest, on_progress: Callable[[Checked], None])
             rate = num_bytes / 1e6 / max(1e-9, time.monotonic() - started)
             on_progress(Checked(done, len(expected), num_bytes, rate))
     return sorted(problems)
+
+
+def _disagreements(manifest: Manifest) -> list[str]:
+    if manifest.digest == digest_of(manifest.classes, manifest.shards, manifest.index_sha256):
+        return []
+    return [f"{manifest.split}/{MANIFEST} is not what was ingested: its classes or hashes do not give its digest"]
 
 
 def _sha256(folder: Folder, file: str) -> tuple[str, int]:

@@ -6,11 +6,11 @@ SRC/train/cat/photo.jpg           SRC/cat/photo.jpg (then the split has to be na
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyarrow import fs
 
-from mvlab.data.sources.ground_truth import GroundTruth
+from mvlab.data.sources.ground_truth import META, GroundTruth
 from mvlab.data.storage import DataError, Folder, absolute_uri
 
 SPLITS = ("train", "val")
@@ -31,6 +31,10 @@ class Listing:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def repeated(self, times: int) -> "Listing":
+        """The same files so many times over: a large set made of a small one, to measure with."""
+        return replace(self, files=self.files * times, sizes=self.sizes * times, labels=self.labels * times)
 
 
 def splits_in(src: str) -> list[str]:
@@ -87,7 +91,8 @@ def list_images(
 
 
 def _by_ground_truth(root: Folder, ground_truth: GroundTruth | None) -> dict[str, list[tuple[str, int]]]:
-    files = _files(root, "")
+    aside = {META, posixpath.basename(ground_truth.source)} if ground_truth else set()
+    files = [(file, size) for file, size in _files(root, "") if file not in aside]
     if not files:
         raise DataError(f"{root.path} is empty: expected class folders with images in them")
     if ground_truth is None:
@@ -108,10 +113,7 @@ def _subfolders(folder: Folder) -> list[str]:
 
 
 def _files(root: Folder, name: str) -> list[tuple[str, int]]:
-    """(path below root, bytes) of the files below a class folder, sorted, hidden ones left out."""
+    """(path below root, bytes) of the files below a class folder, sorted, hidden ones and folders left out."""
     infos = root.filesystem.get_file_info(fs.FileSelector(root.at(name) if name else root.path, recursive=bool(name)))
-    return sorted(
-        (posixpath.relpath(info.path, root.path), info.size)
-        for info in infos
-        if info.type == fs.FileType.File and not info.base_name.startswith(".")
-    )
+    files = ((posixpath.relpath(info.path, root.path), info.size) for info in infos if info.type == fs.FileType.File)
+    return sorted((path, size) for path, size in files if not any(part.startswith(".") for part in path.split("/")))

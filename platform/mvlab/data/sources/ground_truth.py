@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from mvlab.data.storage import DataError
 
@@ -32,7 +33,8 @@ class GroundTruth:
         if self.by_stem:
             stems = [posixpath.splitext(posixpath.basename(file))[0] for file in files]
             if missing := [stem for stem in stems if stem not in self.by_stem]:
-                raise DataError(f"{self.source} does not say what {missing[0]} shows, nor {len(missing) - 1} others")
+                others = f", nor {len(missing) - 1:,} others" if len(missing) > 1 else ""
+                raise DataError(f"{self.source} does not say what {missing[0]} shows{others}")
             return [self.by_stem[stem] for stem in stems]
         if len(files) != len(self.in_order):
             raise DataError(f"{self.source} has {len(self.in_order):,} lines, but there are {len(files):,} files")
@@ -49,10 +51,9 @@ def read_ground_truth(path: Path) -> GroundTruth:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--ground-truth {path} cannot be read: {error}") from error
-    lines = text.split()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if text.startswith("ImageId,"):
-        rows = csv.DictReader(io.StringIO(text))
-        return GroundTruth(str(path), {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}, ())
+        return GroundTruth(str(path), _solution(text, path), ())
     if lines and all(line.isdigit() for line in lines):
         names = _synsets(path.with_name(META))
         unknown = next((line for line in lines if int(line) not in names), None)
@@ -64,11 +65,23 @@ def read_ground_truth(path: Path) -> GroundTruth:
     return GroundTruth(str(path), {}, tuple(lines))
 
 
+def _solution(text: str, path: Path) -> dict[str, str]:
+    """Class by image: the first word of each prediction, which goes on with a box."""
+    rows = csv.DictReader(io.StringIO(text))
+    try:
+        return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
+    except (KeyError, AttributeError, IndexError) as error:
+        raise DataError(f"--ground-truth {path}: line {rows.line_num} has no PredictionString") from error
+
+
 def _synsets(path: Path) -> dict[int, str]:
     """The development kit's class numbers, which are not the order of the sorted names."""
     if not path.exists():
         raise DataError(
             f"the ground truth holds class numbers: {META} of the same development kit is needed beside it, at {path}"
         )
-    table: Any = loadmat(path, squeeze_me=True)["synsets"]
-    return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
+    try:
+        table: Any = loadmat(path, squeeze_me=True)["synsets"]
+        return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table if int(row["num_children"]) == 0}
+    except (OSError, LookupError, TypeError, ValueError, MatReadError) as error:
+        raise DataError(f"{path} is not the development kit's {META}: {error}") from error
