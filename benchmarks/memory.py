@@ -4,7 +4,7 @@ import threading
 
 import psutil
 
-SECONDS_BETWEEN_SAMPLES = 0.2
+SECONDS_BETWEEN_SAMPLES = 1.0
 
 
 class PeakMemory:
@@ -30,9 +30,12 @@ class PeakMemory:
 
 
 def resident_mb() -> float:
-    """Of this process and of Ray's workers; pages that they share are counted for each."""
-    total = psutil.Process().memory_info().rss
-    for process in psutil.process_iter(["name", "cmdline", "memory_info"]):
+    """Of this process and of Ray's workers; pages that they share are counted once in all."""
+    total = psutil.Process().memory_full_info().pss
+    for process in psutil.process_iter(["cmdline"]):
         if (process.info["cmdline"] or [""])[0].startswith("ray::"):
-            total += process.info["memory_info"].rss
+            try:
+                total += process.memory_full_info().pss
+            except psutil.NoSuchProcess:
+                continue
     return float(total / 1e6)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mvlab.cli import main
 from mvlab.config import EvaluationConfig
 from mvlab.data import ingest as ingest_module
 from mvlab.data.images import EvaluationView
@@ -41,6 +43,7 @@ from mvlab.data.shards import open_split
 from mvlab.data.sources.folders import Listing, list_images
 from mvlab.data.storage import PARTIAL, DataError, Folder
 from mvlab.data.verify import verify
+from mvlab.sweep import cluster as cluster_module
 
 CLASSES = ("ant", "bee", "cat")
 RECIPE = Recipe(name="insects", split="train", shard_mb=0.1)
@@ -198,7 +201,7 @@ def test_every_shard_is_a_sample_of_all_classes(whole: Path) -> None:
     for table in tables(whole / "train"):
         assert set(table["label"].to_pylist()) == {0, 1, 2}
         keys += table["key"].to_pylist()
-    neighbours = sum(a < b for a, b in zip(keys, keys[1:], strict=False))
+    neighbours = sum(a < b for a, b in pairwise(keys))
     assert 0.3 < neighbours / len(keys) < 0.7, "sorted runs are left"
 
 
@@ -212,7 +215,9 @@ def test_a_plan_has_every_file_once_in_shards_of_the_size_asked_for(
     sizes: list[int], shard_bytes: int, seed: int
 ) -> None:
     files = tuple(f"{number:03d}" for number in range(len(sizes)))
-    listing = Listing("file:///x", files, tuple(sizes), tuple(number % 7 for number in range(len(sizes))), tuple("abcdefg"))
+    listing = Listing(
+        "file:///x", files, tuple(sizes), tuple(number % 7 for number in range(len(sizes))), tuple("abcdefg")
+    )
     recipe = Recipe(name="x", split="train", shard_mb=shard_bytes / 1e6, shuffle_seed=seed)
     orders = plan_shards(listing, recipe)
     assert [order.number for order in orders] == list(range(len(orders)))
@@ -405,19 +410,30 @@ def test_unreadable_files_are_quarantined_and_too_many_refused(source: Path, clu
     assert len(keys) == NUM_FILES - 1
 
 
-def mvlab(cluster: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from mvlab.cli.main import main; main()", *arguments]
-    env = os.environ | {"RAY_ADDRESS": cluster}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+def test_what_a_task_cannot_write_is_told_in_a_sentence(source: Path, cluster: str, tmp_path: Path) -> None:
+    del cluster
+    (tmp_path / "train" / "shard-00000.parquet").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"shard-00000\.parquet cannot be written: .*the same command goes on"):
+        run(source, tmp_path)
+    (tmp_path / "train" / "shard-00000.parquet").rmdir()
+    assert run(source, tmp_path).num_samples == NUM_FILES
+
+
+def mvlab(*arguments: str) -> int:
+    """A command in this process, on the cluster that it has joined already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, "connect", list)
+        patch.setattr(cluster_module, "disconnect", lambda: None)
+        return main.run(list(arguments))
 
 
 @pytest.fixture(scope="module")
 def bucket(store: str, cluster: str, source: Path) -> str:
     """A data set in an object store, made by the command."""
+    del cluster
     uri = f"s3://{BUCKET}/sets/insects?endpoint_override={store}&scheme=http&region=us-east-1"
-    done = mvlab(cluster, "ingest", "imagenet", "--src", str(source), "--out", uri, "--name", "insects", "--shard-mb", "0.1")
-    assert done.returncode == 0, done.stderr
-    assert "| images             | 150 " in done.stdout or "150" in done.stdout
+    options = ("--src", str(source), "--out", uri, "--name", "insects", "--shard-mb", "0.1")
+    assert mvlab("ingest", "imagenet", *options) == 0
     return uri
 
 
@@ -442,16 +458,25 @@ def test_training_reads_from_a_store(bucket: str, whole: Path) -> None:
     assert batches[0].pixels.shape == (4, 3, 32, 32)
 
 
-def test_the_commands_take_a_store(bucket: str, cluster: str, source: Path, tmp_path: Path) -> None:
-    inspected = mvlab(cluster, "inspect", bucket, "--verify", "--shards")
-    assert inspected.returncode == 0, inspected.stderr
-    assert "every byte is what was ingested" in inspected.stdout
-    planned = mvlab(cluster, "plan", bucket, "--batch", "4")
-    assert planned.returncode == 0, planned.stderr
-    assert "insects, train: 150 images" in planned.stdout
-    drawn = mvlab(cluster, "preview", bucket, "--batch", "4", "--split", "val", "--out", str(tmp_path / "a.png"))
-    assert drawn.returncode == 0, drawn.stderr
-    assert Image.open(tmp_path / "a.png").format == "PNG"
+def test_the_commands_take_a_store(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["inspect", bucket, "--verify", "--shards"]) == 0
+    assert "every byte is what was ingested" in capsys.readouterr().out
+    assert main.run(["plan", bucket, "--batch", "4"]) == 0
+    assert "insects, train: 150 images" in capsys.readouterr().out
+    picture = tmp_path / "batch.png"
+    assert main.run(["preview", bucket, "--batch", "4", "--split", "val", "--out", str(picture)]) == 0
+    assert Image.open(picture).format == "PNG"
+    assert main.run(["inspect", bucket.replace("insects", "nothing")]) == 2
+    assert "holds no data set" in capsys.readouterr().err
+
+
+def test_a_store_that_refuses_is_told_in_a_sentence(
+    store: str, cluster: str, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del cluster
+    out = f"s3://no-such-bucket/x?endpoint_override={store}&scheme=http&region=us-east-1"
+    assert mvlab("ingest", "folder", "--src", str(source), "--out", out) == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def test_a_store_can_be_the_source_too(store: str, cluster: str, source: Path) -> None:
@@ -461,8 +486,8 @@ def test_a_store_can_be_the_source_too(store: str, cluster: str, source: Path) -
     for path in sorted(source.glob("val/*/*")):
         raw.write(path.relative_to(source).as_posix(), path.read_bytes())
     out = f"s3://{BUCKET}/copied{where}"
-    done = mvlab(cluster, "ingest", "folder", "--src", f"s3://{BUCKET}/raw{where}", "--out", out)
-    assert done.returncode == 0, done.stderr
+    del cluster
+    assert mvlab("ingest", "folder", "--src", f"s3://{BUCKET}/raw{where}", "--out", out) == 0
     manifest = read_manifest(out, "val")
     assert (manifest.name, manifest.num_samples, manifest.classes) == ("raw", 12, ("ant", "bee"))
 

@@ -172,9 +172,7 @@ SMALL = {
     damage=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4),
     cut=st.integers(0, 2**16),
 )
-def test_damage_is_refused_or_has_pillows_pixels(
-    form: str, damage: list[tuple[int, int]], cut: int
-) -> None:
+def test_damage_is_refused_or_has_pillows_pixels(form: str, damage: list[tuple[int, int]], cut: int) -> None:
     """Nothing else escapes: one odd file among a million must not end an ingest."""
     content = bytearray(SMALL[form])
     for place, value in damage:

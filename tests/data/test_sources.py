@@ -192,7 +192,7 @@ def test_a_ground_truth_of_other_images(tmp_path: Path) -> None:
     src = put(tmp_path, *(f"val/{file}" for file in FLAT), "val/ILSVRC2012_val_00000006.JPEG")
     with pytest.raises(DataError, match="has 5 lines, but there are 6 files"):
         list_images(src, "val", ground_truth=read_ground_truth(devkit(tmp_path)))
-    with pytest.raises(DataError, match="does not say what ILSVRC2012_val_00000006 shows$"):
+    with pytest.raises(DataError, match=r"does not say what ILSVRC2012_val_00000006 shows$"):
         list_images(src, "val", ground_truth=read_ground_truth(kaggle(tmp_path)))
     put(tmp_path, "val/ILSVRC2012_val_00000007.JPEG")
     with pytest.raises(DataError, match="ILSVRC2012_val_00000006 shows, nor 1 others"):

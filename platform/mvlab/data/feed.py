@@ -22,7 +22,6 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mvlab.data.batch import Batch
 from mvlab.data.render import OnCorrupt, Order, render_batches
@@ -91,14 +90,13 @@ def _start_lane(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table
     """One reader's blocks, the first of them made."""
     source = _OrderSource(orders, on_corrupt)
     _configure(DataContext.get_current(), orders)
-    # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     dataset = ray.data.read_datasource(
         source,
         override_num_blocks=len(source.tasks),
         num_cpus=0,
         concurrency=1,
-        ray_remote_args={"scheduling_strategy": here},
+        # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
+        label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
     )
     blocks = iter(dataset.iterator().iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
     return chain([next(blocks)], blocks)

@@ -7,6 +7,7 @@ become the split's index once all are there. Whoever starts again finds the part
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,9 @@ from mvlab.data.intake import UnreadableImageError, take_in
 from mvlab.data.manifest import FORMAT_VERSION, INDEX_SCHEMA, MANIFEST, Manifest, Shard, read_manifest, write_manifest
 from mvlab.data.randomness import Stream, generator
 from mvlab.data.read_ahead import read_ahead
-from mvlab.data.shards import Row, write_shard
+from mvlab.data.shards import Row, shard_name, write_shard
 from mvlab.data.sources.folders import Listing
-from mvlab.data.storage import PARTIAL, DataError, Folder
+from mvlab.data.storage import PARTIAL, DataError, Folder, absolute_uri
 
 QUARANTINE = "quarantine.jsonl"
 PARTS = "_parts"
@@ -131,17 +132,32 @@ def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterat
     if not orders:
         return
     rows = [asdict(order) for order in orders]
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
     ray.data.DataContext.get_current().enable_progress_bars = False
     written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        partial(_write, src=src, out=out, recipe=recipe), num_cpus=1
+        partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1
     )
     for row in written.iter_rows():
+        if row["problem"]:
+            raise DataError(
+                f"{shard_name(row['number'])} cannot be written: {row['problem']}. Finished shards are kept, and the "
+                "same command goes on from there"
+            )
         yield row["number"]
 
 
-def _write(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str, int]:
-    """One shard and its part file; runs in a Ray worker."""
+def _attempt(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str, int | str]:
+    """Writes a shard in a Ray worker; what the store says against it is a result, for the driver to tell."""
     number = int(row["number"])
+    try:
+        _write(row, number, src, out, recipe)
+    except OSError as error:
+        return {"number": number, "problem": str(error)}
+    return {"number": number, "problem": ""}
+
+
+def _write(row: dict[str, Any], number: int, src: str, out: str, recipe: Recipe) -> None:
+    """One shard and its part file."""
     source, folder = Folder.of(src), Folder.of(out, recipe.split)
     bad: list[dict[str, str]] = []
     rows = _rows(source, list(row["files"]), [int(label) for label in row["labels"]], recipe, bad)
@@ -151,7 +167,6 @@ def _write(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str,
     with pa.ipc.new_file(sink, INDEX_SCHEMA.with_metadata({"part": about})) as file:
         file.write_table(index)
     folder.sub(PARTS).write(_part(number), sink.getvalue())
-    return {"number": number}
 
 
 def _rows(
