@@ -84,8 +84,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, help="folder of train/<class>/<image>")
     parser.add_argument("--repeat", type=int, default=10, help="times that the images are ingested (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=8, help="of a measurement (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="measurements of each side (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=12, help="of a measurement (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side (%(default)s)")
     parser.add_argument("--readers", type=int, default=os.cpu_count(), help="processes that decode (%(default)s)")
     return parser.parse_args()
 
@@ -97,9 +97,9 @@ def orders_of(manifest: Manifest, uri: str, epoch: int) -> Iterator[Order]:
 
 
 def touch(pixels: Any) -> None:
-    """A byte of every cache line, and no copy: the consumer's share, the same for all sides."""
+    """A byte of every page, and no copy: the consumer's share, the same for all sides."""
     flat = pixels.numpy().reshape(-1) if isinstance(pixels, torch.Tensor) else pixels.reshape(-1)
-    flat.view(np.uint8)[::64].sum()
+    flat.view(np.uint8)[::4096].sum()
 
 
 def consume(batches: Iterable[Any]) -> float:

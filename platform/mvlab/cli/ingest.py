@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from mvlab.cli.progress import ProgressLine
 from mvlab.data.manifest import MANIFEST, Manifest, read_manifest
-from mvlab.data.sources.folders import SPLITS, Listing, list_images, splits_in
+from mvlab.data.sources.folders import SPLITS, Listing, is_flat, list_images, splits_in
 from mvlab.data.storage import DataError, Folder, absolute_uri
 from mvlab.report.data import describe_manifest
 from mvlab.training.meter import clock
@@ -105,10 +105,13 @@ def _splits(parsed: argparse.Namespace) -> list[str]:
 def _listings(parsed: argparse.Namespace, splits: list[str]) -> list[Listing]:
     """Of all splits, on one class list: that of the split that is there already, or of the first."""
     classes = _classes_at(parsed.out)
+    flat = [split for split in splits if split == "val" and is_flat(parsed.src, split)]
+    if parsed.ground_truth and not flat:
+        raise DataError(f"--ground-truth {parsed.ground_truth}: {parsed.src} has no flat val/ that would need it")
     print(f"listing {absolute_uri(parsed.src)}", file=sys.stderr)
     listings: list[Listing] = []
     for split in splits:
-        truth = _ground_truth(parsed) if split == "val" else None
+        truth = _ground_truth(parsed) if split in flat else None
         listings.append(list_images(parsed.src, split, classes=classes, ground_truth=truth))
         classes = listings[-1].classes
     return listings

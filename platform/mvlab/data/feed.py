@@ -103,10 +103,17 @@ def _start_lane(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table
 
 
 class Pace(ExecutionCallback):
-    """Keeps Ray Data's scheduling thread, which spins while output waits to be read, off the training thread's GIL."""
+    """Keeps Ray Data's scheduling thread, which spins while output waits to be read, off the training thread's GIL.
+
+    It sleeps after each of its steps, longer and longer at first, so that a data set starts at once.
+    """
+
+    def __init__(self) -> None:
+        self._sleep_s = 0.0
 
     def on_execution_step(self, executor: StreamingExecutor) -> None:
-        time.sleep(SECONDS_A_SCHEDULING_STEP)
+        self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, SECONDS_A_SCHEDULING_STEP)
+        time.sleep(self._sleep_s)
 
 
 def _configure(context: DataContext, orders: list[Order]) -> None:

@@ -113,8 +113,9 @@ def ingest(
         return manifest
     _begin(parts, job)
     orders = plan_shards(listing, recipe)
-    there = parts.sizes()
-    done = {order.number: _read_part(parts, order.number) for order in orders if _part(order.number) in there}
+    there = parts.sizes().keys() | folder.sizes().keys()
+    whole = [order.number for order in orders if {_part(order.number), shard_name(order.number)} <= there]
+    done = {number: _read_part(parts, number) for number in whole}
     watch = _Watch(orders, done, max_bad * len(listing), on_progress)
     try:
         watch.check()
@@ -176,8 +177,6 @@ def _rows(
     contents = read_ahead(files, partial(_read_file, source), ahead=FILES_AHEAD)
     for file, label, content in zip(files, labels, contents, strict=True):
         try:
-            if isinstance(content, OSError):
-                raise UnreadableImageError(f"the file cannot be read: {content}")
             kept = take_in(content, recipe.max_side)
         except UnreadableImageError as error:
             bad.append({"file": file, "reason": str(error)})
@@ -185,13 +184,11 @@ def _rows(
         yield Row(key=file, image=kept.image, label=label, width=kept.width, height=kept.height, tiled=kept.tiled)
 
 
-def _read_file(source: Folder, file: str) -> bytes | OSError:
-    try:
-        with source.filesystem.open_input_stream(source.at(file)) as stream:
-            content: bytes = stream.read()
-            return content
-    except OSError as error:
-        return error
+def _read_file(source: Folder, file: str) -> bytes:
+    """All of it. A store that does not answer ends the ingest: a file is bad only for what is in it."""
+    with source.filesystem.open_input_stream(source.at(file)) as stream:
+        content: bytes = stream.read()
+        return content
 
 
 @dataclass(frozen=True, slots=True)

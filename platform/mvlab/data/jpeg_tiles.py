@@ -95,7 +95,7 @@ def crop(jpeg: bytes, box: Box) -> tuple[bytes, int, int]:
     lengths = np.frombuffer(jpeg, ">u2", columns * rows, _INDEX_HEAD.size)
     ends = np.empty(lengths.size + 1, np.int64)  # of the tile before
     ends[0] = tiled.scan
-    np.cumsum(lengths, out=ends[1:])
+    lengths.cumsum(dtype=np.int64, out=ends[1:])
     ends[1:] += tiled.scan
     if ends[-1] != len(jpeg):
         raise ValueError(f"a tiled JPEG of {ends[-1]} bytes has {len(jpeg)}: truncated or edited")

@@ -49,6 +49,12 @@ def splits_in(src: str) -> list[str]:
     return [name for name in _subfolders(folder) if name in SPLITS]
 
 
+def is_flat(src: str, split: str) -> bool:
+    """Whether the files of the split lie in its folder, not in one folder for each class."""
+    root, _ = _root(src, split)
+    return not _subfolders(root)
+
+
 def list_images(
     src: str, split: str, *, classes: Sequence[str] | None = None, ground_truth: GroundTruth | None = None
 ) -> Listing:
@@ -61,10 +67,7 @@ def list_images(
     Raises:
         DataError: no class folders and no ground truth, an unknown class, or no files.
     """
-    divided = splits_in(src)
-    if divided and split not in divided:
-        raise DataError(f"{src} has {' and '.join(divided)}, but no {split}/: name another --split")
-    root = Folder.of(src, split) if divided else Folder.of(src)
+    root, divided = _root(src, split)
     named = _subfolders(root)
     if named:
         found = {name: _files(root, name) for name in named}
@@ -88,6 +91,14 @@ def list_images(
         tuple(label[name] for _, _, name in rows),
         tuple(known),
     )
+
+
+def _root(src: str, split: str) -> tuple[Folder, bool]:
+    """The folder of the split, and whether `src` is divided into splits."""
+    divided = splits_in(src)
+    if divided and split not in divided:
+        raise DataError(f"{src} has {' and '.join(divided)}, but no {split}/: name another --split")
+    return (Folder.of(src, split), True) if divided else (Folder.of(src), False)
 
 
 def _by_ground_truth(root: Folder, ground_truth: GroundTruth | None) -> dict[str, list[tuple[str, int]]]:
