@@ -11,7 +11,7 @@ import torch
 from experiments.recipes import mobilevit_s
 from mvlab.config import RunConfig
 from mvlab.data.batch import Batch
-from mvlab.data.shards import Manifest, Shard
+from mvlab.data.manifest import Manifest, Shard
 from mvlab.scale import at_scale
 from mvlab.tasks.classification import Tally, smoothed_loss
 from mvlab.training.loop import NonFiniteLossError, evaluate, to_device
@@ -21,7 +21,14 @@ from mvlab.training.worker import World, build_trainer
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
 MANIFEST = Manifest(
-    name="t", split="train", classes=("a", "b", "c"), shards=(Shard("s", (32, 32), "0"),), digest="d" * 64
+    name="t",
+    split="train",
+    classes=("a", "b", "c"),
+    shards=(Shard("s", 64, 0, "0"),),
+    index_sha256="0",
+    digest="d" * 64,
+    image_sizes={},
+    num_tiled=0,
 )
 SMOKE = at_scale(mobilevit_s(), "smoke")
 

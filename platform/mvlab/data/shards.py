@@ -102,12 +102,13 @@ class SplitReader:
 
         Raises:
             CorruptRowError: the bytes are not those that were ingested.
+            DataError: the store does not give any, which says nothing of the row.
         """
         length = int(self.lengths[row])
         try:
             encoded = self._open(int(self._shards[row])).read_at(length, int(self._offsets[row]))
         except OSError as error:
-            raise CorruptRowError(f"{self.where(row)} cannot be read: {error}") from error
+            raise DataError(f"{self.where(row)} cannot be read: {error}") from error
         if len(encoded) != length or xxhash.xxh3_64_intdigest(encoded) != int(self._checksums[row]):
             raise CorruptRowError(
                 f"{self.where(row)} is not what was ingested: its bytes changed. `mvlab inspect --verify` says what "
