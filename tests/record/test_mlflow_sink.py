@@ -122,7 +122,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_and_doubles_nothing(
         server = start_server(tmp_path, port)
         wait_for(uri)
         journal.append(Event(run=SWEEP, kind="end", status="FINISHED"))
-        assert sink.close(60)
+        assert sink.close(240)
         (run,) = client.search_runs([experiment])
         assert run.info.status == "FINISHED"
         assert [m.value for m in client.get_metric_history(run.info.run_id, "m")] == [1.0, 2.0]

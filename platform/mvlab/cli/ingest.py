@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import signal
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,25 +56,35 @@ def run(parsed: argparse.Namespace) -> int:
     listings = _listings(parsed, [recipe.split for recipe in recipes])
     try:
         manifests = _ingest_all(list(zip(listings, recipes, strict=True)), parsed)
-    except KeyboardInterrupt:
+    except _Stopped as stopped:
         print("\nstopped: finished shards are kept, and the same command goes on from there", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return 128 + stopped.signum
     print("\n\n".join(describe_manifest(manifest) for manifest in manifests))
     return 0
+
+
+class _Stopped(Exception):  # noqa: N818 - nothing went wrong
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
 
 
 def _ingest_all(work: list[tuple[Listing, Any]], parsed: argparse.Namespace) -> list[Manifest]:
     from mvlab.data.ingest import ingest
     from mvlab.sweep import cluster
+    from mvlab.sweep.interrupts import interruptible
 
     cluster.connect()
-    try:
-        return [
-            ingest(listing, recipe, parsed.out, max_bad=parsed.max_bad, on_progress=_Told(recipe.split))
-            for listing, recipe in work
-        ]
-    finally:
-        cluster.disconnect()
+    with interruptible() as stop:
+        try:
+            return [
+                ingest(listing, recipe, parsed.out, max_bad=parsed.max_bad, on_progress=_Told(recipe.split))
+                for listing, recipe in work
+            ]
+        except KeyboardInterrupt:
+            raise _Stopped(stop.signum) from None
+        finally:
+            cluster.disconnect()
 
 
 class _Told:

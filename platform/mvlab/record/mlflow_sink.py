@@ -59,8 +59,8 @@ class MlflowSink:
                 self._apply(event)
             except Exception as error:  # noqa: BLE001 - MLflow, its stores and their clients each have their own
                 self._tell(event, error)
-                self._attempts += 1
-                if self._attempts < ATTEMPTS or not self._answers():
+                self._attempts = self._attempts + 1 if self._answers() else 0  # it may have failed for being away
+                if self._attempts < ATTEMPTS:
                     return False
                 self._refused += 1
             self._attempts = 0
