@@ -11,7 +11,7 @@ PLATFORM = ROOT / "platform"
 PACKAGE = PLATFORM / "mvlab"
 
 LAYERS = [
-    {"config", "experiment", "samplers", "scale"},
+    {"checks", "config", "experiment", "networks", "samplers", "scale"},
     {"data", "models"},
     {"tasks"},
     {"training"},

@@ -6,8 +6,9 @@ import pytest
 
 from experiments.recipes import mobilevit_s
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.config import EvaluationConfig, MobileViTConfig, RunConfig, S, SamplerConfig, flatten
+from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig, flatten
 from mvlab.experiment import vary
+from mvlab.networks import MobileViTConfig, S
 from mvlab.scale import SCALES, at_scale
 
 

@@ -7,130 +7,21 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from mvlab.checks import require
+from mvlab.networks import NetworkConfig
 
 NETWORK_STRIDE = 32
 """Ratio of the input's side to that of the last feature map (Table 4); resolutions are multiples of it."""
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
-
-
 def _require_resolution(name: str, side: int) -> None:
-    _require(
+    require(
         side > 0 and side % NETWORK_STRIDE == 0,
         f"{name}={side} is not a positive multiple of {NETWORK_STRIDE}, the network's stride: "
         f"try {max(1, round(side / NETWORK_STRIDE)) * NETWORK_STRIDE}",
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MobileViTStage:
-    """A row pair of Table 4: the MV2 block that downsamples, and the MobileViT block after it."""
-
-    channels: int
-    """C, output channels of both blocks."""
-    depth: int
-    """L, transformer layers."""
-    dim: int
-    """d, the transformer's width."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Widths:
-    """A column of Table 4: how wide and deep the network is."""
-
-    name: str
-    stem: int
-    """Channels of the 3x3 convolution at output stride 2."""
-    mv2: tuple[int, int]
-    """Channels of the MV2 blocks at output strides 2 and 4."""
-    stages: tuple[MobileViTStage, MobileViTStage, MobileViTStage]
-    """Output strides 8, 16 and 32."""
-    tail: int
-    """Channels of the 1x1 convolution before global pooling."""
-    expansion: int
-    """MV2's expansion factor."""
-    dropout: float
-    """After the attention's output and the second FFN layer."""
-
-
-XXS = Widths(
-    name="xxs",
-    stem=16,
-    mv2=(16, 24),
-    stages=(
-        MobileViTStage(channels=48, depth=2, dim=64),
-        MobileViTStage(channels=64, depth=4, dim=80),
-        MobileViTStage(channels=80, depth=3, dim=96),
-    ),
-    tail=320,
-    expansion=2,
-    dropout=0.05,
-)
-XS = Widths(
-    name="xs",
-    stem=16,
-    mv2=(32, 48),
-    stages=(
-        MobileViTStage(channels=64, depth=2, dim=96),
-        MobileViTStage(channels=80, depth=4, dim=120),
-        MobileViTStage(channels=96, depth=3, dim=144),
-    ),
-    tail=384,
-    expansion=4,
-    dropout=0.1,
-)
-S = Widths(
-    name="s",
-    stem=16,
-    mv2=(32, 64),
-    stages=(
-        MobileViTStage(channels=96, depth=2, dim=144),
-        MobileViTStage(channels=128, depth=4, dim=192),
-        MobileViTStage(channels=160, depth=3, dim=240),
-    ),
-    tail=640,
-    expansion=4,
-    dropout=0.1,
-)
-NANO = Widths(
-    name="nano",
-    stem=8,
-    mv2=(8, 16),
-    stages=(
-        MobileViTStage(channels=24, depth=1, dim=32),
-        MobileViTStage(channels=32, depth=1, dim=48),
-        MobileViTStage(channels=48, depth=1, dim=64),
-    ),
-    tail=192,
-    expansion=2,
-    dropout=0.0,
-)
-"""Not the paper's: the same network, small enough to learn digits in half a minute on two cores."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MobileViTConfig:
-    """MobileViT: a column of Table 4, and what the paper's ablations vary."""
-
-    widths: Widths
-    patch_sizes: tuple[int, int, int] = (2, 2, 2)
-    """h = w of the patches at output strides 8, 16 and 32 (Table 6)."""
-    kernel_size: int = 3
-    """n, of the MobileViT block's convolutions."""
-    skip_connection: bool = True
-    """Whether the block concatenates its input and fuses (Figure 12)."""
-    classifier_dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        _require(
-            len(self.patch_sizes) == 3 and all(p >= 1 for p in self.patch_sizes),
-            f"patch_sizes={self.patch_sizes}: three positive sides are needed, for output strides 8, 16 and 32",
-        )
-        _require(self.kernel_size % 2 == 1, f"kernel_size={self.kernel_size} must be odd")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,11 +49,11 @@ class SamplerConfig:
     """Images a rank at `base_resolution`; b_t = floor(base_resolution^2 base_batch / H_t W_t)."""
 
     def __post_init__(self) -> None:
-        _require(len(self.resolutions) > 0, "sampler.resolutions is empty: name at least one")
+        require(len(self.resolutions) > 0, "sampler.resolutions is empty: name at least one")
         for side in (*self.resolutions, self.base_resolution):
             _require_resolution("sampler resolution", side)
         smallest = self.batch_at(max(self.resolutions))
-        _require(
+        require(
             smallest >= 2,
             f"base_batch={self.base_batch} leaves {smallest} image(s) a rank at {max(self.resolutions)} px: "
             "BatchNorm needs 2; raise base_batch or drop the largest resolution",
@@ -185,8 +76,8 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         low, high = self.crop_scale
-        _require(0 < low <= high <= 1, f"crop_scale={self.crop_scale} must satisfy 0 < low <= high <= 1")
-        _require(0 <= self.flip <= 1, f"flip={self.flip} is not a probability")
+        require(0 < low <= high <= 1, f"crop_scale={self.crop_scale} must satisfy 0 < low <= high <= 1")
+        require(0 <= self.flip <= 1, f"flip={self.flip} is not a probability")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,8 +92,8 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         _require_resolution("evaluation.crop", self.crop)
-        _require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
-        _require(
+        require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
+        require(
             self.resize >= self.crop,
             f"evaluation.resize={self.resize} is smaller than the crop of {self.crop} px",
         )
@@ -210,44 +101,80 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """AdamW, linear warm-up, cosine decay (section 4.1)."""
+    """The update and its learning rate: AdamW, linear warm-up, cosine decay (section 4.1); SGD for Table 5's CNNs."""
 
+    name: Literal["adamw", "sgd"] = "adamw"
     lr_start: float = 2e-4
     lr_peak: float = 2e-3
     lr_end: float = 2e-4
     warmup_updates: int = 3_000
     """Optimizer updates, not epochs: multi-scale batches change how many an epoch has."""
+    schedule: Literal["update", "epoch"] = "update"
+    """When the cosine moves: at every update, or, as in the release, at every epoch."""
     weight_decay: float = 0.01
-    """On all parameters, norms and biases included, as in the release."""
+    decay: Literal["all", "matrices"] = "all"
+    """What decays: all parameters, norms and biases included, as in the release; or those of 2 and more dimensions."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
+    momentum: float = 0.9
+    """Of SGD."""
+    nesterov: bool = False
+    accumulate: int = 1
+    """Steps whose gradients make one update, each image weighing the same."""
+    clip_norm: float | None = None
+    """The most that the gradients' norm may be; None does not clip."""
 
     def __post_init__(self) -> None:
         rates = (self.lr_start, self.lr_peak, self.lr_end)
-        _require(min(rates) >= 0 and self.lr_peak > 0, f"learning rates {rates} must not be negative, nor the peak 0")
-        _require(self.warmup_updates >= 0, f"warmup_updates={self.warmup_updates} is negative")
-        _require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} is negative")
+        require(min(rates) >= 0 and self.lr_peak > 0, f"learning rates {rates} must not be negative, nor the peak 0")
+        require(self.warmup_updates >= 0, f"warmup_updates={self.warmup_updates} is negative")
+        require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} is negative")
+        require(self.accumulate >= 1, f"optimizer.accumulate={self.accumulate}: an update takes at least one step")
+        require(
+            self.clip_norm is None or self.clip_norm > 0,
+            f"optimizer.clip_norm={self.clip_norm} must be positive; None does not clip",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumericsConfig:
+    """How the numbers are computed."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of forward and backward (autocast); weights, their average and the optimizer stay fp32. fp16 scales the loss."""
+    channels_last: bool = True
+    compile: bool = False
+    """torch.compile, once for every resolution: pays off in long runs only."""
+    batch_norm: Literal["rank", "all_ranks"] = "rank"
+    """Whose images a BatchNorm layer normalises over: those of its rank (the release), or of all ranks."""
+    non_finite: Literal["stop", "skip"] = "stop"
+    """At gradients that are infinite or no numbers: end the run and keep the batch, or leave the update out and count.
+    fp16's loss scaling leaves out updates of its own; those are counted too, and never end a run."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """One training run, complete."""
 
-    model: MobileViTConfig
+    model: NetworkConfig
     sampler: SamplerConfig
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    numerics: NumericsConfig = field(default_factory=NumericsConfig)
     epochs: int = 300
     label_smoothing: float = 0.1
     ema_decay: float = 0.9995
     """ema = decay * ema + (1 - decay) * weights, at every update from the first, BN statistics included."""
     seed: int = 0
+    initial_weights: str | None = None
+    """sha256 of the file whose weights training begins with (fine-tuning); None begins with random ones."""
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"epochs={self.epochs}: at least one is needed")
-        _require(0 <= self.label_smoothing < 1, f"label_smoothing={self.label_smoothing} must be in [0, 1)")
-        _require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay} must be in [0, 1)")
-        _require(0 <= self.seed < 2**32, f"seed={self.seed} must be in [0, 2^32)")
+        require(self.epochs >= 1, f"epochs={self.epochs}: at least one is needed")
+        require(0 <= self.label_smoothing < 1, f"label_smoothing={self.label_smoothing} must be in [0, 1)")
+        require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay} must be in [0, 1)")
+        require(0 <= self.seed < 2**32, f"seed={self.seed} must be in [0, 2^32)")
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for JSON."""
@@ -268,3 +195,14 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def config_differences(then: str, run: RunConfig) -> list[str]:
+    """Each field in which the JSON of a config is not that of `run`, for people."""
+    before, now = flatten(json.loads(then)), flatten(json.loads(json.dumps(run.as_dict())))
+    names = sorted(before.keys() | now.keys())
+    return [
+        f"{name}: {before.get(name, 'absent')} then, {now.get(name, 'absent')} now"
+        for name in names
+        if before.get(name, "absent") != now.get(name, "absent")
+    ]

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from mvlab.config import RunConfig
 
@@ -26,6 +26,8 @@ class Experiment:
     """Row name -> the paper-scale run."""
     paper: Mapping[str, Mapping[str, float]]
     """Row name -> metric -> the paper's value; "top1" in percent."""
+    made_for: Literal["imagenet", "digits"] = "imagenet"
+    """The data that the runs at paper scale are made for; only the digits come with the package."""
 
     def __post_init__(self) -> None:
         if unknown := set(self.paper) - set(self.runs):

@@ -15,7 +15,7 @@ STANDARD = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=128
 """Table 5's standard sampler: one resolution, 128 images a rank. Its updates are the same at any resolution."""
 
 MOBILENETV2_MULTI_SCALE = SamplerConfig(resolutions=(128, 160, 192, 224, 256), base_resolution=224, base_batch=128)
-"""Table 5's multi-scale MobileNetv2: 128-256 px around 224 px. These five sides are ours; they give its updates."""
+"""Table 5's multi-scale CNNs, ResNet-50 too: 128-256 px around 224 px; five sides, as in the release's configs."""
 
 CALCULATED = "calculated, not the paper's"
 

@@ -1,42 +1,89 @@
 """`--scale`: the same runs, shrunk. What an experiment varies survives; widths, pixels and epochs do not."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from mvlab.config import NANO, XXS, AugmentationConfig, EvaluationConfig, RunConfig, SamplerConfig, Widths
+from mvlab.config import AugmentationConfig, EvaluationConfig, OptimizerConfig, RunConfig, SamplerConfig
+from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TorchvisionConfig, Widths
 
 Scale = Literal["smoke", "mini", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+
+PAPER_RANKS = 8
+SMALL_RANKS = 2
+"""That the smaller scales are meant for; what `--workers` is unless it is given."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Smaller:
+    """What a scale puts in place of the paper's."""
+
+    widths: Widths
+    """Of a MobileViT."""
+    width: float
+    """Of a CNN, times its own."""
+    epochs: int
+    base_batch: int
+    """Images a rank at 64 px."""
+    warmup_updates: int
+    """Fewer updates want a shorter warm-up, and an average over fewer of them."""
+    ema_decay: float
+
+
+SMOKE = _Smaller(widths=NANO, width=0.25, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
+MINI = _Smaller(widths=XXS, width=0.5, epochs=20, base_batch=32, warmup_updates=100, ema_decay=0.99)
 
 
 def at_scale(run: RunConfig, scale: Scale) -> RunConfig:
     """`run` as it is done at `scale`.
 
-    smoke: a minute on two cores, on the embedded digits, with a network narrower than the paper's. Digits are
-        not mirrored, and crops stay large: a flipped or halved digit is another digit.
-    mini: under an hour on two cores, on a small set of 64 px images, with MobileViT-XXS.
+    smoke: a minute on two cores, on the embedded digits, with a network narrower than the paper's; CNNs with a
+        quarter of their width (ResNet-50 takes minutes still). Digits are not mirrored, and crops stay large: a
+        flipped or halved digit is another digit.
+    mini: under an hour on two cores, on a small set of 64 px images, with MobileViT-XXS; CNNs with half their width.
     paper: the run itself.
+
+    Both smaller ones compute in fp32. SGD's learning rates follow the images of an update (linear scaling rule): two
+    ranks' at 64 px against eight ranks' at the paper's base resolution. AdamW's stay.
     """
     match scale:
         case "paper":
             return run
         case "mini":
-            return _shrunk(run, widths=XXS, epochs=20, base_batch=32, warmup_updates=100, ema_decay=0.99)
+            return _shrunk(run, MINI)
         case "smoke":
-            small = _shrunk(run, widths=NANO, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
-            return replace(small, augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0))
+            return replace(_shrunk(run, SMOKE), augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0))
 
 
-def _shrunk(
-    run: RunConfig, *, widths: Widths, epochs: int, base_batch: int, warmup_updates: int, ema_decay: float
-) -> RunConfig:
-    """Fewer updates want a shorter warm-up, and an average over fewer of them."""
+def _shrunk(run: RunConfig, to: _Smaller) -> RunConfig:
+    images = to.base_batch * SMALL_RANKS / (run.sampler.base_batch * PAPER_RANKS)
     return replace(
         run,
-        model=replace(run.model, widths=widths),
-        sampler=SamplerConfig(resolutions=(32, 64, 96), base_resolution=64, base_batch=base_batch),
+        model=_narrower(run.model, to),
+        sampler=SamplerConfig(resolutions=(32, 64, 96), base_resolution=64, base_batch=to.base_batch),
         evaluation=EvaluationConfig(resize=64, crop=64, batch=64),
-        optimizer=replace(run.optimizer, warmup_updates=warmup_updates),
-        epochs=epochs,
-        ema_decay=ema_decay,
+        optimizer=replace(_rates_scaled(run.optimizer, images), warmup_updates=to.warmup_updates),
+        numerics=replace(run.numerics, precision="fp32"),
+        epochs=to.epochs,
+        ema_decay=to.ema_decay,
+    )
+
+
+def _narrower(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
+    match model:
+        case MobileViTConfig():
+            return replace(model, widths=to.widths)
+        case TorchvisionConfig():
+            return replace(model, width=model.width * to.width)
+
+
+def _rates_scaled(optimizer: OptimizerConfig, images: float) -> OptimizerConfig:
+    """Learning rates for updates of `images` times as many images."""
+    if optimizer.name == "adamw":
+        return optimizer
+    return replace(
+        optimizer,
+        lr_start=optimizer.lr_start * images,
+        lr_peak=optimizer.lr_peak * images,
+        lr_end=optimizer.lr_end * images,
     )

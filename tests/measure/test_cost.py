@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mvlab.config import XS, XXS, MobileViTConfig, S, Widths
 from mvlab.measure.cost import count_cost
 from mvlab.measure.latency import latencies_ms
 from mvlab.models.mobilevit import MobileViT
+from mvlab.networks import XS, XXS, MobileViTConfig, S, Widths
 
 
 def on_meta(widths: Widths, patch_sizes: tuple[int, int, int] = (2, 2, 2)) -> MobileViT:

@@ -11,9 +11,9 @@ from models.weight_mapping import to_timm, to_transformers
 from transformers import MobileViTConfig as HuggingFaceConfig
 from transformers import MobileViTForImageClassification
 
-from mvlab.config import XS, XXS, MobileViTConfig, S, Widths
 from mvlab.models.layers import fold, unfold
 from mvlab.models.mobilevit import MobileViT
+from mvlab.networks import XS, XXS, MobileViTConfig, S, Widths
 
 VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
 # 208 px: maps of 26, 13 and 7 pixels, so the odd ones are resized; 224x288: not square.

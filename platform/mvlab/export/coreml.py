@@ -31,9 +31,11 @@ class _Normalised(nn.Module):
 
 
 def export_classifier(
-    model: nn.Module, path: Path, *, resolution: int, classes: Sequence[str], metadata: Mapping[str, str]
+    model: nn.Module, path: Path, *, name: str, resolution: int, classes: Sequence[str], metadata: Mapping[str, str]
 ) -> None:
     """Writes `path` (.mlpackage): RGB image of `resolution` pixels in, class label and probabilities out.
+
+    Its description calls the network `name`.
 
     Division by 255 is part of the program. Weights are fp16, CoreML's default.
     """
@@ -47,7 +49,7 @@ def export_classifier(
         minimum_deployment_target=ct.target.iOS16,
         skip_model_load=True,
     )
-    package.short_description = "MobileViT image classifier (arXiv 2110.02178), EMA weights"
+    package.short_description = f"{name} image classifier, trained as in arXiv 2110.02178; EMA weights"
     for key, value in metadata.items():
         package.user_defined_metadata[key] = value
     package.save(str(path))

@@ -1,1 +1,1 @@
-"""Networks. A config of `mvlab.config` and the number of classes is all that they need."""
+"""Networks. A config of `mvlab.networks` and the number of classes is all that they need."""

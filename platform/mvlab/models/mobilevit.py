@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from mvlab.config import MobileViTConfig
 from mvlab.models.layers import MV2, ConvNormAct, MobileViTBlock
+from mvlab.networks import MobileViTConfig
 
 
 class MobileViT(nn.Module):

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mvlab.config import RunConfig
 from mvlab.experiment import Experiment
 from mvlab.measure.cost import count_cost
 from mvlab.measure.latency import latencies_ms
 from mvlab.measure.machine import machine_name, use_all_cores
-from mvlab.models.mobilevit import MobileViT
+from mvlab.models.build import build_network, network_name
 from mvlab.report.figures import ablation_figure
 from mvlab.report.tables import Row, ablation_table
 from mvlab.scale import Scale
@@ -65,7 +66,7 @@ def write_report(
             f"## {experiment.title}",
             experiment.question,
             ablation_table(measured, label=experiment.label, machine=machine_name()),
-            f"{_cost_note(experiment.runs[rows[0]])}\n{note}\n{provenance}",
+            f"{_cost_note([experiment.runs[row] for row in rows])}\n{note}\n{provenance}",
         ]
     )
     (folder / TABLE).write_text(text + "\n", encoding="utf-8")
@@ -80,7 +81,7 @@ def _measure(
 ) -> list[Row]:
     """Costs are those of the paper's network, whatever the scale of the training was."""
     use_all_cores()
-    models = {name: MobileViT(run.model, IMAGENET_CLASSES) for name, run in runs.items()}
+    models = {name: build_network(run.model, IMAGENET_CLASSES) for name, run in runs.items()}
     resolution = next(iter(runs.values())).evaluation.crop
     latency = latencies_ms(models, resolution, repeats=LATENCY_REPEATS)
     return [
@@ -95,16 +96,17 @@ def _measure(
     ]
 
 
-def _on_meta(run: RunConfig) -> MobileViT:
+def _on_meta(run: RunConfig) -> nn.Module:
     with torch.device("meta"):
-        return MobileViT(run.model, IMAGENET_CLASSES)
+        return build_network(run.model, IMAGENET_CLASSES)
 
 
-def _cost_note(run: RunConfig) -> str:
-    side = run.evaluation.crop
+def _cost_note(runs: Sequence[RunConfig]) -> str:
+    side = runs[0].evaluation.crop
+    networks = list(dict.fromkeys(network_name(run.model) for run in runs))
     return (
-        f"Parameters, multiply-adds and latency are of the paper's network, MobileViT-{run.model.widths.name.upper()}, "
-        f"for one {side}x{side} image and {IMAGENET_CLASSES} classes, at every scale. "
+        f"Parameters, multiply-adds and latency are of the paper's {'network' if len(networks) == 1 else 'networks'}, "
+        f"{', '.join(networks)}, for one {side}x{side} image and {IMAGENET_CLASSES} classes, at every scale. "
         f"Latency: median of {LATENCY_REPEATS}, fp32, not to be held against the paper's phone."
     )
 

@@ -1,5 +1,7 @@
 """What a study would do, as text, without doing any of it."""
 
+from typing import Any
+
 from mvlab.config import RunConfig, flatten
 from mvlab.data.locate import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
@@ -24,10 +26,15 @@ def describe(study: Study) -> str:
 
 
 def _config(run: RunConfig) -> str:
-    flat = {name: value for name, value in flatten(run.as_dict()).items() if name != "model.widths.stages"}
-    stages = [f"C={stage.channels} L={stage.depth} d={stage.dim}" for stage in run.model.widths.stages]
-    flat["model.widths.stages"] = "; ".join(stages)
-    return "\n".join(f"    {name:24} {flat[name]}" for name in sorted(flat))
+    flat = flatten(run.as_dict())
+    return "\n".join(f"    {name:24} {_readable(flat[name])}" for name in sorted(flat))
+
+
+def _readable(value: Any) -> str:
+    """A value of a config; a tuple of parts, as a network's stages are, without its brackets and quotes."""
+    if not isinstance(value, tuple) or not all(isinstance(part, dict) for part in value):
+        return str(value)
+    return "; ".join(" ".join(f"{name}={each}" for name, each in part.items()) for part in value)
 
 
 def _buckets(run: RunConfig, world: int) -> str:
@@ -64,12 +71,13 @@ def _trials(study: Study) -> str:
 
 def _record(study: Study) -> str:
     options = study.options
+    folder = study.resumed or f"{study.storage / study.experiment.name}/{options.scale}-<time>"
     return "\n".join(
         [
             f"- MLflow: {redacted(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
             f"a parent run, and {len(study.trials)} children with metrics by epoch, config, checkpoint, "
             "CoreML package and its verification; table and figure on the parent",
-            f"- files: {study.storage / study.experiment.name}/{options.scale}-<time>/",
+            f"- files: {folder}/" + (", gone on with" if study.resumed else ""),
             f"- data: {study.data.uri}",
         ]
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from mvlab.config import flatten
 from mvlab.data.locate import DataSet
 from mvlab.experiment import Experiment
+from mvlab.models.build import network_name
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.report.tables import Row
 from mvlab.sweep.trial import Trial
@@ -13,7 +14,6 @@ from mvlab.training.placement import Placement
 
 CONFIG = "config.json"
 KEY_PARAMS = (
-    "model.widths.name",
     "sampler.resolutions",
     "sampler.base_batch",
     "optimizer.lr_peak",
@@ -24,7 +24,7 @@ KEY_PARAMS = (
     "epochs",
     "seed",
 )
-"""Shown for every run, beside what the study varies; the rest is in its config.json."""
+"""Shown for every run, beside its network and what the study varies; the rest is in its config.json."""
 
 
 def begin_sweep(
@@ -58,10 +58,13 @@ def begin_sweep(
 def begin_trial(
     experiment: Experiment, trial: Trial, placement: Placement, tags: Mapping[str, str], journal: Journal
 ) -> None:
-    """A child run, with its whole config as an artifact."""
+    """A child run, with its whole config as an artifact; one that was begun before goes on."""
+    if trial.name in journal.statuses():
+        go_on(trial.name, tags, journal)
+        return
     config = flatten(trial.run.as_dict())
     params = {experiment.varies: str(config[experiment.varies]), "workers": str(placement.workers)}
-    params |= {key: str(config[key]) for key in KEY_PARAMS}
+    params |= {"model": network_name(trial.run.model)} | {key: str(config[key]) for key in KEY_PARAMS}
     tags = {**tags, "mvlab.row": trial.row, "mvlab.config_digest": trial.run.digest()}
     journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags))
 
@@ -69,6 +72,12 @@ def begin_trial(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"digest": trial.run.digest(), **trial.run.as_dict()}, indent=1), encoding="utf-8")
     journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
+
+
+def go_on(run: str, tags: Mapping[str, str], journal: Journal) -> None:
+    """The run is open again: another process, perhaps other code and another world, works on it from here."""
+    attempt = 2 + sum(event.kind == "resume" and event.run == run for event in journal.events())
+    journal.append(Event(run=run, kind="resume", tags={**tags, "mvlab.attempt": str(attempt)}))
 
 
 def cost_metrics(row: Row) -> dict[str, float]:

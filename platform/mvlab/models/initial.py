@@ -1,0 +1,104 @@
+"""Fine-tuning: training begins with the weights of a checkpoint in place of random ones."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NAMES_SHOWN = 5
+"""In a message; a network has hundreds."""
+
+
+class InitialWeightsError(ValueError):
+    """Weights that this network cannot begin with; the message says why, and what to do."""
+
+
+def file_sha256(path: Path) -> str:
+    """Of the file's bytes: what `RunConfig.initial_weights` names.
+
+    Raises:
+        InitialWeightsError: there is no such file to read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InitialWeightsError(f"initial weights {path} cannot be read: {error.strerror or error}") from error
+
+
+def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:
+    """Copies the weights of the checkpoint `file`, averaged ones where it has them, into `model`.
+
+    All of them, except for a classifier of another number of classes: that stays as it was initialised.
+
+    Args:
+        model: what to fine-tune; left as it is where something does not fit.
+        file: a checkpoint of this platform.
+        sha256: that `file` must have.
+
+    Returns:
+        Names of the weights that stayed as they were.
+
+    Raises:
+        InitialWeightsError: the file is another one, cannot be read, or is of another network.
+    """
+    ours = model.state_dict()
+    theirs = _weights(file, sha256)
+    differing = [name for name in ours if name in theirs and ours[name].shape != theirs[name].shape]
+    kept = [name for name in _classifier(model) if name in differing and ours[name].shape[1:] == theirs[name].shape[1:]]
+    problems = {
+        "are missing": [name for name in ours if name not in theirs],
+        "are foreign": [name for name in theirs if name not in ours],
+        "have another shape": [_both_shapes(name, ours, theirs) for name in differing if name not in kept],
+    }
+    if any(problems.values()):
+        said = "; ".join(f"{len(names)} {what} ({_few(names)})" for what, names in problems.items() if names)
+        raise InitialWeightsError(
+            f"{file} is of another network than this run's: of its weights {said}. Begin with a checkpoint of the same "
+            "network (only the number of classes may differ), or change the run's model to that of the checkpoint"
+        )
+    model.load_state_dict({name: ours[name] if name in kept else theirs[name] for name in ours})
+    return kept
+
+
+def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
+    """State dict in a checkpoint; nothing in the file is executed."""
+    found = file_sha256(file)
+    if found != sha256:
+        raise InitialWeightsError(
+            f"{file} has sha256 {found}, but the run begins with {sha256}: "
+            "it is another file, or was changed; name the one that the run was made for"
+        )
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for a broken file
+        raise InitialWeightsError(f"{file} cannot be read as a checkpoint: {error}") from error
+    for key in ("ema", "model"):
+        if isinstance(checkpoint, dict) and _is_state_dict(checkpoint.get(key)):
+            weights: dict[str, Tensor] = checkpoint[key]
+            return weights
+    raise InitialWeightsError(
+        f'{file} is no checkpoint of this platform: it has weights under neither "ema" nor "model"'
+    )
+
+
+def _is_state_dict(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(tensor, Tensor) for tensor in value.values())
+
+
+def _classifier(model: nn.Module) -> list[str]:
+    """Names of the parameters of the last linear layer, which gives the logits of every network that we build."""
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [f"{linear[-1]}.{name}" for name in ("weight", "bias")] if linear else []
+
+
+def _both_shapes(name: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
+    return f"{name} {tuple(theirs[name].shape)}, here {tuple(ours[name].shape)}"
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

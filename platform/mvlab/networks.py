@@ -1,0 +1,135 @@
+"""The networks of the paper as values: Table 4's columns, what its ablations vary, and the CNNs of Table 5."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from mvlab.checks import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MobileViTStage:
+    """A row pair of Table 4: the MV2 block that downsamples, and the MobileViT block after it."""
+
+    channels: int
+    """C, output channels of both blocks."""
+    depth: int
+    """L, transformer layers."""
+    dim: int
+    """d, the transformer's width."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Widths:
+    """A column of Table 4: how wide and deep the network is."""
+
+    name: str
+    stem: int
+    """Channels of the 3x3 convolution at output stride 2."""
+    mv2: tuple[int, int]
+    """Channels of the MV2 blocks at output strides 2 and 4."""
+    stages: tuple[MobileViTStage, MobileViTStage, MobileViTStage]
+    """Output strides 8, 16 and 32."""
+    tail: int
+    """Channels of the 1x1 convolution before global pooling."""
+    expansion: int
+    """MV2's expansion factor."""
+    dropout: float
+    """After the attention's output and the second FFN layer."""
+
+
+XXS = Widths(
+    name="xxs",
+    stem=16,
+    mv2=(16, 24),
+    stages=(
+        MobileViTStage(channels=48, depth=2, dim=64),
+        MobileViTStage(channels=64, depth=4, dim=80),
+        MobileViTStage(channels=80, depth=3, dim=96),
+    ),
+    tail=320,
+    expansion=2,
+    dropout=0.05,
+)
+XS = Widths(
+    name="xs",
+    stem=16,
+    mv2=(32, 48),
+    stages=(
+        MobileViTStage(channels=64, depth=2, dim=96),
+        MobileViTStage(channels=80, depth=4, dim=120),
+        MobileViTStage(channels=96, depth=3, dim=144),
+    ),
+    tail=384,
+    expansion=4,
+    dropout=0.1,
+)
+S = Widths(
+    name="s",
+    stem=16,
+    mv2=(32, 64),
+    stages=(
+        MobileViTStage(channels=96, depth=2, dim=144),
+        MobileViTStage(channels=128, depth=4, dim=192),
+        MobileViTStage(channels=160, depth=3, dim=240),
+    ),
+    tail=640,
+    expansion=4,
+    dropout=0.1,
+)
+NANO = Widths(
+    name="nano",
+    stem=8,
+    mv2=(8, 16),
+    stages=(
+        MobileViTStage(channels=24, depth=1, dim=32),
+        MobileViTStage(channels=32, depth=1, dim=48),
+        MobileViTStage(channels=48, depth=1, dim=64),
+    ),
+    tail=192,
+    expansion=2,
+    dropout=0.0,
+)
+"""Not the paper's: the same network, small enough to learn digits in half a minute on two cores."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MobileViTConfig:
+    """MobileViT: a column of Table 4, and what the paper's ablations vary."""
+
+    widths: Widths
+    patch_sizes: tuple[int, int, int] = (2, 2, 2)
+    """h = w of the patches at output strides 8, 16 and 32 (Table 6)."""
+    kernel_size: int = 3
+    """n, of the MobileViT block's convolutions."""
+    skip_connection: bool = True
+    """Whether the block concatenates its input and fuses (Figure 12)."""
+    classifier_dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(
+            len(self.patch_sizes) == 3 and all(p >= 1 for p in self.patch_sizes),
+            f"patch_sizes={self.patch_sizes}: three positive sides are needed, for output strides 8, 16 and 32",
+        )
+        require(self.kernel_size % 2 == 1, f"kernel_size={self.kernel_size} must be odd")
+
+
+TorchvisionName = Literal["mobilenet_v2", "resnet50"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TorchvisionConfig:
+    """A network of torchvision's, by torchvision's name for it (Table 5's CNNs)."""
+
+    name: TorchvisionName
+    width: float = 1.0
+    """Of MobileNetv2: the multiplier of all channels. Of ResNet-50: of the bottlenecks' inner channels."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.name in get_args(TorchvisionName),
+            f"model.name={self.name!r} is not one of {', '.join(get_args(TorchvisionName))}",
+        )
+        require(self.width > 0, f"model.width={self.width} must be positive")
+
+
+NetworkConfig = MobileViTConfig | TorchvisionConfig

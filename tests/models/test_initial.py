@@ -1,0 +1,123 @@
+"""Fine-tuning begins with all weights of a checkpoint, or with a sentence that says why it cannot."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mvlab.models.build import build_network
+from mvlab.models.initial import InitialWeightsError, file_sha256, load_initial
+from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TorchvisionConfig
+
+MOBILEVIT = MobileViTConfig(widths=NANO)
+NETWORKS = [
+    (MOBILEVIT, ["classifier.weight", "classifier.bias"]),
+    (TorchvisionConfig(name="mobilenet_v2", width=0.25), ["classifier.1.weight", "classifier.1.bias"]),
+    (TorchvisionConfig(name="resnet50", width=0.25), ["fc.weight", "fc.bias"]),
+]
+
+
+def network(config: NetworkConfig, num_classes: int, *, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_network(config, num_classes)
+
+
+def write(folder: Path, **contents: object) -> tuple[Path, str]:
+    """A checkpoint, and its sha256."""
+    file = folder / "state.pt"
+    torch.save(contents, file)
+    return file, file_sha256(file)
+
+
+@pytest.mark.parametrize(("config", "head"), NETWORKS, ids=["mobilevit", "mobilenetv2", "resnet50"])
+def test_all_weights_are_taken_but_a_classifier_of_other_classes(tmp_path: Path, config: NetworkConfig, head) -> None:
+    trained = network(config, 5, seed=1).state_dict()
+    trained = {name: tensor + 1 for name, tensor in trained.items()}  # statistics that are not the initial ones either
+    file, sha256 = write(tmp_path, ema=trained)
+
+    same = network(config, 5, seed=2)
+    assert load_initial(same, file, sha256=sha256) == []
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in same.state_dict().items())
+
+    other = network(config, 7, seed=2)
+    initialised = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    assert load_initial(other, file, sha256=sha256) == head
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(tensor, initialised[name] if name in head else trained[name])
+
+
+def test_averaged_weights_are_preferred(tmp_path: Path) -> None:
+    raw, averaged = (network(MOBILEVIT, 3, seed=seed).state_dict() for seed in (1, 2))
+    for contents, expected in (({"model": raw, "ema": averaged}, averaged), ({"model": raw, "update": 3}, raw)):
+        file, sha256 = write(tmp_path, **contents)
+        model = network(MOBILEVIT, 3, seed=0)
+        load_initial(model, file, sha256=sha256)
+        assert torch.equal(model.state_dict()["stem.0.weight"], expected["stem.0.weight"])
+
+
+def drop(weights, name):
+    return {key: tensor for key, tensor in weights.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: drop(w, "stem.0.weight"), "1 are missing (stem.0.weight)"),
+        (lambda w: drop(w, "classifier.bias"), "1 are missing (classifier.bias)"),
+        (lambda w: w | {"fc.bias": torch.ones(1)}, "1 are foreign (fc.bias)"),
+        (
+            lambda w: w | {"stem.0.weight": torch.ones(8, 1, 3, 3)},
+            "1 have another shape (stem.0.weight (8, 1, 3, 3), here (8, 3, 3, 3))",
+        ),
+        (
+            lambda w: w | {"classifier.weight": torch.ones(3, 100)},
+            "1 have another shape (classifier.weight (3, 100), here (3, 192))",
+        ),
+        (lambda w: {}, " and "),
+    ],
+)
+def test_weights_of_another_network_are_refused_by_name_and_change_nothing(tmp_path: Path, change, message) -> None:
+    file, sha256 = write(tmp_path, ema=change(network(MOBILEVIT, 3, seed=1).state_dict()))
+    model = network(MOBILEVIT, 3, seed=0)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(InitialWeightsError, match=re.escape(message)) as refused:
+        load_initial(model, file, sha256=sha256)
+    assert "Begin with a checkpoint of the same network" in str(refused.value)
+    assert len(str(refused.value)) < 700, "hundreds of names are not a message"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_wider_network_is_another_network(tmp_path: Path) -> None:
+    file, sha256 = write(tmp_path, ema=network(MobileViTConfig(widths=XXS), 3, seed=1).state_dict())
+    with pytest.raises(ValueError, match="have another shape"):
+        load_initial(network(MOBILEVIT, 3, seed=0), file, sha256=sha256)
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    model = network(MOBILEVIT, 3, seed=0)
+    file, _ = write(tmp_path, ema=model.state_dict())
+    with pytest.raises(InitialWeightsError, match="but the run begins with 0123"):
+        load_initial(model, file, sha256="0123")
+    with pytest.raises(InitialWeightsError, match=r"nowhere\.pt cannot be read: No such file"):
+        load_initial(model, tmp_path / "nowhere.pt", sha256="0123")
+
+
+def test_what_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None:
+    model = network(MOBILEVIT, 3, seed=0)
+    for contents in ({"state_dict": model.state_dict()}, {"ema": 3}):
+        file, sha256 = write(tmp_path, **contents)
+        with pytest.raises(InitialWeightsError, match='under neither "ema" nor "model"'):
+            load_initial(model, file, sha256=sha256)
+    file.write_bytes(b"no archive")
+    with pytest.raises(InitialWeightsError, match="cannot be read as a checkpoint"):
+        load_initial(model, file, sha256=file_sha256(file))
+
+
+def test_nothing_in_the_file_is_executed(tmp_path: Path) -> None:
+    model = network(MOBILEVIT, 3, seed=0)
+    file = tmp_path / "state.pt"
+    torch.save({"ema": model}, file)  # a whole module would be unpickled by running code
+    with pytest.raises(InitialWeightsError, match="cannot be read as a checkpoint"):
+        load_initial(model, file, sha256=file_sha256(file))
