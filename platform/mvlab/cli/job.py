@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn, get_args
@@ -15,6 +16,8 @@ from mvlab.study.dry_run import describe
 from mvlab.study.prepare import Options, prepare
 from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
+from mvlab.sweep.manner import Manner
+from mvlab.training.keep import Keep
 from mvlab.training.placement import PlacementError
 
 BAD_INPUT = 2
@@ -30,9 +33,9 @@ def submit(experiment: Experiment) -> NoReturn:
     sys.exit(run(experiment, sys.argv[1:]))
 
 
-def run(experiment: Experiment, arguments: list[str]) -> int:
-    """`submit` without the end of the process."""
-    parsed = _parser(experiment).parse_args(arguments)
+def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None) -> int:
+    """`submit` without the end of the process; `prog` is what was typed before the arguments (None: the script)."""
+    parsed = _parser(experiment, prog).parse_args(arguments)
 
     try:
         study = prepare(experiment, _options(parsed))
@@ -66,16 +69,38 @@ def _options(parsed: argparse.Namespace) -> Options:
         scale=parsed.scale,
         data=parsed.data,
         seeds=parsed.seeds,
-        workers=parsed.workers,
+        workers=parsed.workers[1],
+        min_workers=parsed.workers[0],
         storage=parsed.storage,
         tracking_uri=parsed.tracking_uri,
         only=tuple(parsed.only),
-        on_corrupt=parsed.on_corrupt,
+        resume=parsed.resume,
+        manner=Manner(
+            on_corrupt=parsed.on_corrupt,
+            keep=Keep(
+                every_steps=parsed.checkpoint_steps,
+                every_minutes=parsed.checkpoint_minutes,
+                last=parsed.keep_last,
+                best=parsed.keep_best,
+            ),
+            accept_changes=parsed.accept_changes,
+            ledger=parsed.ledger,
+            profile=parsed.profile,
+        ),
     )
 
 
-def _parser(experiment: Experiment) -> argparse.ArgumentParser:
+def _workers(text: str) -> tuple[int, int]:
+    """ "N" or "MIN:MAX"."""
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: e.g. 2, or 2:8 for a run that shrinks")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
+        prog=prog,
         description=f"{experiment.title}. {experiment.question}",
         epilog=f"Runs: {'  '.join(experiment.runs)}",
         allow_abbrev=False,
@@ -85,7 +110,13 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", metavar="URI", help="Parquet shards, with train/ and val/ (the embedded digits)")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repetitions of every run (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="ranks of every run (%(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=(2, 2),
+        metavar="N|MIN:MAX",
+        help="ranks of every run (2); with MIN:MAX a run goes on while machines come and go",
+    )
     parser.add_argument(
         "--storage",
         default="storage",
@@ -107,5 +138,26 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
         default="stop",
         help="at a row that is not what was ingested: end the run, or replace it and go on (%(default)s)",
     )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="DIR",
+        help="go on with a study that was stopped or killed: the newest of this scale, or the one in DIR",
+    )
+    parser.add_argument(
+        "--accept-changes", action="store_true", help="go on although config or data are not what they were"
+    )
+    checkpoints = parser.add_argument_group("checkpoints, besides those after every epoch")
+    checkpoints.add_argument("--checkpoint-steps", type=int, metavar="N", help="every N steps of an epoch")
+    checkpoints.add_argument(
+        "--checkpoint-minutes", type=float, default=10.0, metavar="T", help="every T minutes (%(default)s)"
+    )
+    checkpoints.add_argument("--keep-last", type=int, default=2, metavar="K", help="how many stay (%(default)s)")
+    checkpoints.add_argument(
+        "--keep-best", type=int, default=1, metavar="K", help="and how many of the best EMA top-1 (%(default)s)"
+    )
+    parser.add_argument("--ledger", action="store_true", help="write the digests of every step (`mvlab ledger diff`)")
+    parser.add_argument("--profile", action="store_true", help="trace some steps of the first epoch")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     return parser

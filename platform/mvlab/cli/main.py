@@ -1,15 +1,16 @@
-"""`mvlab`: what is done with data before and beside training."""
+"""`mvlab`: what is done beside training, with its data and its ledgers."""
 
 import argparse
 import sys
 from typing import NoReturn
 
-from mvlab.cli import ingest, inspect, plan, preview
+from mvlab.cli import ingest, inspect, ledger, plan, preview
 from mvlab.cli.job import BAD_INPUT
 from mvlab.data.storage import DataError
 from mvlab.sweep.errors import ClusterError
+from mvlab.training.ledger import LedgerError
 
-COMMANDS = (ingest, inspect, plan, preview)
+COMMANDS = (ingest, inspect, ledger, plan, preview)
 
 
 def main() -> NoReturn:
@@ -29,6 +30,6 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`
         sys.stderr.close()
         return 0
-    except (DataError, ClusterError, OSError) as error:
+    except (DataError, ClusterError, LedgerError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

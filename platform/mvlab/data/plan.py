@@ -225,16 +225,26 @@ def plan_epoch(
 
 
 def count_updates(num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epochs: int) -> int:
-    """Optimizer updates of `epochs` epochs: what warm-up, schedule and time left count in."""
+    """Steps of `epochs` epochs: what warm-up, schedule and time left count in."""
+    return int(updates_by_epoch(num_samples, sampler, world=world, seed=seed, epochs=epochs).sum())
+
+
+def updates_by_epoch(
+    num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epochs: int, accumulate: int = 1
+) -> Ints:
+    """(epochs,) optimizer updates of each epoch, one for every `accumulate` steps and one for what is left of them."""
     cuts = (_cut(num_samples, sampler, world=world, seed=seed, epoch=epoch) for epoch in range(epochs))
-    return sum(len(batches) for _, batches in cuts)
+    return np.array([-(-len(batches) // accumulate) for _, batches in cuts], dtype=np.int64)
 
 
 def plan_evaluation(num_samples: int, batch: int, *, world: int, rank: int, resolution: int) -> Iterator[PlannedBatch]:
-    """Every sample exactly once over all ranks, in order, without padding; ranks may differ by one sample."""
-    end = num_samples * (rank + 1) // world
-    for step, start in enumerate(range(num_samples * rank // world, end, batch)):
-        yield PlannedBatch(step, resolution, np.arange(start, min(start + batch, end)))
+    """Every sample exactly once over all ranks, in order, without padding.
+
+    The batches are the same in every world and dealt to the ranks in turn, so that a sample's logits do not depend on
+    how many ranks there are; ranks may differ by one batch.
+    """
+    for step, start in enumerate(range(rank * batch, num_samples, world * batch)):
+        yield PlannedBatch(step, resolution, np.arange(start, min(start + batch, num_samples)))
 
 
 def _cut(

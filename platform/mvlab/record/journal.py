@@ -19,7 +19,7 @@ class Event:
     """One thing that happened to `run` (a trial's name, or SWEEP)."""
 
     run: str
-    kind: Literal["begin", "metrics", "artifact", "end"]
+    kind: Literal["begin", "resume", "metrics", "artifact", "end"]
     time_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     step: int = 0
     """Of metrics: the epoch, from 1; 0 for those that belong to none."""
@@ -49,18 +49,44 @@ class Journal:
 
     def events(self) -> Iterator[Event]:
         """All events so far, in order; a line cut short by a crash is left out."""
-        if self.path.exists():
-            with self.path.open(encoding="utf-8") as file:
-                yield from (Event(**json.loads(line)) for line in file if line.endswith("\n"))
+        return (event for event, _ in self.since(0))
+
+    def since(self, offset: int) -> Iterator[tuple[Event, int]]:
+        """The events after the first `offset` bytes, each with the offset after it."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                if event := _parsed(line):
+                    yield event, offset
+
+    def repair(self) -> None:
+        """Ends a last line that a crash cut short, so that the next event does not become part of it."""
+        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+            with self.path.open("ab") as file:
+                file.write(b"\n")
 
     def begun(self) -> list[str]:
         """Runs that began, in order."""
         return [event.run for event in self.events() if event.kind == "begin"]
 
+    def statuses(self) -> dict[str, Status | None]:
+        """How each run that began stands: its last end, or None if it has begun or gone on since."""
+        standing: dict[str, Status | None] = {}
+        for event in self.events():
+            if event.kind in ("begin", "resume"):
+                standing[event.run] = None
+            elif event.kind == "end":
+                standing[event.run] = event.status
+        return standing
+
     def open_runs(self) -> list[str]:
         """Runs that began and have not ended, the sweep itself last."""
-        ended = {event.run for event in self.events() if event.kind == "end"}
-        return sorted((run for run in self.begun() if run not in ended), key=lambda run: run == SWEEP)
+        return sorted((run for run, status in self.statuses().items() if status is None), key=lambda run: run == SWEEP)
 
     def epochs(self, run: str) -> list[dict[str, Any]]:
         """The metrics of each epoch of a trial, in order."""
@@ -69,3 +95,11 @@ class Journal:
             for event in self.events()
             if event.run == run and event.kind == "metrics" and event.step
         ]
+
+
+def _parsed(line: bytes) -> Event | None:
+    """The event in a line; None for one that a crash cut short."""
+    try:
+        return Event(**json.loads(line))
+    except (ValueError, TypeError):
+        return None

@@ -1,8 +1,6 @@
 """Carries a study out: trains, exports, measures, reports and records."""
 
-import os
 import sys
-import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -14,10 +12,11 @@ from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import provenance
 from mvlab.record.store import close_stale_runs, connect
 from mvlab.report.ablation import FIGURE, TABLE, Outcome, write_report
-from mvlab.study.events import begin_sweep, begin_trial, cost_metrics
+from mvlab.study.events import begin_sweep, begin_trial, cost_metrics, go_on
+from mvlab.study.folder import JOURNAL, begin_work, new_folder
 from mvlab.study.prepare import Study
 from mvlab.sweep import cluster
-from mvlab.sweep.interrupts import Interrupted, interruptible
+from mvlab.sweep.interrupts import Interrupted, Stop, interruptible
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import WEIGHTS_TAG, run_sweep
 from mvlab.training.placement import Placement, place
@@ -39,13 +38,17 @@ def carry_out(study: Study) -> dict[str, Any]:
     close_stale_runs(client, experiment_id)
     data = embedded_digits(study.storage) if options.data is None else study.data
     print(f"{len(study.trials)} runs on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
-    placement = place(cluster.connect(), workers=options.workers, trials=len(study.trials))
-    folder = _new_folder(study)
-    journal = Journal(folder / "journal.jsonl")
+    placement = place(
+        cluster.connect(), workers=options.workers, min_workers=options.min_workers, trials=len(study.trials)
+    )
+    folder = study.resumed or new_folder(study.storage / study.experiment.name, options.scale)
+    begin_work(folder, study.trials, data, experiment=study.experiment.name, scale=options.scale)
+    journal = Journal(folder / JOURNAL)
+    journal.repair()
     sink = MlflowSink(journal, client, experiment_id)
     with interruptible() as stop:
         try:
-            text = _sweep_and_report(study, data, placement, journal)
+            text = _sweep_and_report(study, data, placement, journal, stop)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             _end_open_runs(journal, "KILLED" if stopped else "FAILED")
@@ -62,21 +65,27 @@ def carry_out(study: Study) -> dict[str, Any]:
     return _summary(study, journal, sink) | {"recorded": recorded}
 
 
-def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal: Journal) -> str:
+def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal: Journal, stop: Stop) -> str:
     """The journal tells all of it; returns the report as markdown."""
     folder = journal.path.parent
     tags = _tags(study, data, placement)
-    begin_sweep(study.experiment, study.trials, data, placement, tags, journal)
-    begin = partial(begin_trial, study.experiment, placement=placement, tags=tags, journal=journal)
-    run_sweep(
-        study.trials,
-        journal,
-        begin,
-        data=data.uri,
-        on_corrupt=study.options.on_corrupt,
-        placement=placement,
-        storage=folder,
-    )
+    finished = [run for run, status in journal.statuses().items() if status == "FINISHED" and run != SWEEP]
+    if SWEEP in journal.statuses():
+        go_on(SWEEP, tags, journal)
+        print(f"going on with {folder}: {len(finished)} runs are finished", file=sys.stderr)
+    else:
+        begin_sweep(study.experiment, study.trials, data, placement, tags, journal)
+    remaining = [trial for trial in study.trials if trial.name not in finished]
+    with stop.gracefully([trial.folder(folder).stop for trial in remaining]):
+        run_sweep(
+            remaining,
+            journal,
+            partial(begin_trial, study.experiment, placement=placement, tags=tags, journal=journal),
+            data=data.uri,
+            manner=study.options.manner,
+            placement=placement,
+            storage=folder,
+        )
     cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
     print("measuring latency, writing the report", file=sys.stderr)
     outcomes = _outcomes(study.trials, journal)
@@ -100,14 +109,6 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
     journal.append(Event(run=SWEEP, kind="end", status="FINISHED" if all_finished else "FAILED"))
     _end_open_runs(journal, "KILLED")  # none, unless Tune was told to end its sweep early
     return text
-
-
-def _new_folder(study: Study) -> Path:
-    """A folder of this study's own, named by scale and time (UTC)."""
-    name = f"{study.options.scale}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
-    folder = study.storage / study.experiment.name / name
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
@@ -147,8 +148,8 @@ def _end_open_runs(journal: Journal, status: Status) -> None:
 
 def _statuses(study: Study, journal: Journal) -> dict[str, Status | None]:
     """Of every trial; None for one that never began."""
-    ended = {event.run: event.status for event in journal.events() if event.kind == "end"}
-    return {trial.name: ended.get(trial.name) for trial in study.trials}
+    statuses = journal.statuses()
+    return {trial.name: statuses.get(trial.name) for trial in study.trials}
 
 
 def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]:

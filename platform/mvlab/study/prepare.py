@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
-from mvlab.data.render import OnCorrupt
 from mvlab.experiment import Experiment
 from mvlab.scale import Scale
+from mvlab.study.folder import find_folder, require_same_study
+from mvlab.sweep.manner import Manner
 from mvlab.sweep.trial import Trial, plan_trials
 
 
@@ -20,13 +21,17 @@ class Options:
     """URI of shards; None for the embedded digits."""
     seeds: int
     workers: int
+    """Ranks of every run."""
+    min_workers: int
+    """With how few a run goes on when the cluster has no room for more."""
     storage: str
     """A local folder, or one that all machines of the cluster share."""
     tracking_uri: str
     only: tuple[str, ...]
     """Rows to run; empty for all."""
-    on_corrupt: OnCorrupt
-    """What a run does at a row of the data that is not what was ingested."""
+    manner: Manner
+    resume: str | None = None
+    """The folder of a study to go on with; empty for the newest, None to begin a new one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +44,8 @@ class Study:
     """Absolute."""
     data: DataSet
     trials: tuple[Trial, ...]
+    resumed: Path | None = None
+    """The folder of the study that is gone on with."""
 
     @property
     def mlflow_experiment(self) -> str:
@@ -56,18 +63,30 @@ def prepare(experiment: Experiment, options: Options) -> Study:
         ValueError: an option cannot be what it is; the message says what to do.
     """
     trials = plan_trials(experiment, list(options.only), options.scale, options.seeds)
-    if options.workers < 1:
-        raise ValueError(f"--workers {options.workers}: a run needs at least one worker")
+    if not 1 <= options.min_workers <= options.workers:
+        asked = str(options.workers)
+        if options.min_workers != options.workers:
+            asked = f"{options.min_workers}:{options.workers}"
+        raise ValueError(f"--workers {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX")
+    if options.manner.accept_changes and options.resume is None:
+        raise ValueError("--accept-changes: a study that begins has no changes to accept; say it with --resume")
     storage = _writable_folder(options.storage)
     if options.data is not None:
         data = open_data(options.data)
-    elif options.scale == "paper":
+    elif options.scale == "paper" and experiment.made_for != "digits":
         raise ValueError(
             "--scale paper needs --data URI: shards of ImageNet, or of your own images; `mvlab ingest` writes them"
         )
     else:
         data = describe_digits(storage)
-    return Study(experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials))
+    resumed = None
+    if options.resume is not None:
+        resumed = find_folder(storage / experiment.name, options.scale, options.resume)
+        if not options.manner.accept_changes:
+            require_same_study(resumed, trials, data)
+    return Study(
+        experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials), resumed=resumed
+    )
 
 
 def _writable_folder(text: str) -> Path:

@@ -2,32 +2,62 @@
 
 import logging
 import os
+import socket
+from typing import Any
 
 import ray
+from ray._private.utils import read_ray_address
 
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.placement import Node
+
+SECONDS_FOR_AN_ANSWER = 3.0
 
 
 def connect() -> list[Node]:
     """Joins the running cluster, or starts one on this machine; returns its machines.
 
     Raises:
-        ClusterError: RAY_ADDRESS names a cluster that does not answer.
+        ClusterError: RAY_ADDRESS names a cluster that does not answer, or Ray does not start.
     """
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupted sweep closes its record first
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables; progress has its own way to the terminal
     # Ray keeps the output of every process in its session folder.
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    how = {"address": "auto"} if _is_running() else {"address": "local", "include_dashboard": False}
     try:
-        ray.init(address="auto", logging_level=logging.ERROR, log_to_driver=False)
-    except ConnectionError as error:
-        if address := os.environ.get("RAY_ADDRESS"):
-            raise ClusterError(
-                f"no Ray cluster answers at RAY_ADDRESS={address}: start it, or unset the variable"
-            ) from error
-        ray.init(address="local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+        ray.init(**how, **quiet)
+    except OSError as error:
+        raise ClusterError(f"Ray does not start: {error}. It works in RAY_TMPDIR; keep that path short") from error
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0)) for resources in alive]
+
+
+def _is_running() -> bool:
+    """Whether there is a cluster to join: asked at its port, since Ray itself would wait for minutes, in silence.
+
+    Raises:
+        ClusterError: RAY_ADDRESS names one that does not answer.
+    """
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named in ("", "auto"):
+        return _answers(read_ray_address())  # which a cluster that was killed leaves behind
+    if named == "local":
+        return False
+    if "://" not in named and not _answers(named):
+        raise ClusterError(f"no Ray cluster answers at RAY_ADDRESS={named}: start it, or unset the variable")
+    return True
+
+
+def _answers(address: str | None) -> bool:
+    host, _, port = (address or "").rpartition(":")
+    if not host or not port.isdigit():
+        return False
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_FOR_AN_ANSWER):
+            return True
+    except OSError:
+        return False
 
 
 def job_id() -> str:

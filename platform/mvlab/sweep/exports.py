@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from mvlab.data.manifest import read_manifest
-from mvlab.models.mobilevit import MobileViT
+from mvlab.models.build import build_network, network_name
 from mvlab.sweep.trial import Trial
 from mvlab.training import state
 
@@ -29,7 +29,7 @@ class Exports:
         self._exporter = (
             self._exporter or ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=1)(_Exporter).remote()
         )
-        self._trials[self._exporter.export.remote(trial, self.data, trial.results(self.storage))] = trial
+        self._trials[self._exporter.export.remote(trial, self.data, trial.folder(self.storage).results)] = trial
 
     def ended(self, *, wait: bool) -> list[tuple[Trial, Exception | None]]:
         """The exports that ended since the last call, with what went wrong; all of them if told to wait."""
@@ -55,8 +55,8 @@ class _Exporter:
         from mvlab.export.coreml import check_structure, export_classifier  # seconds to import
 
         classes = read_manifest(data, "train").classes
-        checkpoint = state.load(results)
-        model = MobileViT(trial.run.model, len(classes))
+        checkpoint = state.read_state(results / state.FILE)
+        model = build_network(trial.run.model, len(classes))
         model.load_state_dict(checkpoint.ema)
         resolution = trial.run.evaluation.crop
         metadata = {
@@ -64,6 +64,13 @@ class _Exporter:
             "dataset_digest": checkpoint.dataset_digest,
             "weights_sha256": state.weights_sha256(checkpoint.ema),
         }
-        export_classifier(model, results / PACKAGE, resolution=resolution, classes=classes, metadata=metadata)
+        export_classifier(
+            model,
+            results / PACKAGE,
+            name=network_name(trial.run.model),
+            resolution=resolution,
+            classes=classes,
+            metadata=metadata,
+        )
         structure = check_structure(results / PACKAGE, resolution=resolution, num_classes=len(classes))
         (results / VERIFICATION).write_text(json.dumps({"checked": "structure", **structure}, indent=1))

@@ -9,21 +9,21 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @contextmanager
-def follow(logs: Mapping[Path, str], say: Callable[[str], None]) -> Iterator[None]:
-    """While inside, says every new whole line of each file, after the name it goes by."""
+def follow(logs: Mapping[Path, str], say: Callable[[str, str], None]) -> Iterator[None]:
+    """While inside, says every whole line that each file gets, with the name it goes by; not what it had before."""
     done = threading.Event()
-    read = dict.fromkeys(logs, 0)
+    read = {path: path.stat().st_size if path.exists() else 0 for path in logs}
 
     def look() -> None:
         for path, name in logs.items():
             if path.exists():
-                with path.open(encoding="utf-8") as file:
+                with path.open("rb") as file:
                     file.seek(read[path])
                     new = file.read()
-                whole = new[: new.rfind("\n") + 1]
-                read[path] += len(whole.encode())
-                for line in whole.splitlines():
-                    say(f"{name} | {line}")
+                whole = new[: new.rfind(b"\n") + 1]
+                read[path] += len(whole)
+                for line in whole.decode(errors="replace").splitlines():
+                    say(name, line)
 
     def work() -> None:
         while not done.wait(SECONDS_BETWEEN_LOOKS):

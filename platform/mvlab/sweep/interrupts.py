@@ -1,13 +1,16 @@
-"""Turns a request to stop into an exception, so that a record can be closed before the process ends."""
+"""Turns a request to stop into checkpoints and an exception, so that a record can be closed before the process ends."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SECONDS_FOR_CHECKPOINTS = 30.0
+"""How long runs may take to end their step and write down where they are."""
 
 
 @dataclass(slots=True)
@@ -15,6 +18,35 @@ class Stop:
     """The signal that told us to stop, once there was one."""
 
     signum: int = signal.SIGINT
+    requested: bool = False
+    files: list[Path] = field(default_factory=list)
+    """Made to tell runs to stop; while there are none, nothing has to end before us."""
+
+    @contextmanager
+    def gracefully(self, files: Sequence[Path]) -> Iterator[None]:
+        """While inside, a signal makes `files`, whose runs then end by themselves, and raises only when we leave.
+
+        Or after SECONDS_FOR_CHECKPOINTS, or at a second signal.
+        """
+        self.files = list(files)
+        try:
+            yield
+        finally:
+            self.files = []
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if self.requested:
+            raise KeyboardInterrupt
+
+    def request(self) -> bool:
+        """Tells the runs to stop, if there are any that were not told yet; false if we are to stop at once."""
+        first, self.requested = not self.requested, True
+        if not (first and self.files):
+            return False
+        for file in self.files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_FOR_CHECKPOINTS)
+        return True
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
@@ -22,16 +54,20 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
 
     def __init__(self, stop: Stop, *, recorded: bool) -> None:
         where = "in MLflow" if recorded else "in the journal; MLflow did not take all of it"
-        super().__init__(f"stopped by {signal.Signals(stop.signum).name}: every run has ended {where}")
+        super().__init__(
+            f"stopped by {signal.Signals(stop.signum).name}: every run has ended {where}. "
+            "The same command with --resume goes on"
+        )
         self.exit_status = 128 + stop.signum
 
 
 @contextmanager
 def interruptible() -> Iterator[Stop]:
-    """While inside, SIGTERM and SIGINT raise KeyboardInterrupt in the main thread, once; any more are ignored.
+    """While inside, SIGTERM and SIGINT stop us: gracefully where `Stop.gracefully` is entered, else at once.
 
-    No other exception would do: what a handler raises while Ray waits reaches Ray first, and it hands on only this
-    one, as a new one. Enter after Ray has started, which sets handlers of its own.
+    Then KeyboardInterrupt is raised in the main thread, once; any more signals are ignored. No other exception would
+    do: what a handler raises while Ray waits reaches Ray first, and it hands on only this one, as a new one. Enter
+    after Ray has started, which sets handlers of its own.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
@@ -39,12 +75,15 @@ def interruptible() -> Iterator[Stop]:
         return
 
     def handle(signum: int, frame: FrameType | None) -> None:
+        if signum in SIGNALS:
+            stop.signum = signum
+            if stop.request():
+                return
         for each in SIGNALS:
             signal.signal(each, signal.SIG_IGN)  # a second one would interrupt the closing of the record
-        stop.signum = signum
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, handle) for each in SIGNALS}
+    before = {each: signal.signal(each, handle) for each in (*SIGNALS, signal.SIGALRM)}
     try:
         yield stop
     finally:

@@ -2,41 +2,68 @@
 
 import os
 import shutil
+import traceback
 from pathlib import Path
 
-from mvlab.data.render import OnCorrupt
+from mvlab.sweep.manner import Manner
 from mvlab.sweep.trial import Trial
+from mvlab.training.assignment import Assignment
+from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.placement import Placement
 from mvlab.training.state import FILE as CHECKPOINT
 from mvlab.training.trainer import build_trainer
-from mvlab.training.worker import Assignment
-
-PROGRESS = "progress.log"
-CORRUPT_ROWS = "corrupt-rows.txt"
 
 
-def run_trial(trial: Trial, *, data: str, on_corrupt: OnCorrupt, placement: Placement, storage: Path) -> None:
-    """Trains; the last checkpoint ends up in the trial's `results`."""
+SECONDS_FOR_WORKERS = "10"
+"""How long an elastic run waits for as many workers as before, until it goes on with fewer."""
+
+
+def attempt(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
+    """`run_trial`, whose failure is written down rather than raised: Tune tries again what it sees fail.
+
+    So that it only sees, and tries again for ever, the loss of the machine that this runs on.
+    """
+    folder = trial.folder(storage)
+    folder.results.mkdir(parents=True, exist_ok=True)
+    folder.error.unlink(missing_ok=True)
+    try:
+        run_trial(trial, data=data, manner=manner, placement=placement, storage=storage)
+    except Exception:  # noqa: BLE001 - whatever it is, it is this trial's end and no other's
+        folder.error.write_text(traceback.format_exc(), encoding="utf-8")
+
+
+def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
+    """Trains, from the newest checkpoint if there is one; the last one ends up in the trial's results.
+
+    Ends without it if it was told to stop.
+    """
     from ray.tune.integration.ray_train import TuneReportCallback  # only exists inside a Tune trial
 
     # How long a report waits for the controller to look: two seconds otherwise. Train passes it on.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    results = trial.results(storage)
-    results.mkdir(parents=True, exist_ok=True)
-    log = trial.folder(storage) / PROGRESS
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", SECONDS_FOR_WORKERS)
+    folder = trial.folder(storage)
+    if folder.stop.exists():
+        return
     assignment = Assignment(
         name=trial.slug,
         run=trial.run,
         data=data,
+        folder=folder,
+        planned_world=placement.workers,
         feed_cpus=placement.feed_cpus,
         threads=placement.threads,
-        log=log,
-        on_corrupt=on_corrupt,
-        corrupt_log=results / CORRUPT_ROWS,
+        on_corrupt=manner.on_corrupt,
+        keep=manner.keep,
+        initial=manner.initial,
+        accept_changes=manner.accept_changes,
+        ledger=manner.ledger,
+        profile=manner.profile,
     )
-    trained = build_trainer(assignment, placement, storage, [TuneReportCallback()]).fit()
-    if trained.checkpoint is None:
-        raise RuntimeError(f"{trial.name} ended without a checkpoint: see {log} and Ray's logs")
-    with trained.checkpoint.as_directory() as folder:
-        shutil.copyfile(Path(folder) / CHECKPOINT, results / CHECKPOINT)
+    build_trainer(assignment, placement, storage, [TuneReportCallback()]).fit()
+    checkpoints = Checkpoints(folder.checkpoints, manner.keep)
+    state, _ = checkpoints.newest()
+    if state is not None and state.epoch == trial.run.epochs:
+        shutil.copyfile(checkpoints.path_of(state.epoch, state.step) / CHECKPOINT, folder.results / CHECKPOINT)
+    elif not folder.stop.exists():
+        raise RuntimeError(f"{trial.name} ended before its last epoch: see {folder.progress} and Ray's logs")

@@ -7,6 +7,7 @@ from pathlib import Path
 from mvlab.config import RunConfig
 from mvlab.experiment import Experiment
 from mvlab.scale import Scale, at_scale
+from mvlab.training.files import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,8 @@ class Trial:
         """The name as a folder."""
         return re.sub(r"[^A-Za-z0-9.]+", "-", self.name)
 
-    def folder(self, storage: Path) -> Path:
-        return storage / self.slug
-
-    def results(self, storage: Path) -> Path:
-        """What is kept of it: checkpoint, package, verification."""
-        return self.folder(storage) / "results"
+    def folder(self, storage: Path) -> RunFolder:
+        return RunFolder(storage / self.slug)
 
 
 def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: int) -> list[Trial]:

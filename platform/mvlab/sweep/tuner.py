@@ -1,24 +1,31 @@
 """Trials -> Ray Tune, several at once; what they report goes to the journal."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from mvlab.data.render import OnCorrupt
 from mvlab.record.journal import Event, Journal, Status
+from mvlab.sweep.console import Console
 from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
-from mvlab.sweep.run_trial import PROGRESS, run_trial
+from mvlab.sweep.manner import Manner
+from mvlab.sweep.run_trial import attempt
 from mvlab.sweep.trial import Trial
+from mvlab.training.files import read_epochs
 from mvlab.training.meter import clock
-from mvlab.training.placement import TRIAL_CPUS, Placement
+from mvlab.training.placement import Placement
 
+HEAD = "node:__internal_head__"
 WEIGHTS_TAG = "mvlab.weights_sha256"
-RATES = ("update", "lr", "images_per_s", "data_wait_share", "epoch_s")
+RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
+STEP = re.compile(r"epoch \d+/\d+ step \d+/\d+ \|")
+"""Begins a line that the next one of its run makes past."""
 
 
 def run_sweep(
@@ -27,23 +34,26 @@ def run_sweep(
     begin: Callable[[Trial], None],
     *,
     data: str,
-    on_corrupt: OnCorrupt,
+    manner: Manner,
     placement: Placement,
     storage: Path,
 ) -> None:
-    """Runs every trial to its end; the journal tells how each went. A failed trial leaves the others running.
+    """Runs every trial to its end, or until it is told to stop; the journal tells how each went.
 
-    `begin` is told when a trial starts.
+    A failed trial leaves the others running. `begin` is told when a trial starts, or goes on.
     """
+    if not trials:
+        return
     by_slug = {trial.slug: trial for trial in trials}
     reporter = Reporter(by_slug, journal, begin, Exports(data=data, storage=storage))
 
     def trainable(config: dict[str, str]) -> None:
-        run_trial(by_slug[config["trial"]], data=data, on_corrupt=on_corrupt, placement=placement, storage=storage)
+        attempt(by_slug[config["trial"]], data=data, manner=manner, placement=placement, storage=storage)
 
     tuner = tune.Tuner(
-        # Tune counts only the actor that waits: the workers are placed by Train, and counted by `placement`.
-        tune.with_resources(trainable, tune.PlacementGroupFactory([{"CPU": TRIAL_CPUS}])),
+        # Tune counts only the actor that waits: the workers are placed by Train, and counted by `placement`. It waits
+        # on the head of the cluster, with which everything would end anyway.
+        tune.with_resources(trainable, tune.PlacementGroupFactory([{HEAD: 0.001}])),
         param_space={"trial": tune.grid_search(list(by_slug))},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=placement.concurrent_trials,
@@ -51,9 +61,16 @@ def run_sweep(
             trial_name_creator=lambda trial: trial.config["trial"],
             trial_dirname_creator=lambda trial: trial.config["trial"],
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(storage), verbose=0, callbacks=[reporter]),
+        run_config=tune.RunConfig(
+            name=f"tune-{time.time_ns()}",
+            storage_path=str(storage),
+            verbose=0,
+            callbacks=[reporter],
+            failure_config=tune.FailureConfig(max_failures=-1),
+        ),
     )
-    with follow({trial.folder(storage) / PROGRESS: trial.name for trial in trials}, reporter.say):
+    logs = {trial.folder(storage).progress: trial.name for trial in trials}
+    with closing(reporter.console), follow(logs, reporter.hear):
         tuner.fit()
         reporter.take_exports(wait=True)
 
@@ -65,8 +82,13 @@ class Reporter(tune.Callback):
         self, by_slug: Mapping[str, Trial], journal: Journal, begin: Callable[[Trial], None], exports: Exports
     ) -> None:
         self.by_slug, self.journal, self.begin, self.exports = by_slug, journal, begin, exports
+        self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_ended = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune keeps its callbacks for a restore of its own; ours goes by the journal."""
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.begin(self._of(trial))
@@ -75,23 +97,21 @@ class Reporter(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        ours = self._of(trial)
-        metrics = {key: float(value) for key, value in result.items() if key in RATES or "/" in key}
-        tags = {WEIGHTS_TAG: result["weights_sha256"]}
-        self.journal.append(Event(run=ours.name, kind="metrics", step=result["epoch"], metrics=metrics, tags=tags))
-        skipped = int(result["data/corrupt_rows"])
-        self.say(
-            f"{ours.name} | epoch {result['epoch']}/{ours.run.epochs} done | train loss {result['train/loss']:.3f} "
-            f"| top-1 {result['val/top1']:.1f}, EMA {result['val_ema/top1']:.1f} "
-            f"| {result['images_per_s']:.0f} img/s (wait {result['data_wait_share']:.0%})"
-            + (f" | {skipped} corrupt rows skipped" if skipped else "")
-        )
+        self.take_epochs(self._of(trial))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.say(f"{self._of(trial).name} | trained, exporting")
-        self.exports.start(self._of(trial))
+        ours = self._of(trial)
+        folder, num_epochs = ours.folder(self.exports.storage), self.take_epochs(ours)
+        if folder.error.exists():
+            self._end(ours, "FAILED", f"FAILED in training: see {folder.error}", sorted(folder.results.iterdir()))
+        elif num_epochs == ours.run.epochs:
+            self.say(f"{ours.name} | trained, exporting")
+            self.exports.start(ours)
+        else:
+            self.say(f"{ours.name} | stopped, with a checkpoint of where it was")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.take_epochs(self._of(trial))
         self._end(self._of(trial), "FAILED", f"FAILED in training: see {trial.error_file}", [Path(trial.error_file)])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -100,17 +120,46 @@ class Reporter(tune.Callback):
     def take_exports(self, *, wait: bool) -> None:
         """Records the trials whose packages are ready."""
         for trial, failure in self.exports.ended(wait=wait):
-            results = trial.results(self.exports.storage)
+            results = trial.folder(self.exports.storage).results
             if failure:
                 (results / "error.txt").write_text(str(failure))
             status: Status = "FAILED" if failure else "FINISHED"
             said = f"FAILED in export: see {results / 'error.txt'}" if failure else "exported"
             self._end(trial, status, said, sorted(results.iterdir()))
 
+    def take_epochs(self, trial: Trial) -> int:
+        """Records the epochs that the trial has written down and that are not recorded yet; returns how many there are.
+
+        What is recorded stands: an epoch that was done again, after a worker or a driver was lost, is not told twice.
+        """
+        recorded = len(self.journal.epochs(trial.name))
+        epochs = read_epochs(trial.folder(self.exports.storage).epochs)
+        for epoch in epochs[recorded:]:
+            metrics = {key: float(value) for key, value in epoch.items() if key in RATES or "/" in key}
+            tags = {WEIGHTS_TAG: epoch["weights_sha256"]}
+            self.journal.append(
+                Event(
+                    run=trial.name,
+                    kind="metrics",
+                    time_ms=epoch["time_ms"],
+                    step=epoch["epoch"],
+                    metrics=metrics,
+                    tags=tags,
+                )
+            )
+            self.say(f"{trial.name} | {_epoch_line(epoch, trial.run.epochs)}")
+        return max(recorded, len(epochs))
+
     def say(self, text: str) -> None:
-        """A line for people, after the time since the start."""
-        elapsed = int(time.monotonic() - self.started)
-        print(f"[{elapsed // 60}:{elapsed % 60:02d}] {text}", file=sys.stderr, flush=True)
+        """A line for people."""
+        self.console.say(text)
+
+    def hear(self, name: str, line: str) -> None:
+        """Tells of a line that a run has said."""
+        if STEP.match(line):
+            self.console.progress(name, line)
+        else:
+            self.say(f"{name} | {line}")
 
     def _end(self, trial: Trial, status: Status, said: str, artifacts: list[Path]) -> None:
         for path in artifacts:
@@ -124,3 +173,15 @@ class Reporter(tune.Callback):
 
     def _of(self, trial: Any) -> Trial:
         return self.by_slug[trial.config["trial"]]
+
+
+def _epoch_line(epoch: dict[str, Any], epochs: int) -> str:
+    remarks = {
+        "corrupt rows skipped": epoch["data/corrupt_rows"],
+        "updates left out": epoch["train/updates_left_out"],
+    }
+    return (
+        f"epoch {epoch['epoch']}/{epochs} done | train loss {epoch['train/loss']:.3f} "
+        f"| top-1 {epoch['val/top1']:.1f}, EMA {epoch['val_ema/top1']:.1f} "
+        f"| {epoch['images_per_s']:.0f} img/s (wait {epoch['data_wait_share']:.0%})"
+    ) + "".join(f" | {int(count)} {what}" for what, count in remarks.items() if count)

@@ -1,5 +1,8 @@
 """What ranks tell each other, besides gradients. Alone, without a process group, each is the identity."""
 
+from collections.abc import Sequence
+from enum import IntEnum
+
 import torch
 from torch import Tensor, distributed, nn
 
@@ -12,6 +15,23 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def of_all_ranks(row: Tensor, device: torch.device) -> Tensor:
+    """(world, n): every rank's `row` (n,), which lies on the CPU, as does the result."""
+    if not distributed.is_initialized():
+        return row[None]
+    rows = [torch.empty_like(row, device=device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(rows, row.to(device))
+    return torch.stack(rows).cpu()
+
+
+def from_rank_0(numbers: Sequence[int], device: torch.device) -> list[int]:
+    """Rank 0's `numbers`; the others' only have to be as many."""
+    values = torch.tensor(numbers, dtype=torch.int64, device=device)
+    if distributed.is_initialized():
+        distributed.broadcast(values, src=0)
+    return [int(value) for value in values.tolist()]
+
+
 @torch.no_grad()
 def share_buffers(*modules: nn.Module) -> None:
     """Rank 0's buffers become everyone's: BatchNorm's statistics differ by rank until then."""
@@ -21,3 +41,41 @@ def share_buffers(*modules: nn.Module) -> None:
         distributed.broadcast(joined, src=0)
         for buffer, part in zip(buffers, joined.split([b.numel() for b in buffers]), strict=True):
             buffer.copy_(part.view_as(buffer))
+
+
+class Wish(IntEnum):
+    """What a rank wants all to do after this update; the greatest wish is granted."""
+
+    NOTHING = 0
+    CHECKPOINT = 1
+    STOP = 2
+    """A checkpoint, and no further step."""
+
+
+class Preempted(Exception):  # noqa: N818 - nothing went wrong
+    """A rank's process was told to end; a checkpoint was made first, and the run can go on without it."""
+
+
+class Consensus:
+    """Lets any rank's wish be done by all at the same update: asked before a step, answered after it, meanwhile free.
+
+    It has a process group of its own on the CPU, so that no gradient waits for it and it waits for no GPU.
+    """
+
+    def __init__(self) -> None:
+        self._group = distributed.new_group(backend="gloo") if distributed.is_initialized() else None
+        self._wish = torch.zeros(1, dtype=torch.int64)
+        self._asked: distributed.Work | None = None
+
+    def ask(self, wish: Wish) -> None:
+        """Tells the others; to be followed by `answer` on every rank."""
+        self._wish[0] = wish
+        if self._group is not None:
+            self._asked = distributed.all_reduce(self._wish, distributed.ReduceOp.MAX, self._group, async_op=True)
+
+    def answer(self) -> Wish:
+        """The greatest wish of all ranks."""
+        if self._asked is not None:
+            self._asked.wait()
+            self._asked = None
+        return Wish(int(self._wish[0]))

@@ -1,39 +1,36 @@
-"""A training epoch and an evaluation; knows neither Ray nor MLflow nor how many we are."""
+"""A training step and an evaluation; knows neither Ray nor MLflow nor how many we are."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from mvlab.config import RunConfig
 from mvlab.data.batch import Batch
 from mvlab.data.randomness import Stream, generator
 from mvlab.tasks.classification import Tally, smoothed_loss
 from mvlab.training.ema import Ema
-from mvlab.training.optimizer import learning_rate
+from mvlab.training.profile import Phase, PhaseOf, unprofiled
+from mvlab.training.schedule import Step
+
+AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where an epoch stands after a step."""
+class NonFiniteError(ArithmeticError):
+    """Gradients are infinite or no numbers; nothing after them would mean anything."""
 
-    epoch: int
-    step: int
-    resolution: int
-    batch: int
-    loss: Tensor
-    lr: float
-    images: int
-    """Of this rank, this epoch."""
-    elapsed_s: float
-    waited_s: float
-    """Of `elapsed_s`, waiting for data."""
-
-
-class NonFiniteLossError(ArithmeticError):
-    """The loss is no number any more; nothing after it would mean anything."""
+    def __init__(self, epoch: int, step: Step, batches: list[Batch]) -> None:
+        super().__init__(
+            f"the gradients of epoch {epoch + 1}, step {step.number + 1} are not finite (learning rate {step.lr:.2g}): "
+            "lower optimizer.lr_peak, warm up longer, clip (optimizer.clip_norm), or leave such updates out "
+            "(numerics.non_finite='skip')"
+        )
+        self.batches = batches
+        """Of this rank, that the update was made from."""
 
 
 @dataclass(slots=True)
@@ -42,60 +39,78 @@ class Trainer:
 
     run: RunConfig
     model: nn.Module
-    """What gradients go through: DistributedDataParallel around `bare`, or `bare` itself."""
+    """What gradients go through: `bare`, compiled and wrapped in DistributedDataParallel as the run asks."""
     bare: nn.Module
     ema: Ema
     optimizer: torch.optim.Optimizer
-    num_updates: int
-    """Of the whole run."""
+    scaler: torch.amp.GradScaler
     rank: int
     device: torch.device
-    update: int = 0
-    """Optimizer updates done."""
+    updates: int = 0
+    """Done, those that were left out included."""
+    phase: PhaseOf = unprofiled
+    _since_update: list[Batch] = field(default_factory=list)
 
-    def train_epoch(self, epoch: int, batches: Iterable[Batch], on_step: Callable[[Progress], None]) -> Tally:
-        """Steps through `batches`; `on_step` is told after each.
+    def step(self, epoch: int, batch: Batch, step: Step, tally: Tally) -> tuple[Tensor, bool]:
+        """Trains on one batch; its last step makes the update.
+
+        Returns:
+            The batch's mean loss, and whether an update was left out for not being finite.
 
         Raises:
-            NonFiniteLossError: some loss of the epoch was infinite or no number.
+            NonFiniteError: it would have been, but the run is to stop at it.
         """
-        self.model.train()
-        tally = Tally.zero(self.device)
-        started, waited, images = time.perf_counter(), 0.0, 0
-        for batch, wait_s in _timed(batches):
-            loss, lr = self._step(epoch, batch, tally)
-            waited += wait_s
-            images += len(batch.labels)
-            elapsed = time.perf_counter() - started
-            side = batch.pixels.shape[-1]
-            on_step(Progress(epoch, batch.step, side, len(batch.labels), loss, lr, images, elapsed, waited))
-        if not torch.isfinite(tally.sums).all():
-            raise NonFiniteLossError(
-                f"the training loss of epoch {epoch} is not finite. Lower optimizer.lr_peak, or warm up longer"
-            )
-        return tally
-
-    def _step(self, epoch: int, batch: Batch, tally: Tally) -> tuple[Tensor, float]:
-        lr = learning_rate(self.update, self.num_updates, self.run.optimizer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
         draw = generator(self.run.seed, Stream.DROPOUT, epoch, batch.step, self.rank)
         torch.manual_seed(int(draw.integers(2**63)))
+        if not self.bare.training:
+            self.model.train()
+        with self._gradients_stay(not step.closes):
+            with self.phase(Phase.FORWARD):
+                images, labels = to_device(batch, self.device, channels_last=self.run.numerics.channels_last)
+                with autocast(self.run, self.device):
+                    logits = self.model(images)
+                logits = logits.float()
+                loss = smoothed_loss(logits, labels, self.run.label_smoothing)
+            with self.phase(Phase.BACKWARD):
+                self.scaler.scale(loss if step.weight == 1 else loss * step.weight).backward()
+        tally.add(logits.detach(), labels, loss.detach())
+        self._since_update.append(batch)
+        with self.phase(Phase.OPTIMIZER):
+            left_out = self._update(epoch, step) if step.closes else False
+        return loss.detach(), left_out
 
-        images, labels = to_device(batch, self.device)
-        logits = self.model(images)
-        loss = smoothed_loss(logits, labels, self.run.label_smoothing)
+    def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
+        """While inside, gradients are summed here and not exchanged between ranks, if they are to stay."""
+        if stay and isinstance(self.model, DistributedDataParallel):
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _update(self, epoch: int, step: Step) -> bool:
+        """One optimizer update, unless the gradients are not finite; all ranks have the same gradients by now."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = step.lr
+        self.scaler.unscale_(self.optimizer)
+        parameters = [parameter for parameter in self.bare.parameters() if parameter.grad is not None]
+        norm = get_total_norm(parameter.grad for parameter in parameters if parameter.grad is not None)
+        finite = bool(torch.isfinite(norm))
+        if not finite and not self.scaler.is_enabled() and self.run.numerics.non_finite == "stop":
+            raise NonFiniteError(epoch, step, self._since_update)
+        if finite:
+            if self.run.optimizer.clip_norm is not None:
+                clip_grads_with_norm_(parameters, self.run.optimizer.clip_norm, norm)
+            self.scaler.step(self.optimizer)
+            self.ema.update(self.bare)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.ema.update(self.bare)
-        self.update += 1
-        tally.add(logits, labels, loss.detach())
-        return loss.detach(), lr
+        self._since_update.clear()
+        self.updates += 1
+        return not finite
 
 
 @torch.no_grad()
-def evaluate(models: Mapping[str, nn.Module], batches: Iterable[Batch], device: torch.device) -> dict[str, Tally]:
+def evaluate(
+    models: Mapping[str, nn.Module], batches: Iterable[Batch], run: RunConfig, device: torch.device
+) -> dict[str, Tally]:
     """Tallies every model over the same batches, which are read once."""
     tallies = {name: Tally.zero(device) for name in models}
     for model in models.values():
@@ -103,27 +118,25 @@ def evaluate(models: Mapping[str, nn.Module], batches: Iterable[Batch], device: 
     for batch in batches:
         if not len(batch.labels):  # all of its rows were corrupt
             continue
-        images, labels = to_device(batch, device)
+        images, labels = to_device(batch, device, channels_last=run.numerics.channels_last)
         for name, model in models.items():
-            logits = model(images)
+            with autocast(run, device):
+                logits = model(images)
+            logits = logits.float()
             tallies[name].add(logits, labels, smoothed_loss(logits, labels, 0.0))
     return tallies
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Images (B, 3, H, W) in [0, 1], channels last, and labels (B,). No mean or std: the release's input."""
+def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
+    """The run's precision, of what is computed inside."""
+    precision = run.numerics.precision
+    return torch.autocast(device.type, AUTOCAST[precision], enabled=precision != "fp32")
+
+
+def to_device(batch: Batch, device: torch.device, *, channels_last: bool) -> tuple[Tensor, Tensor]:
+    """Images (B, 3, H, W) in [0, 1] and labels (B,). No mean or std: the release's input."""
     pixels = torch.empty(batch.pixels.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     pixels.numpy()[:] = batch.pixels
-    images = pixels.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    images = pixels.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
     return images.div_(255), torch.from_numpy(batch.labels).to(device)
-
-
-def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds that were spent waiting for it."""
-    source = iter(batches)
-    while True:
-        asked = time.perf_counter()
-        batch = next(source, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - asked

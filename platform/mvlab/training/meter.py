@@ -1,55 +1,70 @@
 """How fast an epoch goes, how much of it waits for data, and how long the run still takes."""
 
-from pathlib import Path
+import time
+from collections.abc import Callable
 
-from mvlab.training.loop import Progress, Trainer
+from torch import Tensor
 
-SECONDS_BETWEEN_LINES = 5.0
+from mvlab.data.batch import Batch
+from mvlab.data.plan import EpochPlan
+from mvlab.training.schedule import Schedule
+from mvlab.training.tally import EpochSoFar
+
+SECONDS_BETWEEN_LINES = 2.0
 
 
 class Meter:
-    """Watches the steps of one epoch; writes a line to `log` every few seconds, unless there is none."""
+    """Times the steps of an epoch on one rank; says a line every few seconds, unless there is nobody to say it to."""
 
-    def __init__(self, trainer: Trainer, *, num_steps: int, world: int, log: Path | None) -> None:
-        self.trainer, self.num_steps, self.world, self.log = trainer, num_steps, world, log
-        self._next_line_s = SECONDS_BETWEEN_LINES
-        self._first: Progress | None = None
-        self._last: Progress | None = None
+    def __init__(
+        self, schedule: Schedule, plan: EpochPlan, so_far: EpochSoFar, say: Callable[[str], None] | None
+    ) -> None:
+        self.schedule, self.plan, self.so_far, self.say = schedule, plan, so_far, say
+        self._mark = self._said = time.perf_counter()
+        self._first: tuple[float, int] | None = None
+        """When the first step ended, which also started the feed, and the samples used by then."""
 
-    def on_step(self, now: Progress) -> None:
-        self._first = self._first or now
-        self._last = now
-        if self.log and now is not self._first and now.elapsed_s >= self._next_line_s:
-            self._next_line_s = now.elapsed_s + SECONDS_BETWEEN_LINES
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(self._line(now) + "\n")
+    def waited(self) -> None:
+        """A batch has come."""
+        self.so_far.waited_s += time.perf_counter() - self._mark
 
-    def rates(self) -> dict[str, float]:
-        """Learning rate, images a second over all ranks, and the share of the epoch spent waiting for data."""
-        if self._last is None:
-            return {}
+    def stepped(self, batch: Batch, loss: Tensor) -> None:
+        """A step is done."""
+        now = time.perf_counter()
+        self.so_far.busy_s += now - self._mark
+        self.so_far.images += len(batch.labels)
+        self._mark = now
+        used = self.plan.consumed(batch.step + 1)
+        self._first = self._first or (now, used)
+        if self.say and now - self._said >= SECONDS_BETWEEN_LINES and used > self._first[1]:
+            self._said = now
+            self.say(self._line(batch, loss, now, used))
+
+    def rates(self, world: int) -> dict[str, float]:
+        """Images a second over all ranks, and the share of the epoch's steps spent waiting for data."""
+        if not self.so_far.busy_s:
+            return {"images_per_s": 0.0, "data_wait_share": 0.0}
         return {
-            "lr": self._last.lr,
-            "images_per_s": self._images_per_s(self._last),
-            "data_wait_share": self._last.waited_s / self._last.elapsed_s,
+            "images_per_s": self.so_far.images * world / self.so_far.busy_s,
+            "data_wait_share": self.so_far.waited_s / self.so_far.busy_s,
         }
 
-    def _line(self, now: Progress) -> str:
+    def _line(self, batch: Batch, loss: Tensor, now: float, used: int) -> str:
+        rates, side = self.rates(self.plan.world), batch.pixels.shape[-1]
         return (
-            f"epoch {now.epoch + 1}/{self.trainer.run.epochs} step {now.step + 1}/{self.num_steps} "
-            f"| {now.resolution}x{now.resolution} b{now.batch} | loss {now.loss.item():.3f} "
-            f"| {self._images_per_s(now):.0f} img/s (wait {now.waited_s / now.elapsed_s:.0%}) "
-            f"| left {clock(self._left_s(now))}"
+            f"epoch {self.plan.epoch + 1}/{self.schedule.run.epochs} step {batch.step + 1}/{self.plan.steps.stop} "
+            f"| {side}x{side} b{len(batch.labels)} | loss {loss.item():.3f} "
+            f"| {rates['images_per_s']:.0f} img/s (wait {rates['data_wait_share']:.0%}) "
+            f"| left {clock(self._left_s(now, used))}"
         )
 
-    def _left_s(self, now: Progress) -> float:
-        """From the updates that the plans of all epochs still have; the first step also started the feed."""
+    def _left_s(self, now: float, used: int) -> float:
+        """From the updates that the plans of all epochs still have: batches of several sizes take several times."""
         assert self._first is not None
-        seconds_a_step = (now.elapsed_s - self._first.elapsed_s) / (now.step - self._first.step)
-        return seconds_a_step * (self.trainer.num_updates - self.trainer.update)
-
-    def _images_per_s(self, now: Progress) -> float:
-        return now.images * self.world / now.elapsed_s
+        since, before = self._first
+        done = [self.schedule.position(self.plan.epoch, samples) for samples in (before, used)]
+        seconds_an_update = (now - since) / max(1e-9, done[1] - done[0])
+        return seconds_an_update * (self.schedule.num_updates - done[1])
 
 
 def clock(seconds: float) -> str:

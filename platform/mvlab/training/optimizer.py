@@ -1,25 +1,23 @@
-"""AdamW and its learning rate (section 4.1)."""
+"""The optimizers of section 4.1 and of Table 5's CNNs."""
 
-import math
-
+import torch
 from torch import nn
-from torch.optim import AdamW
 
 from mvlab.config import OptimizerConfig
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> AdamW:
-    """AdamW over all parameters, norms and biases decayed too, as in the release."""
-    return AdamW(model.parameters(), lr=config.lr_start, betas=config.betas, weight_decay=config.weight_decay)
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW or SGD over all parameters, of which those that `config.decay` names decay."""
+    groups = _groups(model, config)
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr_start, momentum=config.momentum, nesterov=config.nesterov)
+    return torch.optim.AdamW(groups, lr=config.lr_start, betas=config.betas)
 
 
-def learning_rate(update: int, num_updates: int, config: OptimizerConfig) -> float:
-    """The rate of optimizer update `update` (from 0) of `num_updates`.
-
-    Linear from `lr_start` to `lr_peak` over the warm-up, then cosine to `lr_end` at the last update.
-    """
-    warmup = config.warmup_updates
-    if update < warmup:
-        return config.lr_start + (config.lr_peak - config.lr_start) * update / warmup
-    progress = (update - warmup) / max(1, num_updates - 1 - warmup)
-    return config.lr_end + (config.lr_peak - config.lr_end) * (1 + math.cos(math.pi * progress)) / 2
+def _groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if config.decay == "all":
+        return [{"params": parameters, "weight_decay": config.weight_decay}]
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -5,11 +5,12 @@ lives: no other trial or job can take them, and the feed's tasks ask for none. A
 cluster serves in full; where it cannot serve even one, CPUs are divided into fractions.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-TRIAL_CPUS = 0.01
-"""For the actor that starts a trial's workers and waits for them; Tune wants more than nothing."""
+SHARES = 16
+"""CPUs are divided into sixteenths, and only where these are too large into smaller powers of two."""
 
 
 class PlacementError(ValueError):
@@ -30,6 +31,8 @@ class Placement:
 
     workers: int
     """Ranks of a trial."""
+    min_workers: int
+    """With how few it goes on where there is no room for all."""
     concurrent_trials: int
     rank_cpus: float
     """That a rank reserves for itself and its feed."""
@@ -44,38 +47,46 @@ class Placement:
         return max(self.rank_cpus / 2, self.rank_cpus - 1)
 
 
-def place(nodes: Sequence[Node], *, workers: int, trials: int) -> Placement:
-    """The placement for `trials` trials of `workers` ranks.
+def place(nodes: Sequence[Node], *, workers: int, trials: int, min_workers: int | None = None) -> Placement:
+    """The placement for `trials` trials of `workers` ranks, or, while there is no room for them, of `min_workers`.
 
     Raises:
-        PlacementError: there are GPUs, but fewer than `workers`; or no CPU; or no worker.
+        PlacementError: there are GPUs, but fewer than `min_workers`; or no CPU; or no worker.
     """
+    least = workers if min_workers is None else min_workers
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
     if workers < 1:
         raise PlacementError(f"--workers {workers}: a run needs at least one worker")
     if cpus <= 0:
         raise PlacementError("the cluster has no CPU to run on")
-    if 0 < gpus < workers:
+    if 0 < gpus < least:
         raise PlacementError(
             f"--workers {workers}, but the cluster has {gpus:g} GPU(s): use --workers {int(gpus)}, or a larger cluster"
         )
-    at_once = int(gpus // workers) if gpus else max(1, int(cpus // (2 * workers)))
+    at_once = max(1, int(gpus // workers)) if gpus else max(1, int(cpus // (2 * workers)))
     concurrent = min(at_once, trials)
-    share = _largest_share(nodes, ranks=concurrent * workers, reserved=concurrent * TRIAL_CPUS, use_gpu=gpus > 0)
-    return Placement(workers=workers, concurrent_trials=concurrent, rank_cpus=share, use_gpu=gpus > 0)
+    ranks = min(concurrent * workers, int(gpus)) if gpus else concurrent * workers
+    share = _largest_share(nodes, ranks=ranks, use_gpu=gpus > 0)
+    return Placement(
+        workers=workers, min_workers=least, concurrent_trials=concurrent, rank_cpus=share, use_gpu=gpus > 0
+    )
 
 
-def capacity(nodes: Sequence[Node], share: float, *, reserved: float, use_gpu: bool) -> int:
-    """Ranks of `share` CPUs (and a GPU each) that fit, machine by machine, beside `reserved` CPUs on any of them."""
-    fits = (int((node.cpus - reserved) / share + 1e-9) for node in nodes)
+def capacity(nodes: Sequence[Node], share: float, *, use_gpu: bool) -> int:
+    """Ranks of `share` CPUs (and a GPU each) that fit, machine by machine."""
+    fits = (int(node.cpus // share) for node in nodes)
     return sum(min(fit, int(node.gpus)) if use_gpu else fit for fit, node in zip(fits, nodes, strict=True))
 
 
-def _largest_share(nodes: Sequence[Node], *, ranks: int, reserved: float, use_gpu: bool) -> float:
-    """The most CPUs that every rank can have, rounded down to what Ray can count, ten thousandths."""
-    usable = {node.cpus - reserved for node in nodes if node.cpus > reserved}
-    shares = {int(cpus / parts * 10_000) / 10_000 for cpus in usable for parts in range(1, ranks + 1)}
-    fitting = [s for s in shares if s > 0 and capacity(nodes, s, reserved=reserved, use_gpu=use_gpu) >= ranks]
+def _largest_share(nodes: Sequence[Node], *, ranks: int, use_gpu: bool) -> float:
+    """The most CPUs that every rank can have."""
+    shares = {_exact(node.cpus / parts) for node in nodes if node.cpus > 0 for parts in range(1, ranks + 1)}
+    fitting = [share for share in shares if capacity(nodes, share, use_gpu=use_gpu) >= ranks]
     if not fitting:
         raise PlacementError(f"the cluster has no room for {ranks} ranks: its machines are {list(nodes)}")
     return max(fitting)
+
+
+def _exact(cpus: float) -> float:
+    """`cpus`, rounded down to a fraction whose sums are exact: Ray adds and divides shares as floats."""
+    return int(cpus * SHARES) / SHARES if cpus * SHARES >= 1 else 2.0 ** math.floor(math.log2(cpus))

@@ -1,18 +1,26 @@
-"""A checkpoint: everything that a run needs to go on, and what it may go on with."""
+"""What a checkpoint holds: everything that a run needs to go on, and what it may go on with.
+
+No generator is in it: every random number of a step comes from (seed, epoch, step, rank or sample), so the position is
+the state of all generators of all ranks. Nor are the other ranks' BatchNorm statistics: rank 0's are everyone's at
+every evaluation, and nothing else reads them.
+"""
 
 import hashlib
-import os
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mvlab.config import RunConfig, config_differences
+from mvlab.data.plan import Position
 from mvlab.training.loop import Trainer
 
 FILE = "state.pt"
+FORMAT = 2
 
 
 class CheckpointError(ValueError):
@@ -21,71 +29,144 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """A run between two epochs. All randomness comes from the position, so there is no generator to keep."""
+    """A run between two updates."""
 
-    next_epoch: int
-    update: int
+    epoch: int
+    """From 0: the one to go on with."""
+    step: int
+    """Of the epoch: the next one. Past its last, the epoch's evaluation is what comes next."""
+    consumed: int
+    """Samples of the epoch's order that all ranks have used."""
+    updates: int
+    world: int
+    """Ranks that came to this point."""
+    planned_world: int
+    """Ranks that the run began with: its schedule is theirs."""
     model: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    so_far: Tensor
+    """(world, counters) of the epoch; see `EpochSoFar.pack`."""
+    history: list[dict[str, Any]]
+    """What every epoch before reported."""
+    config: str
+    """JSON of the whole run."""
     config_digest: str
     dataset_digest: str
+    format: int = field(default=FORMAT)
+
+    @property
+    def position(self) -> Position:
+        return Position(self.step, self.consumed)
+
+    @property
+    def name(self) -> str:
+        return checkpoint_name(self.epoch, self.step)
 
 
-def capture(trainer: Trainer, *, next_epoch: int, dataset_digest: str) -> State:
-    """What `restore` needs; refers to the trainer's tensors, so save it before the next step."""
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Sorts as the run goes."""
+    return f"epoch-{epoch:05d}-step-{step:08d}"
+
+
+def capture(
+    trainer: Trainer,
+    *,
+    epoch: int,
+    position: Position,
+    world: int,
+    planned_world: int,
+    so_far: Tensor,
+    history: list[dict[str, Any]],
+    dataset_digest: str,
+) -> State:
+    """The state of a run, copied to the CPU: training may go on while it is written."""
     return State(
-        next_epoch=next_epoch,
-        update=trainer.update,
-        model=trainer.bare.state_dict(),
-        ema=trainer.ema.module.state_dict(),
-        optimizer=trainer.optimizer.state_dict(),
+        epoch=epoch,
+        step=position.step,
+        consumed=position.consumed,
+        updates=trainer.updates,
+        world=world,
+        planned_world=planned_world,
+        model=_copied(trainer.bare.state_dict()),
+        ema=_copied(trainer.ema.module.state_dict()),
+        optimizer=_copied(trainer.optimizer.state_dict()),
+        scaler=_copied(trainer.scaler.state_dict()),
+        so_far=so_far.clone(),
+        history=[dict(each) for each in history],
+        config=json.dumps(trainer.run.as_dict(), sort_keys=True),
         config_digest=trainer.run.digest(),
         dataset_digest=dataset_digest,
     )
 
 
-def restore(trainer: Trainer, state: State, *, dataset_digest: str) -> int:
-    """Puts `state` into the trainer and returns the epoch to go on with.
+def restore(trainer: Trainer, state: State) -> None:
+    """Puts what was learned into the trainer.
 
     Raises:
-        CheckpointError: the checkpoint is of another config or data set.
-    """
-    for name, theirs, ours in (
-        ("config", state.config_digest, trainer.run.digest()),
-        ("data set", state.dataset_digest, dataset_digest),
-    ):
-        if theirs != ours:
-            raise CheckpointError(
-                f"the checkpoint is of another {name} ({theirs}, not {ours}): it does not fit this run"
-            )
-    trainer.bare.load_state_dict(state.model)
-    trainer.ema.module.load_state_dict(state.ema)
-    trainer.optimizer.load_state_dict(state.optimizer)
-    trainer.update = state.update
-    return state.next_epoch
-
-
-def save(state: State, folder: Path) -> None:
-    """Writes `folder/state.pt` whole or not at all."""
-    partial = folder / f"{FILE}.partial"
-    with partial.open("wb") as file:
-        torch.save({name: getattr(state, name) for name in State.__slots__}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / FILE)
-
-
-def load(folder: Path) -> State:
-    """Reads `folder/state.pt` onto the CPU; nothing in it is executed.
-
-    Raises:
-        CheckpointError: it is missing, truncated or no checkpoint of this platform.
+        CheckpointError: it does not fit the run's network or optimizer.
     """
     try:
-        return State(**torch.load(folder / FILE, map_location="cpu", weights_only=True))
+        trainer.bare.load_state_dict(state.model)
+        trainer.ema.module.load_state_dict(state.ema)
+        options = [{**group} for group in trainer.optimizer.param_groups]
+        trainer.optimizer.load_state_dict(state.optimizer)
+        for group, own in zip(trainer.optimizer.param_groups, options, strict=True):
+            group.update({name: value for name, value in own.items() if name not in ("params", "lr")})
+        if trainer.scaler.is_enabled() and state.scaler:
+            trainer.scaler.load_state_dict(state.scaler)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint {state.name} does not fit this run: {error}") from error
+    trainer.updates = state.updates
+
+
+def require_same_run(state: State, run: RunConfig, dataset_digest: str) -> None:
+    """
+    Raises:
+        CheckpointError: the checkpoint is of another config or data set; the message shows the difference.
+    """
+    differences = [*config_differences(state.config, run)]
+    if state.dataset_digest != dataset_digest:
+        differences.append(f"data set: {state.dataset_digest[:16]} then, {dataset_digest[:16]} now")
+    if differences:
+        raise CheckpointError(
+            f"the checkpoint {state.name} is of another run: " + "; ".join(differences) + ". Go on with what it was "
+            "made with, begin a new run, or say --accept-changes to go on regardless"
+        )
+
+
+def write_state(state: State, path: Path) -> None:
+    """Writes the file; whoever calls sees to it that nobody finds half of it."""
+    with path.open("wb") as file:
+        torch.save({each.name: getattr(state, each.name) for each in fields(state)}, file)
+
+
+def read_state(path: Path) -> State:
+    """Reads the file onto the CPU; nothing in it is executed.
+
+    Raises:
+        CheckpointError: it is missing, truncated, or no checkpoint of this platform.
+    """
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        state = State(**values) if values["format"] == FORMAT else None
     except Exception as error:  # torch raises half a dozen kinds for a broken file
-        raise CheckpointError(f"{folder / FILE} cannot be read as a checkpoint: {error}") from error
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if state is None:
+        raise CheckpointError(f"{path} has format {values['format']}; this version of mvlab reads {FORMAT}")
+    return state
+
+
+def _copied(value: Any) -> Any:
+    """A copy of nested containers whose tensors lie on the CPU and are nobody else's."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(each) for each in value]
+    return value
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:

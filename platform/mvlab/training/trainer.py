@@ -6,25 +6,33 @@ from typing import Any
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from mvlab.training.assignment import Assignment
+from mvlab.training.failures import GiveUp
 from mvlab.training.placement import Placement
-from mvlab.training.worker import Assignment, train
+from mvlab.training.worker import EndWithACheckpoint, train
+
+SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
+"""How often an elastic run that is smaller than it could be looks for machines."""
 
 
 def build_trainer(assignment: Assignment, placement: Placement, storage: Path, callbacks: list[Any]) -> TorchTrainer:
-    """A trainer whose checkpoints lie under `storage/<name of the run>`; `callbacks` are Ray Train's."""
+    """A trainer that goes on, from the run's own checkpoints, whatever it loses. `callbacks` are Ray Train's."""
+    fixed = placement.min_workers == placement.workers
+    scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields
+    ends: list[Any] = [EndWithACheckpoint(), GiveUp(assignment.folder.checkpoints)]
     return TorchTrainer(
         lambda config: train(config["assignment"]),
         train_loop_config={"assignment": assignment},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=placement.workers,
+        scaling_config=scaling(
+            num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),
+            elastic_resize_monitor_interval_s=SECONDS_BETWEEN_LOOKS_FOR_ROOM,
             use_gpu=placement.use_gpu,
             resources_per_worker={"CPU": placement.rank_cpus} | ({"GPU": 1} if placement.use_gpu else {}),
         ),
         run_config=ray.train.RunConfig(
             name=assignment.name,
             storage_path=str(storage),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-            failure_config=ray.train.FailureConfig(max_failures=1),
-            callbacks=callbacks,
+            failure_config=ray.train.FailureConfig(max_failures=-1),
+            callbacks=[*callbacks, *ends],
         ),
     )

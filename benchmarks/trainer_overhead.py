@@ -1,0 +1,161 @@
+"""What the platform costs: a run under Ray Train, feed, journal, MLflow and checkpoints, against a bare PyTorch loop.
+
+    python benchmarks/trainer_overhead.py [--data URI] [--rounds 5]
+
+Both sides train the same network on the same batches in the same order, on one thread, alternately in one run. The bare
+loop finds its batches decoded in memory; ours reads, decodes and augments them meanwhile on another core, makes a
+checkpoint every 10 steps, and writes all records. Steady state: the first epoch of each run, in which readers start, is
+left out of the ratio and told of as `first_step_s`. Time is that of a whole epoch but for its evaluation, which the
+bare loop does not do. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from experiments.recipes import mobilevit_xxs
+from mvlab.config import RunConfig
+from mvlab.data.batch import Batch
+from mvlab.data.images import TrainingView
+from mvlab.data.locate import embedded_digits, open_data
+from mvlab.data.manifest import read_manifest
+from mvlab.data.plan import plan_epoch
+from mvlab.data.render import Order, render_batches
+from mvlab.models.build import build_network
+from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.record.mlflow_sink import MlflowSink
+from mvlab.record.store import connect
+from mvlab.scale import at_scale
+from mvlab.sweep import cluster
+from mvlab.sweep.manner import Manner
+from mvlab.sweep.trial import Trial
+from mvlab.sweep.tuner import run_sweep
+from mvlab.training.files import read_epochs
+from mvlab.training.keep import Keep
+from mvlab.training.placement import Placement
+
+EPOCHS = 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="URI", help="shards (the embedded digits)")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Path(folder)
+        data = open_data(options.data).uri if options.data else embedded_digits(storage).uri
+        run = replace(at_scale(mobilevit_xxs(), "mini"), epochs=EPOCHS)
+        bare = Bare(run, data)
+        cluster.connect()
+        ours = Ours(run, data, storage)
+        bare.epoch()  # the first one is slower: memory is new
+        rounds = [(ours.epochs(index), bare.epoch()) for index in range(options.rounds)]
+        ours.close()
+        cluster.disconnect()
+    show(rounds)
+
+
+class Bare:
+    """The loop that anybody would write, without anything around it."""
+
+    def __init__(self, run: RunConfig, data: str) -> None:
+        torch.set_num_threads(1)
+        self.run, self.batches = run, decoded(run, data)
+        torch.manual_seed(run.seed)
+        num_classes = len(read_manifest(data, "train").classes)
+        self.model = build_network(run.model, num_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(run.ema_decay), use_buffers=True
+        )
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=run.optimizer.lr_peak)
+
+    def epoch(self) -> float:
+        """Seconds a step."""
+        self.model.train()
+        started = time.perf_counter()
+        for batch in self.batches:
+            images = torch.from_numpy(batch.pixels).to(torch.float32, memory_format=torch.channels_last).div_(255)
+            loss = F.cross_entropy(self.model(images), torch.from_numpy(batch.labels), label_smoothing=0.1)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.average.update_parameters(self.model)
+        return (time.perf_counter() - started) / len(self.batches)
+
+
+def decoded(run: RunConfig, data: str) -> list[Batch]:
+    """The batches of the second epoch."""
+    manifest = read_manifest(data, "train")
+    plan = plan_epoch(manifest.group_rows, run.sampler, world=1, seed=run.seed, epoch=1)
+    view = TrainingView(run.augmentation, run.seed, 1)
+    orders = iter([Order(planned, manifest.ref(data), view) for planned in plan.for_rank(0)])
+    made: list[Batch] = []
+    while some := list(islice(orders, 8)):
+        made.extend(render_batches(some))
+    return made
+
+
+class Ours:
+    """The same through all of the platform but the report."""
+
+    def __init__(self, run: RunConfig, data: str, storage: Path) -> None:
+        self.run, self.data, self.storage = run, data, storage
+        client, experiment_id = connect(f"sqlite:///{storage}/mlflow.db", "overhead")
+        self.journal = Journal(storage / "journal.jsonl")
+        self.sink = MlflowSink(self.journal, client, experiment_id)
+        self.journal.append(Event(run=SWEEP, kind="begin"))
+        self.num_steps = plan_epoch(
+            read_manifest(data, "train").group_rows, run.sampler, world=1, seed=run.seed, epoch=1
+        ).num_steps
+
+    def epochs(self, index: int) -> tuple[float, float, float]:
+        """A run: seconds a step of its second epoch (the batches that the bare loop has), data wait, first step."""
+        trial = Trial(f"round {index}", 0, self.run)
+        began = time.time()
+        run_sweep(
+            [trial],
+            self.journal,
+            lambda trial: self.journal.append(Event(run=trial.name, kind="begin")),
+            data=self.data,
+            manner=Manner(keep=Keep(every_steps=10)),
+            placement=Placement(workers=1, min_workers=1, concurrent_trials=1, rank_cpus=2.0, use_gpu=False),
+            storage=self.storage,
+        )
+        first, second = read_epochs(trial.folder(self.storage).epochs)[:2]
+        evaluation_s = second["epoch_s"] - second["train_s"]
+        elapsed_s = (second["time_ms"] - first["time_ms"]) / 1000 - evaluation_s
+        first_step_s = first["time_ms"] / 1000 - began - first["epoch_s"] + first["data_wait_share"] * first["train_s"]
+        return elapsed_s / self.num_steps, second["data_wait_share"], first_step_s
+
+    def close(self) -> None:
+        self.journal.append(Event(run=SWEEP, kind="end", status="FINISHED"))
+        self.sink.close(60)
+
+
+def show(rounds: list[tuple[tuple[float, float, float], float]]) -> None:
+    """A table, and the line for machines."""
+    print("\n| round | ours, ms a step | bare, ms a step | ratio | data wait |\n|--:|--:|--:|--:|--:|")
+    for index, ((ours, wait, _), bare) in enumerate(rounds):
+        print(f"| {index + 1} | {1000 * ours:.1f} | {1000 * bare:.1f} | {ours / bare:.3f} | {wait:.1%} |")
+    summary: dict[str, Any] = {
+        "ratio": round(statistics.median(ours / bare for (ours, _, _), bare in rounds), 3),
+        "ours_ms": round(1000 * statistics.median(ours for (ours, _, _), _ in rounds), 1),
+        "bare_ms": round(1000 * statistics.median(bare for _, bare in rounds), 1),
+        "data_wait": round(statistics.median(wait for (_, wait, _), _ in rounds), 3),
+        "first_step_s": round(statistics.median(first for (_, _, first), _ in rounds), 1),
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""A training job that things are done to while it runs: killed at a chosen moment, and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+JOB = Path(__file__).parents[1] / "jobs" / "ablation_patch.py"
+ROW = "2,2,2"
+OPTIONS = ("--only", ROW, "--checkpoint-steps", "3", "--ledger")
+SECONDS_A_RUN = 900.0
+
+Moment = Literal["step", "between epochs", "writing", "written", "evaluation"]
+MOMENTS: tuple[Moment, ...] = ("step", "between epochs", "writing", "written", "evaluation")
+"""In a step; when an epoch has just been written down; while a checkpoint is written; when it has just got its name;
+while the validation split is evaluated."""
+
+
+class VictimError(RuntimeError):
+    """The job ended although nothing was done to it, or never came to the moment that was waited for."""
+
+
+@dataclass(slots=True)
+class Victim:
+    """`jobs/ablation_patch.py --scale smoke`, one run, in a folder of its own."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = OPTIONS
+    process: subprocess.Popen[str] | None = None
+
+    def start(self, *more: str) -> None:
+        """Begins the job, or with "--resume" goes on with it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names = ("MLFLOW_", "RAY_")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+        with (self.folder / "out.txt").open("a") as out, (self.folder / "err.txt").open("a") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, str(JOB), *self.options, *more],
+                cwd=self.folder,
+                env=clean | self.environment,
+                stdout=out,
+                stderr=err,
+                text=True,
+            )
+
+    def wait_for(self, moment: Moment) -> None:
+        """Until the run is at `moment`, counted from now."""
+        reached = self._watch(moment)
+        for _ in self._while_running():
+            if reached():
+                return
+
+    def kill_driver(self) -> None:
+        """SIGKILL, and until everything that it started on this machine is gone."""
+        assert self.process is not None
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        self.process.wait()
+        psutil.wait_procs(below, timeout=30)
+
+    def kill_worker(self, index: int) -> None:
+        """SIGKILL to one of the ranks' processes."""
+        self.worker(index).kill()
+
+    def worker(self, index: int) -> psutil.Process:
+        """One of the ranks' processes."""
+        workers = [process for process in self._below() if "RayTrainWorker" in " ".join(_command(process))]
+        return workers[index % len(workers)]
+
+    def finish(self) -> dict[str, Any]:
+        """Until the job ends by itself; its last line.
+
+        Raises:
+            VictimError: it failed.
+        """
+        assert self.process is not None
+        status = self.process.wait(SECONDS_A_RUN)
+        lines = (self.folder / "out.txt").read_text().splitlines()
+        if status != 0 or not lines:
+            raise VictimError(f"exit status {status}: {self.errors()[-3000:]}")
+        summary: dict[str, Any] = json.loads(lines[-1])
+        return summary
+
+    def errors(self) -> str:
+        return (self.folder / "err.txt").read_text()
+
+    def end(self) -> None:
+        """Whatever still runs, ends."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.kill_driver()
+
+    @property
+    def run_folder(self) -> Path:
+        """Of its one run."""
+        return next(iter(sorted(self.folder.glob("storage/table6_patch_size/smoke-*/2-2-2-seed-0"))))
+
+    def steps(self) -> int:
+        """That rank 0 has written into its ledger."""
+        return _lines(self._ledger())
+
+    def position(self) -> tuple[int, int]:
+        """Epoch and step, from 0, of the last one in rank 0's ledger."""
+        lines = self._ledger().read_text().splitlines()
+        entry = json.loads(lines[-1])
+        return entry["epoch"], entry["step"]
+
+    def _ledger(self) -> Path:
+        return self.run_folder / "ledger" / "ledger-rank0.jsonl"
+
+    def _below(self) -> list[psutil.Process]:
+        assert self.process is not None
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def _while_running(self) -> Iterator[None]:
+        """A look every two milliseconds: a small checkpoint is written in thirty."""
+        assert self.process is not None
+        until = time.monotonic() + SECONDS_A_RUN
+        while self.process.poll() is None and time.monotonic() < until:
+            yield
+            time.sleep(0.002)
+        raise VictimError(f"it never came to that moment: {self.errors()[-3000:]}")
+
+    def _watch(self, moment: Moment) -> Callable[[], bool]:
+        """Tells whether `moment` has come since this call."""
+        if not list(self.folder.glob("storage/table6_patch_size/smoke-*/2-2-2-seed-0/ledger/*")):
+            for _ in self._while_running():
+                if list(self.folder.glob("storage/table6_patch_size/smoke-*/2-2-2-seed-0/ledger/*0.jsonl")):
+                    break
+        run = self.run_folder
+        steps, epochs = self.steps(), _lines(run / "epochs.jsonl")
+        names = _names(run / "checkpoints")
+        match moment:
+            case "step":
+                return lambda: self.steps() >= steps + 5
+            case "between epochs":
+                return lambda: _lines(run / "epochs.jsonl") > epochs
+            case "writing":
+                return lambda: any(name.endswith(".partial") for name in _names(run / "checkpoints"))
+            case "written":
+                return lambda: any("." not in name for name in _names(run / "checkpoints") - names)
+            case "evaluation":
+                return lambda: self._evaluates(run)
+
+    def _evaluates(self, run: Path) -> bool:
+        """Whether all steps of an epoch are in the ledger, and the epoch is not written down."""
+        epochs, ends = _lines(run / "epochs.jsonl"), _epoch_ends()
+        return self.steps() > 1 and self.position() == (epochs, ends[epochs] - 1)
+
+
+def _epoch_ends() -> list[int]:
+    """Steps of each epoch of the run."""
+    from experiments.table6_patch_size import EXPERIMENT
+    from mvlab.data.plan import updates_by_epoch
+    from mvlab.scale import at_scale
+
+    run = at_scale(EXPERIMENT.runs[ROW], "smoke")
+    return [*updates_by_epoch(1437, run.sampler, world=2, seed=0, epochs=run.epochs).tolist(), 0]
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} if folder.exists() else set()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        command: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return command

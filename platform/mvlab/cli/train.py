@@ -1,0 +1,42 @@
+"""The command line of `jobs/train.py`: which recipe first, then what every job takes."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+from mvlab.cli import job
+from mvlab.experiment import Experiment, did_you_mean
+
+
+def submit_recipe(recipes: Mapping[str, Experiment]) -> NoReturn:
+    """Trains the one of `recipes` that the command line names, and ends the process; see `mvlab.cli.submit`."""
+    sys.exit(run(recipes, sys.argv[1:]))
+
+
+def run(recipes: Mapping[str, Experiment], arguments: list[str]) -> int:
+    """`submit_recipe` without the end of the process."""
+    parser = _parser(recipes)
+    name, *options = arguments or [""]
+    if name in ("-h", "--help"):
+        parser.print_help()
+        return 0
+    if not name or name.startswith("-"):
+        parser.error(f"the recipe comes first: one of {', '.join(recipes)}")
+    if name not in recipes:
+        parser.error(f"there is no recipe {name!r}{did_you_mean(name, recipes)}")
+    return job.run(recipes[name], options, prog=f"{parser.prog} {name}")
+
+
+def _parser(recipes: Mapping[str, Experiment]) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        usage="%(prog)s RECIPE [options]",
+        description="Trains one recipe: see `%(prog)s RECIPE --help` for the options.",
+        epilog="\n".join(["recipes:", *(f"  {_line(name, recipe)}" for name, recipe in recipes.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _line(name: str, recipe: Experiment) -> str:
+    stated = recipe.paper.get(name, {}).get("top1")
+    return f"{name:26}" + (f"paper: {stated}% top-1 ({recipe.source})" if stated else recipe.source)

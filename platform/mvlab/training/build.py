@@ -1,0 +1,55 @@
+"""A run's network, average, optimizer and loss scaling, the same on every rank."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mvlab.config import RunConfig
+from mvlab.models.build import build_network
+from mvlab.training.ema import Ema
+from mvlab.training.loop import Trainer
+from mvlab.training.optimizer import build_optimizer
+from mvlab.training.sync_batch_norm import synchronise
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Who we are."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+
+def build_model(run: RunConfig, num_classes: int, device: torch.device) -> nn.Module:
+    """Random weights that come from the seed alone."""
+    torch.manual_seed(run.seed)
+    network = build_network(run.model, num_classes)
+    layout = torch.channels_last if run.numerics.channels_last else torch.contiguous_format
+    return network.to(device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
+    """A trainer of `bare`, which is the same on all ranks."""
+    numerics = run.numerics
+    if numerics.batch_norm == "all_ranks" and world.size > 1:
+        bare = synchronise(bare, world.device)
+    model = bare
+    if world.size > 1:
+        # BatchNorm's statistics need not be sent at every step: evaluation shares rank 0's.
+        model = DistributedDataParallel(bare, broadcast_buffers=False, gradient_as_bucket_view=True)
+    if numerics.compile:
+        torch._dynamo.config.recompile_limit = max(8, 2 * len(run.sampler.resolutions) + 2)
+        model = torch.compile(model, dynamic=False)  # type: ignore[assignment]
+    return Trainer(
+        run=run,
+        model=model,
+        bare=bare,
+        ema=Ema(bare, run.ema_decay),
+        optimizer=build_optimizer(bare, run.optimizer),
+        scaler=torch.amp.GradScaler(world.device.type, enabled=numerics.precision == "fp16"),
+        rank=world.rank,
+        device=world.device,
+    )

@@ -1,0 +1,89 @@
+"""Where a run keeps what it makes: one folder, which every machine that works on it sees."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Of one run (a trial of a sweep)."""
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        """What is recorded of it at its end: checkpoint, package, verification, lists."""
+        return self.path / "results"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger"
+
+    @property
+    def progress(self) -> Path:
+        """Lines for people."""
+        return self.path / "progress.log"
+
+    @property
+    def epochs(self) -> Path:
+        """What every epoch came to, a JSON object a line."""
+        return self.path / "epochs.jsonl"
+
+    @property
+    def profile_trace(self) -> Path:
+        """Of `--profile`."""
+        return self.results / "profile-trace.json.gz"
+
+    @property
+    def profile_summary(self) -> Path:
+        return self.results / "profile.md"
+
+    @property
+    def corrupt_rows(self) -> Path:
+        return self.results / "corrupt-rows.txt"
+
+    @property
+    def stop(self) -> Path:
+        """While it exists, whoever works on the run makes a checkpoint and stops."""
+        return self.path / "stop"
+
+    @property
+    def error(self) -> Path:
+        """Why the run failed, if it did."""
+        return self.results / "error.txt"
+
+    def say(self, line: str) -> None:
+        """Adds a line for people."""
+        with self.progress.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def write_epochs(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Makes `history` all that the file holds, at once."""
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(each) + "\n" for each in history), encoding="utf-8")
+    partial.replace(path)
+
+
+def append_epoch(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Adds what an epoch came to; it is on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(metrics) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_epochs(path: Path) -> list[dict[str, Any]]:
+    """All that are whole; a line cut short by a crash is left out."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
