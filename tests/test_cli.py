@@ -1,22 +1,58 @@
 """Bad input ends with status 2 and a sentence, before anything is started or written."""
 
 import base64
+import json
+import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from experiments.table6_patch_size import EXPERIMENT
+from experiments.train import TRAININGS
+from mvlab.cli import job as cli
 from mvlab.data.sample import Sample
 from mvlab.data.write import write_split
+from mvlab.record.process import Process
+from mvlab.study.folder import OWNER, STUDY, begin_work, new_folder
+from mvlab.study.prepare import Study, prepare
 
 ROOT = Path(__file__).parents[1]
+Said = Callable[..., tuple[int, str, str]]
 JOB = ROOT / "jobs" / "ablation_patch.py"
+TRAIN = ROOT / "jobs" / "train.py"
 
 
-def job(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(JOB), *options], cwd=folder, capture_output=True, text=True, timeout=300)
+def job(folder: Path, *options: str, script: Path = JOB) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that we are in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """Exit status, standard output and standard error of the job, without a process of its own."""
+
+    def call(*options: str) -> tuple[int, str, str]:
+        try:
+            status = cli.run(EXPERIMENT, list(options))
+        except SystemExit as ended:
+            status = int(str(ended.code))
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return call
 
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
@@ -42,7 +78,7 @@ def write_shards(folder: Path) -> str:
         (["--storage", "s3://bucket/x"], "a folder is needed"),
         (["--storage", __file__], "no folder that can be written to"),
         (["--seeds", "0"], "--seeds 0"),
-        (["--workers", "0"], "--workers 0"),
+        (["--workers", "0"], "--workers 0: a run needs at least one worker"),
         (["--tracking-uri", "http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9 cannot be used"),
     ],
 )
@@ -53,6 +89,119 @@ def test_bad_input_is_refused(tmp_path: Path, options: list[str], message: str) 
     assert "Traceback" not in done.stderr
     assert "SECRET" not in done.stderr
     assert list(tmp_path.iterdir()) == [], "something was written"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--workers", "3:1"], "--workers 3:1: a run needs at least one worker, and MIN:MAX a MIN that is not above"),
+        (["--workers", "0:2"], "--workers 0:2: a run needs at least one worker"),
+        (["--workers", "x"], "--workers: 'x' is no number of workers: e.g. 2, or 2:8"),
+        (["--workers", "2:"], "--workers: '2:' is no number of workers"),
+        (["--workers", "-1"], "--workers: '-1' is no number of workers"),
+        (["--checkpoint-steps", "0"], "error: --checkpoint-steps 0: at least one step"),
+        (["--checkpoint-minutes", "0"], "error: --checkpoint-minutes 0.0: it must be positive"),
+        (["--keep-last", "0"], "error: --keep-last 0 --keep-best 1: the last one at least has to stay"),
+        (["--keep-best", "-1"], "error: --keep-last 2 --keep-best -1"),
+        (["--resume"], "error: --resume: no study of scale smoke was begun in "),
+        (["--resume", "."], "error: --resume .: no study was begun there (study.json is missing)"),
+        (["--resume", "nowhere"], "error: --resume nowhere: no study was begun there"),
+        (["--accept-changes"], "error: --accept-changes: a study that begins has no changes to accept"),
+    ],
+)
+def test_bad_options_are_refused(here: Path, said: Said, options: list[str], message: str) -> None:
+    status, out, err = said(*options)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert list(here.iterdir()) == [], "something was written"
+
+
+def test_a_dead_cluster_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    done = job(tmp_path, "--only", "2,2,2")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "error: no Ray cluster answers at RAY_ADDRESS=127.0.0.1:9: start it, or unset the variable\n"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def begun(*options: str) -> Path:
+    """The folder of a study that was begun with these options, by a process that is gone."""
+    study = prepared(*options)
+    folder = new_folder(study.storage / study.experiment.name, study.options.scale)
+    begin_work(folder, study.trials, study.data, experiment=study.experiment.name, scale=study.options.scale)
+    (folder / OWNER).write_text(str(replace(Process.current(), started=1)))
+    return folder
+
+
+def prepared(*options: str) -> Study:
+    return prepare(EXPERIMENT, cli._options(cli._parser(EXPERIMENT, None).parse_args(options)))
+
+
+def test_a_study_is_gone_on_with(here: Path, said: Said) -> None:
+    begun("--scale", "mini")
+    folder = begun()
+    for options in (["--resume"], ["--resume", str(folder)], ["--resume", f"storage/{EXPERIMENT.name}/{folder.name}"]):
+        status, out, _ = said("--dry-run", *options)
+        assert status == 0
+        assert f"- files: {folder}/, gone on with" in out
+
+
+def test_new_seeds_and_runs_are_added(here: Path) -> None:
+    folder = begun("--only", "2,2,2", "--only", "4,4,4")
+    study = prepared("--resume", "--seeds", "3", "--only", "2,2,2", "--only", "8,4,2")
+    assert study.resumed == folder
+    begin_work(folder, study.trials, study.data, experiment=study.experiment.name, scale=study.options.scale)
+    names = json.loads((folder / STUDY).read_text())["trials"].keys()
+    assert names == {f"{row} seed {seed}" for row in ("2,2,2", "8,4,2") for seed in range(3)} | {"4,4,4 seed 0"}
+
+
+def test_a_study_that_someone_works_on_is_refused(here: Path, said: Said) -> None:
+    folder = begun()
+    (folder / OWNER).write_text(str(Process.current()))
+    status, _, err = said("--resume")
+    assert (status, err) == (2, f"error: --resume: process {os.getpid()} still works on {folder}; stop it first\n")
+
+
+def test_another_study_is_refused_unless_its_changes_are_accepted(here: Path, said: Said) -> None:
+    folder = begun("--only", "2,2,2")
+    study = json.loads((folder / STUDY).read_text())
+    study["trials"]["2,2,2 seed 0"]["optimizer"]["lr_peak"] = 7.0
+    (folder / STUDY).write_text(json.dumps(study))
+    status, out, err = said("--resume", "--dry-run")
+    assert (status, out) == (2, "")
+    assert "2,2,2 seed 0: optimizer.lr_peak: 7.0 then, 0.002 now. Give the options that it was begun with" in err
+    assert said("--resume", "--accept-changes", "--dry-run")[0] == 0
+    assert said("--resume", "--only", "4,4,4", "--dry-run")[0] == 0, "it has no run that is another now"
+
+
+def test_other_data_is_refused_unless_it_is_accepted(here: Path, said: Said) -> None:
+    begun("--only", "2,2,2")
+    uri = write_shards(here / "shards")
+    status, _, err = said("--resume", "--only", "2,2,2", "--data", uri, "--dry-run")
+    assert status == 2
+    assert "data: digits then, mine " in err
+    assert said("--resume", "--only", "2,2,2", "--data", uri, "--accept-changes", "--dry-run")[0] == 0
+
+
+def test_data_that_is_not_named_again_is_not_taken_for_the_digits(here: Path, said: Said) -> None:
+    uri = write_shards(here / "shards")
+    begun("--only", "2,2,2", "--data", uri)
+    assert said("--resume", "--data", uri, "--dry-run")[0] == 0
+    status, _, err = said("--resume", "--dry-run")
+    assert status == 2
+    assert re.search(r"data: mine [0-9a-f]{16} then, digits now\.", err)
+
+
+def test_a_folder_of_another_experiment_or_scale_is_refused(here: Path, said: Said) -> None:
+    folder = begun("--only", "2,2,2")
+    recipe = "mobilevit_s"
+    status = cli.run(TRAININGS[recipe], ["--resume", str(folder), "--accept-changes", "--dry-run"])
+    assert status == 2
+    status, _, err = said("--resume", str(folder), "--scale", "mini", "--only", "4,4,4")
+    assert status == 2
+    assert f"--resume {folder}: it is of {EXPERIMENT.name} at --scale smoke, not of {EXPERIMENT.name} at" in err
 
 
 def test_a_dry_run_touches_nothing_and_says_everything(tmp_path: Path) -> None:
@@ -80,3 +229,48 @@ def test_a_dry_run_at_paper_scale_on_shards(tmp_path: Path) -> None:
     assert "327" in done.stdout
     assert "### Runs: 12" in done.stdout
     assert all(path.stat().st_mtime_ns < before for path in tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "the recipe comes first: one of mobilevit_xxs, "),
+        (["--scale", "smoke", "mobilevit_s"], "the recipe comes first"),
+        (["mobilevit_xss"], "there is no recipe 'mobilevit_xss': did you mean 'mobilevit_xs"),
+        (["mobilevit_s", "--scale", "large"], "invalid choice: 'large'"),
+        (["mobilevit_s", "--scale", "paper"], "--scale paper needs --data"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(tmp_path: Path, options: list[str], message: str) -> None:
+    done = job(tmp_path, *options, script=TRAIN)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == [], "something was written"
+
+
+def test_the_help_of_train_names_every_recipe_and_that_of_a_recipe_every_option(tmp_path: Path) -> None:
+    from experiments.recipes import RECIPES
+
+    done = job(tmp_path, "--help", script=TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in RECIPES)
+    done = job(tmp_path, "mobilevit_s", "--help", script=TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert all(option in done.stdout for option in ("--scale", "--seeds", "--workers", "--dry-run"))
+    assert done.stdout.startswith("usage: train.py mobilevit_s [-h] ")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("mobilenetv2_multi_scale", "model.width              0.25"),
+        ("mobilevit_xxs_release", "channels=24 depth=1 dim=32; channels=32"),
+    ],
+)
+def test_a_dry_run_of_any_recipe_says_everything(tmp_path: Path, recipe: str, said: str) -> None:
+    done = job(tmp_path, recipe, "--dry-run", script=TRAIN)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+    for each in (said, f"{recipe} seed 0", f"mobilevit/classification/train_{recipe}", "numerics.precision       fp32"):
+        assert each in done.stdout, each

@@ -1,6 +1,7 @@
 """The contract between data and training, for any world, in one process."""
 
 import pickle
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -194,11 +195,12 @@ def test_evaluation_sees_every_sample_exactly_once(num_samples: int, batch: int,
         [b.samples for b in plan_evaluation(num_samples, batch, world=world, rank=rank, resolution=64)]
         for rank in range(world)
     ]
-    seen = np.concatenate([samples for share in shares for samples in share])
-    assert np.array_equal(seen, np.arange(num_samples))
-    sizes = [sum(map(len, share)) for share in shares]
-    assert max(sizes) - min(sizes) <= 1
-    assert max(len(samples) for share in shares for samples in share) <= batch
+    dealt = [samples for turn in zip_longest(*shares) for samples in turn if samples is not None]
+    alone = plan_evaluation(num_samples, batch, world=1, rank=0, resolution=64)
+    assert all(np.array_equal(ours, b.samples) for ours, b in zip(dealt, alone, strict=True)), "the same batches"
+    assert np.array_equal(np.concatenate(dealt), np.arange(num_samples))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert max(map(len, dealt)) <= batch
 
 
 @pytest.mark.parametrize(

@@ -45,3 +45,63 @@ def test_a_process_is_dead_once_it_has_ended() -> None:
     assert Process.parse(said).is_dead()
     other_host = Process("another-host", 1, 0)
     assert not other_host.is_dead(), "nothing is known of another machine's processes"
+
+
+def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    assert list(journal.since(0)) == []
+    journal.append(Event(run=SWEEP, kind="begin"))
+    ((_, offset),) = journal.since(0)
+    assert offset == journal.path.stat().st_size
+    assert list(journal.since(offset)) == []
+    journal.append(Event(run="ä", kind="begin"))  # more bytes than letters
+    journal.append(Event(run="b", kind="begin"))
+    later = list(journal.since(offset))
+    assert [event.run for event, _ in later] == ["ä", "b"]
+    assert [event.run for event, _ in journal.since(later[0][1])] == ["b"]
+    assert later[1][1] == journal.path.stat().st_size
+
+
+def test_a_cut_line_is_mended_so_that_the_next_event_is_whole(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.repair()
+    assert not journal.path.exists(), "nothing to mend"
+    journal.append(Event(run="a", kind="begin"))
+    whole = journal.path.read_bytes()
+    journal.repair()
+    assert journal.path.read_bytes() == whole, "it is whole already"
+    with journal.path.open("a") as file:
+        file.write('{"run":"a","kind":"met')
+    (_, before), *_ = journal.since(0)
+    journal.repair()
+    journal.append(Event(run="a", kind="end", status="KILLED"))
+    assert [event.kind for event in journal.events()] == ["begin", "end"]
+    assert [event.kind for event, _ in journal.since(before)] == ["end"]
+
+
+def test_a_run_that_goes_on_is_open_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    for run in (SWEEP, "a", "b"):
+        journal.append(Event(run=run, kind="begin"))
+    for run, status in (("a", "FINISHED"), ("b", "KILLED"), (SWEEP, "KILLED")):
+        journal.append(Event(run=run, kind="end", status=status))
+    assert journal.statuses() == {SWEEP: "KILLED", "a": "FINISHED", "b": "KILLED"}
+    assert journal.open_runs() == []
+    for run in (SWEEP, "b"):
+        journal.append(Event(run=run, kind="resume"))
+    assert journal.statuses() == {SWEEP: None, "a": "FINISHED", "b": None}
+    assert journal.open_runs() == ["b", SWEEP]
+    assert journal.begun() == [SWEEP, "a", "b"], "each once"
+    journal.append(Event(run="b", kind="end", status="FAILED"))
+    assert journal.statuses()["b"] == "FAILED"
+
+
+def test_epochs_are_those_of_one_trial_without_what_belongs_to_none(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    for run in ("a", "b"):
+        for epoch in (1, 2):
+            journal.append(Event(run=run, kind="metrics", step=epoch, metrics={"m": epoch / 3}))
+            journal.append(Event(run=run, kind="resume"))
+    journal.append(Event(run="a", kind="metrics", metrics={"cost/params": 1.0}))
+    assert journal.epochs("a") == [{"epoch": 1, "m": 1 / 3}, {"epoch": 2, "m": 2 / 3}]
+    assert journal.epochs("c") == []

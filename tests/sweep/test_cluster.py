@@ -1,0 +1,107 @@
+"""A cluster that is gone is found out at its port: Ray itself would wait for minutes, in silence."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mvlab.sweep import cluster
+from mvlab.sweep.errors import ClusterError
+
+
+@pytest.fixture(autouse=True)
+def ray_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ray's, where no cluster ever was."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    return tmp_path / "ray"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """Whose path leaves room for the names of Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="mv", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    """An address where something answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def dead() -> str:
+    """An address where nothing answers any more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("named", [dead(), "127.0.0.1", "nowhere.invalid:6379", "[::1]:9", "127.0.0.1:port"])
+def test_a_named_cluster_that_is_gone_is_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    with pytest.raises(ClusterError) as refused:
+        cluster.connect()
+    assert str(refused.value) == f"no Ray cluster answers at RAY_ADDRESS={named}: start it, or unset the variable"
+
+
+@pytest.mark.parametrize("named", ["", "auto", "local"])
+def test_what_a_killed_cluster_left_behind_is_not_waited_for(
+    named: str, ray_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    assert not cluster._is_running(), "there was none"
+    (ray_folder / "ray_current_cluster").write_text(dead())
+    assert not cluster._is_running()
+
+
+def test_a_running_cluster_is_joined_unless_one_of_our_own_is_wanted(
+    ray_folder: Path, listening: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ray_folder / "ray_current_cluster").write_text(listening)
+    assert cluster._is_running()
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert cluster._is_running()
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert not cluster._is_running()
+    (ray_folder / "ray_current_cluster").write_text(dead())
+    monkeypatch.setenv("RAY_ADDRESS", listening)
+    assert cluster._is_running()
+    monkeypatch.setenv("RAY_ADDRESS", f"ray://{listening}")
+    assert cluster._is_running(), "Ray's own to find out"
+
+
+def test_addresses_of_the_sixth_kind() -> None:
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with server:
+        assert cluster._answers(f"[::1]:{server.getsockname()[1]}")
+
+
+def test_a_folder_with_a_path_too_long_for_sockets_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("long" * 20)))
+    with pytest.raises(
+        ClusterError, match=r"Ray does not start: .*cannot exceed.*RAY_TMPDIR; keep that path short"
+    ):
+        cluster.connect()
+
+
+def test_beside_the_remains_of_a_cluster_one_of_our_own_starts(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For real: Ray starts, and sees this machine."""
+    monkeypatch.setenv("RAY_TMPDIR", str(short_folder))
+    (short_folder / "ray").mkdir()
+    (short_folder / "ray" / "ray_current_cluster").write_text(dead())
+    try:
+        (node,) = cluster.connect()
+        assert node.cpus == os.cpu_count()
+        assert cluster.job_id()
+    finally:
+        cluster.disconnect()

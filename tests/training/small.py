@@ -1,0 +1,98 @@
+"""A run of a second on a few digits, in one process or on some ranks, without Ray."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.recipes import mobilevit_s
+from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig
+from mvlab.data.batch import Batch
+from mvlab.data.render import Order, render_batches
+from mvlab.data.sources.digits import CLASSES, digits
+from mvlab.data.write import write_split
+from mvlab.scale import at_scale
+from mvlab.training.assignment import Assignment
+from mvlab.training.build import World
+from mvlab.training.carry_on import Surroundings, carry_on
+from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.collectives import Wish
+from mvlab.training.files import RunFolder
+from mvlab.training.keep import Keep
+from mvlab.training.ledger import ledger_path
+from mvlab.training.state import State
+
+torch.set_num_threads(1)  # as a run does: bits depend on it
+
+ALONE = World(0, 1, torch.device("cpu"))
+NUM_TRAIN, NUM_VAL = 70, 23
+SMOKE = at_scale(mobilevit_s(), "smoke")
+RUN = replace(
+    SMOKE,
+    sampler=SamplerConfig(resolutions=(32, 64), base_resolution=32, base_batch=12),
+    evaluation=EvaluationConfig(resize=32, crop=32, batch=4),
+    epochs=2,
+)
+"""About ten steps an epoch on one rank, of 12 or 3 images, the last one shorter; dropout is on."""
+TIMING = {"time_ms", "images_per_s", "data_wait_share", "epoch_s"}
+"""Of what an epoch reports, what no two runs have in common."""
+
+Feed = Callable[[Iterator[Order]], Iterator[Batch]]
+
+
+def few_digits(folder: Path) -> str:
+    """Where NUM_TRAIN and NUM_VAL digits are."""
+    for split, count in (("train", NUM_TRAIN), ("val", NUM_VAL)):
+        write_split(islice(digits(split), count), str(folder), name="digits", split=split, classes=CLASSES, seed=0)
+    return str(folder)
+
+
+def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int = 1, **how: Any) -> Assignment:
+    """With a ledger, and without checkpoints by the clock, unless told otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    how = {"ledger": True, "keep": Keep(every_minutes=None)} | how
+    return Assignment(
+        name=folder.name,
+        run=run,
+        data=data,
+        folder=RunFolder(folder),
+        planned_world=planned_world,
+        feed_cpus=1,
+        **how,
+    )
+
+
+def feed(orders: Iterator[Order]) -> Iterator[Batch]:
+    """Some batches ahead, as the platform's own."""
+    while some := list(islice(orders, 4)):
+        yield from render_batches(some)
+
+
+def go(job: Assignment, *, world: World = ALONE, stop_at: int | None = None, feed: Feed = feed) -> bool:
+    """Goes on with a run until its end (then true), or until it asks for the `stop_at`-th time whether to stop."""
+    asked = 0
+
+    def notice() -> Wish:
+        nonlocal asked
+        asked += 1
+        return Wish.STOP if stop_at is not None and asked >= stop_at else Wish.NOTHING
+
+    return carry_on(job, world, Surroundings(feed, lambda _: None, notice))
+
+
+def newest(job: Assignment) -> State:
+    """The checkpoint that a run would go on with."""
+    state, _ = Checkpoints(job.folder.checkpoints, job.keep).newest()
+    assert state is not None
+    return state
+
+
+def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in each.items() if key not in TIMING} for each in history]
+
+
+def ledger_of(job: Assignment, rank: int = 0) -> bytes:
+    return ledger_path(job.folder.ledger, rank).read_bytes()

@@ -1,0 +1,329 @@
+"""A checkpoint is whole or refused, and only what was asked for stays."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from training.small import ALONE, RUN, assign, few_digits, go, newest
+
+from mvlab.config import RunConfig
+from mvlab.data.plan import Position
+from mvlab.training.build import build_trainer
+from mvlab.training.checkpoints import DIGEST, Checkpoints, read_checkpoint
+from mvlab.training.files import read_epochs
+from mvlab.training.keep import Keep
+from mvlab.training.loop import Trainer
+from mvlab.training.state import (
+    FILE,
+    FORMAT,
+    CheckpointError,
+    State,
+    capture,
+    read_state,
+    require_same_run,
+    restore,
+    weights_sha256,
+)
+from mvlab.training.tally import COUNTERS, TALLIED
+
+
+def trainer_of(run: RunConfig = RUN) -> Trainer:
+    torch.manual_seed(0)
+    return build_trainer(run, nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), ALONE)
+
+
+def state_at(epoch: int, step: int, top1: float | None = None, *, run: RunConfig = RUN, data: str = "d" * 64) -> State:
+    """Of a small network that has made one update; `top1` is the epoch's before."""
+    trainer = trainer_of(run)
+    trainer.bare(torch.randn(4, 3)).pow(3).sum().backward()
+    trainer.optimizer.step()
+    trainer.updates = 100 * epoch + step
+    return capture(
+        trainer,
+        epoch=epoch,
+        position=Position(step, 12 * step),
+        world=1,
+        planned_world=2,
+        so_far=torch.arange(TALLIED + COUNTERS, dtype=torch.float64)[None],
+        history=[] if top1 is None else [{"epoch": epoch, "val_ema/top1": top1}],
+        dataset_digest=data,
+    )
+
+
+def write(folder: Path, *states: State, keep: Keep | None = None) -> Checkpoints:
+    checkpoints = Checkpoints(folder, keep or Keep(last=9))
+    for state in states:
+        checkpoints.write(state)
+    checkpoints.wait()
+    return checkpoints
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def flat(value: Any) -> list[Any]:
+    """All that a nested value holds, in order; tensors as lists."""
+    if isinstance(value, dict):
+        return [each for key in value for each in (key, *flat(value[key]))]
+    if isinstance(value, list | tuple):
+        return [each for item in value for each in flat(item)]
+    return [value.tolist() if isinstance(value, torch.Tensor) else value]
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    state = state_at(3, 7, 50.0)
+    found, refused = write(tmp_path, state).newest()
+    assert refused == []
+    assert found is not None
+    for each in fields(State):
+        assert flat(getattr(found, each.name)) == flat(getattr(state, each.name)), each.name
+    assert (found.position, found.planned_world, found.format) == (Position(7, 84), 2, FORMAT)
+
+
+def test_a_state_is_a_copy_that_training_does_not_touch() -> None:
+    trainer = trainer_of()
+    trainer.bare(torch.randn(4, 3)).pow(3).sum().backward()
+    trainer.optimizer.step()
+    history: list[dict[str, Any]] = [{"epoch": 1}]
+    so_far = torch.zeros(1, TALLIED + COUNTERS)
+    how: dict[str, Any] = {"epoch": 0, "position": Position(1, 1), "world": 1, "planned_world": 1}
+    state = capture(trainer, so_far=so_far, history=history, dataset_digest="", **how)
+    before = flat([state.model, state.ema, state.optimizer, state.so_far, state.history])
+    trainer.optimizer.step()
+    trainer.ema.update(trainer.bare)
+    so_far += 1
+    history[0]["epoch"] = 2
+    assert flat([state.model, state.ema, state.optimizer, state.so_far, state.history]) == before
+
+
+def test_restoring_puts_everything_back(tmp_path: Path) -> None:
+    state = state_at(3, 7)
+    trainer = trainer_of()
+    restore(trainer, state)
+    assert weights_sha256(trainer.bare.state_dict()) == weights_sha256(state.model)
+    assert weights_sha256(trainer.ema.module.state_dict()) == weights_sha256(state.ema)
+    assert flat(trainer.optimizer.state_dict()["state"]) == flat(state.optimizer["state"])
+    assert trainer.updates == 307
+
+
+def test_what_does_not_fit_the_network_is_refused() -> None:
+    state = state_at(0, 1)
+    other = build_trainer(RUN, nn.Linear(3, 5), ALONE)
+    with pytest.raises(CheckpointError, match="epoch-00000-step-00000001 does not fit this run"):
+        restore(other, state)
+
+
+# Broken ones
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "half a state": (lambda path: (path / FILE).write_bytes((path / FILE).read_bytes()[:999]), "is truncated"),
+    "an empty state": (lambda path: (path / FILE).write_bytes(b""), "is truncated"),
+    "no state": (lambda path: (path / FILE).unlink(), "is no whole checkpoint"),
+    "no digest": (lambda path: (path / DIGEST).unlink(), "is no whole checkpoint"),
+    "half a digest": (lambda path: (path / DIGEST).write_text('{"sha256": "'), "is no whole checkpoint"),
+    "another digest": (lambda path: (path / DIGEST).write_text("[]"), "is no whole checkpoint"),
+    "a digest without its length": (lambda path: (path / DIGEST).write_text('{"sha256": "0"}'), "is truncated"),
+    "an empty folder": (lambda path: (shutil.rmtree(path), path.mkdir()), "is no whole checkpoint"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_one_is_refused_with_the_reason_and_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+    checkpoints = write(tmp_path, state_at(0, 4), state_at(0, 8), state_at(1, 0, 50.0))
+    harm, reason = DAMAGES[damage]
+    for name in ("epoch-00001-step-00000000", "epoch-00000-step-00000008"):
+        harm(tmp_path / name)
+    state, refused = checkpoints.newest()
+    assert state is not None
+    assert (state.epoch, state.step) == (0, 4)
+    assert ["epoch-00001-step-00000000" in refused[0], "epoch-00000-step-00000008" in refused[1]] == [True, True]
+    assert len(refused) == 2
+    assert all(reason in each for each in refused)
+
+
+@settings(deadline=None, max_examples=50)
+@given(at=st.integers(0), bit=st.integers(0, 7))
+def test_a_flipped_bit_anywhere_is_found(tmp_path_factory: pytest.TempPathFactory, at: int, bit: int) -> None:
+    folder = tmp_path_factory.mktemp("flip")
+    checkpoints = write(folder, state_at(0, 4))
+    file = checkpoints.path_of(0, 4) / FILE
+    content = bytearray(file.read_bytes())
+    content[at % len(content)] ^= 1 << bit
+    file.write_bytes(content)
+    state, (refused,) = checkpoints.newest()
+    assert state is None
+    assert "sha256 has changed" in refused
+
+
+def sealed(path: Path, content: Any) -> None:
+    """Saves something as a checkpoint whose digest is right."""
+    path.mkdir(parents=True)
+    torch.save(content, path / FILE)
+    saved = (path / FILE).read_bytes()
+    described = {"bytes": len(saved), "sha256": hashlib.sha256(saved).hexdigest(), "metrics": {}}
+    (path / DIGEST).write_text(json.dumps(described))
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    """Even if its digest is right: whoever can write one can write the other."""
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path(tmp_path / "executed").touch, ())
+
+    path = tmp_path / "epoch-00000-step-00000001"
+    sealed(path, {"format": FORMAT, "model": Evil()})
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        read_checkpoint(path)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"format": 1, "weights": torch.zeros(2)}, f"has format 1; this version of mvlab reads {FORMAT}"),
+        ({"format": FORMAT, "model": {}}, "cannot be read as a checkpoint"),
+        ({"model": {}}, "cannot be read as a checkpoint"),
+        ([1, 2], "cannot be read as a checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_of_this_version_is_refused(tmp_path: Path, content: Any, reason: str) -> None:
+    path = tmp_path / "epoch-00000-step-00000001"
+    sealed(path, content)
+    with pytest.raises(CheckpointError, match=reason):
+        read_checkpoint(path)
+
+
+# Written whole or not at all
+
+
+@pytest.mark.parametrize("when", ["write_state", "_sha256", "_to_disk"])
+def test_one_whose_writing_broke_off_is_never_taken_and_the_next_one_clears_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    checkpoints = write(tmp_path, state_at(0, 4))
+
+    def break_off(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(f"mvlab.training.checkpoints.{when}", break_off)
+        checkpoints.write(state_at(0, 8))
+        with pytest.raises(OSError, match="No space left"):
+            checkpoints.wait()
+    assert len(names(tmp_path)) == 2, "something lies there half-written"
+    state, refused = checkpoints.newest()
+    assert state is not None
+    assert (state.step, refused) == (4, [])
+    write(tmp_path, state_at(0, 12))
+    assert names(tmp_path) == ["epoch-00000-step-00000004", "epoch-00000-step-00000012"]
+
+
+def test_an_error_of_the_writer_ends_the_run_and_not_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mvlab.training.checkpoints.write_state", break_off)
+    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=1))
+    with pytest.raises(OSError, match="No space left"):
+        go(job)
+    assert read_epochs(job.folder.epochs) == [], "within its first epoch"
+
+
+def test_a_broken_one_is_replaced_when_the_run_comes_there_again(tmp_path: Path) -> None:
+    checkpoints = write(tmp_path, state_at(0, 4), state_at(0, 8))
+    DAMAGES["half a state"][0](checkpoints.path_of(0, 8))
+    write(tmp_path, state_at(0, 8))
+    state, refused = checkpoints.newest()
+    assert state is not None
+    assert (state.step, refused) == (8, [])
+    assert len(names(tmp_path)) == 2
+
+
+# Which stay
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    tops=st.lists(st.sampled_from([10.0, 20.0, 30.0, None]), min_size=1, max_size=8),
+    last=st.integers(1, 3),
+    best=st.integers(0, 3),
+)
+def test_the_last_and_the_best_stay(
+    tmp_path_factory: pytest.TempPathFactory, tops: list[float | None], last: int, best: int
+) -> None:
+    """None stands for one within an epoch, which has no metric. Of equals the later one is the better."""
+    folder = tmp_path_factory.mktemp("keep")
+    states = [state_at(epoch, 3 if top1 is None else 0, top1 or 99.0) for epoch, top1 in enumerate(tops)]
+    write(folder, *states, keep=Keep(last=last, best=best))
+    order = sorted((top1, epoch) for epoch, top1 in enumerate(tops) if top1 is not None)
+    kept = {*range(len(tops))[-last:], *(epoch for _, epoch in order[len(order) - min(best, len(order)) :])}
+    assert names(folder) == [states[epoch].name for epoch in sorted(kept)]
+
+
+def test_what_a_run_went_back_behind_does_not_count_among_the_last(tmp_path: Path) -> None:
+    """Else a broken one would push out those that are whole, and the run could begin anew."""
+    keep = Keep(last=1, best=0)
+    checkpoints = write(tmp_path, state_at(0, 4), state_at(0, 8), state_at(0, 12))
+    for step in (8, 12):
+        DAMAGES["half a state"][0](checkpoints.path_of(0, step))
+    checkpoints = write(tmp_path, state_at(0, 6), keep=keep)
+    state, refused = checkpoints.newest()
+    assert state is not None
+    assert (state.step, refused) == (6, [])
+    assert names(tmp_path) == [state.name]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"every_steps": 0}, {"every_minutes": 0.0}, {"last": 0}, {"best": -1}, {"every_steps": -3}]
+)
+def test_what_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="--"):
+        Keep(**wrong)
+
+
+# Of another run
+
+
+def test_another_config_or_data_set_is_refused_and_every_difference_named() -> None:
+    state = state_at(3, 7)
+    require_same_run(state, RUN, "d" * 64)
+    other = replace(RUN, seed=9, optimizer=replace(RUN.optimizer, lr_peak=0.5))
+    with pytest.raises(CheckpointError) as caught:
+        require_same_run(state, other, "e" * 64)
+    message = str(caught.value)
+    assert "seed: 0 then, 9 now" in message
+    assert "optimizer.lr_peak: 0.002 then, 0.5 now" in message
+    assert f"data set: {'d' * 16} then, {'e' * 16} now" in message
+    assert "--accept-changes" in message
+    assert message.count(" then, ") == 3, "and nothing else"
+
+
+def test_a_run_goes_on_with_another_config_only_if_told_to(tmp_path: Path) -> None:
+    """And then it is the new one's: its optimizer too."""
+    data = few_digits(tmp_path / "data")
+    assert not go(assign(tmp_path / "run", data), stop_at=3)
+    other = replace(RUN, epochs=1, optimizer=replace(RUN.optimizer, weight_decay=0.3, betas=(0.8, 0.9)))
+    changed = assign(tmp_path / "run", data, other)
+    with pytest.raises(CheckpointError, match=r"epochs: 2 then, 1 now; optimizer\.betas.*optimizer\.weight_decay"):
+        go(changed)
+    assert newest(changed).step == 3, "what was refused is still there"
+    accepted = assign(tmp_path / "run", data, other, accept_changes=True)
+    assert go(accepted)
+    state = newest(accepted)
+    (group,) = state.optimizer["param_groups"]
+    assert (group["weight_decay"], group["betas"]) == (0.3, [0.8, 0.9])
+    assert json.loads(state.config)["epochs"] == 1
+    assert read_state(tmp_path / "run" / "checkpoints" / state.name / FILE).updates == state.updates

@@ -1,0 +1,348 @@
+"""A ledger finds the first step at which two runs part, and says nothing else."""
+
+import itertools
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mvlab.data.batch import Batch
+from mvlab.training.ledger import (
+    KINDS,
+    Entry,
+    Ledger,
+    LedgerError,
+    batch_digest,
+    first_difference,
+    ledger_path,
+    loss_bits,
+    loss_value,
+    read_ledger,
+    weights_digest,
+)
+
+STEPS = tuple(itertools.product(range(3), range(4)))
+"""(epoch, step) of a run."""
+
+steps = st.sampled_from(STEPS)
+writes_files = settings(deadline=None)
+Taken = tuple[Batch, Tensor, dict[str, Tensor]]
+
+
+def taken(epoch: int, step: int) -> Taken:
+    """What a run has at a step: the same whenever it comes there."""
+    draw = np.random.default_rng((epoch, step))
+    batch = Batch(step, draw.integers(0, 256, (2, 3, 4, 4), dtype=np.uint8), draw.integers(0, 9, 2))
+    weights = {
+        "conv.weight": torch.from_numpy(draw.normal(size=(3, 2, 3, 3)).astype(np.float32)),
+        "head.bias": torch.from_numpy(draw.normal(size=5)),
+        "norm.count": torch.tensor(step),
+    }
+    return batch, torch.tensor(float(draw.normal())), weights
+
+
+def keep(folder: Path, positions: Sequence[tuple[int, int]], take: Callable[[int, int], Taken] = taken) -> Path:
+    """A ledger of a run that begins at the first position and does all."""
+    ledger = Ledger(folder, 0, epoch=positions[0][0], step=positions[0][1])
+    for position in positions:
+        ledger.record(*position, *take(*position))
+    ledger.close()
+    return ledger.path
+
+
+def entries(positions: Sequence[tuple[int, int]], take: Callable[[int, int], Taken] = taken) -> list[Entry]:
+    with tempfile.TemporaryDirectory() as folder:
+        return read_ledger(keep(Path(folder), positions, take))
+
+
+WHOLE = entries(STEPS)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return keep(tmp_path, STEPS)
+
+
+def bits_of(taken: Taken) -> dict[str, np.ndarray]:
+    """All that is recorded, by name, as bytes that can be changed in place."""
+    batch, loss, weights = taken
+    arrays = {"pixels": batch.pixels, "labels": batch.labels, "loss": loss.numpy()}
+    arrays |= {name: tensor.numpy() for name, tensor in weights.items()}
+    return {name: array.reshape(-1).view(np.uint8) for name, array in arrays.items()}
+
+
+flips = st.sampled_from([(name, 8 * array.size) for name, array in bits_of(taken(0, 0)).items()]).flatmap(
+    lambda each: st.tuples(st.just(each[0]), st.integers(0, each[1] - 1))
+)
+
+
+@writes_files
+@given(where=steps, what=flips)
+def test_any_flipped_bit_is_found_at_its_step_with_its_kind(where: tuple[int, int], what: tuple[str, int]) -> None:
+    name, bit = what
+
+    def take(epoch: int, step: int) -> Taken:
+        values = taken(epoch, step)
+        if (epoch, step) == where:
+            bits_of(values)[name][bit // 8] ^= 1 << bit % 8
+        return values
+
+    other = entries(STEPS, take)
+    found = first_difference(WHOLE, other)
+    assert found is not None
+    kind = {"pixels": "batch", "labels": "batch", "loss": "loss"}.get(name, "weights")
+    assert ((found.epoch, found.step), found.kind, found.num_same) == (where, kind, STEPS.index(where))
+    assert (found.a, found.b) == (WHOLE[found.num_same], other[found.num_same])
+    assert WHOLE[found.num_same].chain != other[found.num_same].chain
+    back = first_difference(other, WHOLE)
+    assert back is not None
+    assert (back.a, back.b, back.kind) == (found.b, found.a, kind)
+
+
+def test_the_same_run_has_the_same_ledger(tmp_path: Path) -> None:
+    contents = {keep(tmp_path / name, STEPS).read_bytes() for name in "ab"}
+    assert len(contents) == 1
+    assert first_difference(WHOLE, list(WHOLE)) is None
+    assert [entry.position for entry in WHOLE] == list(STEPS)
+
+
+@given(kinds=st.sets(st.sampled_from(["batch", "loss", "weights"]), min_size=1), where=st.integers(0, len(STEPS) - 1))
+def test_the_first_kind_is_named_when_several_differ(kinds: set[str], where: int) -> None:
+    def other(entry: Entry) -> Entry:
+        values = {kind: getattr(entry, kind) + ("'" if kind in kinds else "") for kind in ("batch", "loss", "weights")}
+        return Entry(entry.epoch, entry.step, chain="", **values)
+
+    found = first_difference(WHOLE, WHOLE[:where] + [other(entry) for entry in WHOLE[where:]])
+    assert found is not None
+    assert (found.kind, found.num_same) == (min(kinds, key=list(KINDS).index), where)
+
+
+@given(missing=st.sets(st.integers(0, len(STEPS) - 1), min_size=1))
+def test_the_first_missing_step_is_named(missing: set[int]) -> None:
+    rest = [entry for index, entry in enumerate(WHOLE) if index not in missing]
+    first = min(missing)
+    for a, b in ((WHOLE, rest), (rest, WHOLE)):
+        found = first_difference(a, b)
+        assert found is not None
+        assert (found.kind, found.num_same, (found.epoch, found.step)) == ("missing", first, STEPS[first])
+        assert (found.a, found.b) == ((WHOLE[first], None) if a is WHOLE else (None, WHOLE[first]))
+
+
+@writes_files
+@given(killed_after=st.integers(0, len(STEPS)), goes_on_at=st.integers(0, len(STEPS)), cut=st.integers(0, 400))
+def test_a_killed_run_that_goes_on_leaves_the_bytes_of_one_that_was_not(
+    killed_after: int, goes_on_at: int, cut: int
+) -> None:
+    """It goes on at a checkpoint, before which all was recorded; the kill cut off what it liked of the rest."""
+    goes_on_at = min(goes_on_at, killed_after)
+    with tempfile.TemporaryDirectory() as folder:
+        path = ledger_path(Path(folder), 0)
+        whole = keep(Path(folder), STEPS).read_bytes()
+        lines = whole.splitlines(keepends=True)
+        needed = sum(map(len, lines[: 1 + goes_on_at]))
+        written = sum(map(len, lines[: 1 + killed_after]))
+        path.write_bytes(whole[: max(needed, written - cut)])
+        position = [*STEPS, (3, 0)][goes_on_at]
+        ledger = Ledger(Path(folder), 0, epoch=position[0], step=position[1])
+        for step in STEPS[goes_on_at:]:
+            ledger.record(*step, *taken(*step))
+        ledger.close()
+        assert path.read_bytes() == whole
+        assert list(Path(folder).iterdir()) == [path]
+
+
+@writes_files
+@given(cut=st.integers(1, 400))
+def test_a_ledger_that_was_cut_short_is_read_up_to_there(cut: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = keep(Path(folder), STEPS)
+        content = path.read_bytes()[:-cut]
+        path.write_bytes(content)
+        assert read_ledger(path) == WHOLE[: content.count(b"\n") - 1]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5])
+@pytest.mark.parametrize("gap", [1, 3, 6])
+def test_steps_without_a_ledger_are_missing_and_it_begins_anew(tmp_path: Path, kept: int, gap: int) -> None:
+    if kept:
+        keep(tmp_path, STEPS[:kept])
+    for _ in range(2):  # going on twice at one place is as once
+        path = keep(tmp_path, STEPS[kept + gap :])
+        lines = path.read_text().splitlines()
+        begins = [json.loads(line) for line in lines if '"begin"' in line]
+        # An epoch's length is in no ledger: what goes on at the next one's start may follow.
+        follows = bool(kept) and gap + STEPS[kept - 1][1] < 4 and STEPS[kept + gap][1] == 0
+        assert [(each["epoch"], each["step"]) for each in begins] == [
+            *([STEPS[0]] if kept else []),
+            *([] if follows else [STEPS[kept + gap]]),
+        ]
+        again = read_ledger(path)
+        assert [entry.position for entry in again] == [*STEPS[:kept], *STEPS[kept + gap :]]
+        found = first_difference(WHOLE, again)
+        assert found is not None
+        assert (found.kind, (found.epoch, found.step)) == ("missing", STEPS[kept])
+
+
+def test_a_run_from_the_start_leaves_nothing_of_what_was_there(tmp_path: Path, file: Path) -> None:
+    whole = file.read_bytes()
+    keep(tmp_path, STEPS[6:])
+    assert keep(tmp_path, STEPS).read_bytes() == whole
+
+
+@writes_files
+@given(at=st.integers(0), change=st.integers(1, 255))
+def test_any_changed_byte_is_found_in_its_line(at: int, change: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = keep(Path(folder), STEPS)
+        content = bytearray(path.read_bytes())
+        at %= len(content) - 1  # without its end the last line is one that was cut short
+        line = 1 + content[:at].count(b"\n")
+        content[at] ^= change
+        path.write_bytes(content)
+        with pytest.raises(LedgerError, match=rf"ledger-rank0\.jsonl, line {line} .*\. Copy the ledger again"):
+            read_ledger(path)
+
+
+@writes_files
+@given(line=st.integers(0, len(STEPS) - 1))
+def test_a_line_that_was_taken_out_or_moved_is_found(line: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = keep(Path(folder), STEPS)
+        lines = path.read_bytes().splitlines(keepends=True)
+        moved = [*lines[:line], lines[line + 1], lines[line], *lines[line + 2 :]]
+        for content in (lines[:line] + lines[line + 1 :], moved, [*lines[: line + 1], *lines[line:]]):
+            path.write_bytes(b"".join(content))
+            with pytest.raises(LedgerError, match="line"):
+                read_ledger(path)
+
+
+@pytest.mark.parametrize("line", ["", "[]", "{}", "7", '[["epoch", 1]]', "\x00", '{"begin":2,"epoch":0,"step":0}'])
+def test_other_files_are_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "ledger-rank0.jsonl"
+    path.write_text(f"{line}\n")
+    with pytest.raises(LedgerError, match="line 1 is no line of a ledger"):
+        read_ledger(path)
+
+
+def test_a_run_does_not_go_on_from_a_ledger_that_was_changed(tmp_path: Path, file: Path) -> None:
+    changed = file.read_bytes().replace(WHOLE[5].loss.encode(), WHOLE[6].loss.encode())
+    file.write_bytes(changed)
+    with pytest.raises(LedgerError, match="line 7 does not fit"):
+        Ledger(tmp_path, 0, epoch=2, step=0)
+    assert file.read_bytes() == changed
+    Ledger(tmp_path, 0, epoch=1, step=0).close()  # what is dropped may be anything
+    assert read_ledger(file) == WHOLE[:4]
+
+
+def test_a_step_is_recorded_once_and_in_order(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 3, epoch=1, step=2)
+    for before in ((1, 1), (0, 9)):
+        with pytest.raises(ValueError, match=r"is not after what the ledger holds; next is \(1, 2\)"):
+            ledger.record(*before, *taken(*before))
+    ledger.record(1, 2, *taken(1, 2))
+    with pytest.raises(ValueError, match="is not after"):
+        ledger.record(1, 2, *taken(1, 2))
+    ledger.record(2, 0, *taken(2, 0))
+    assert [entry.position for entry in read_ledger(tmp_path / "ledger-rank3.jsonl")] == [(1, 2), (2, 0)]
+
+
+def test_a_step_is_in_the_file_when_record_returns(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, 0, epoch=0, step=0)
+    for index, position in enumerate(STEPS):
+        ledger.record(*position, *taken(*position))
+        assert read_ledger(ledger.path) == WHOLE[: index + 1]
+
+
+shapes = st.lists(st.integers(0, 4), max_size=5).map(tuple)
+
+
+@given(
+    shape=shapes, order=st.permutations(range(5)), dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.bool])
+)
+def test_the_order_in_memory_does_not_matter(shape: tuple[int, ...], order: list[int], dtype: torch.dtype) -> None:
+    tensor = torch.arange(int(np.prod(shape))).reshape(shape).to(dtype)
+    axes = [axis for axis in order if axis < len(shape)]
+    back = [axes.index(axis) for axis in range(len(axes))]
+    other = tensor.permute(axes).contiguous().permute(back)
+    strided = torch.stack([tensor, tensor], dim=-1)[..., 0]
+    assert len({weights_digest({"w": each}) for each in (tensor, other, strided, tensor.clone())}) == 1
+
+
+def test_channels_last_weights_are_the_same_weights() -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.Conv2d(8, 4, 1))
+    before = weights_digest(model.state_dict())
+    model.to(memory_format=torch.channels_last)
+    assert not model[0].weight.is_contiguous()
+    assert weights_digest(model.state_dict()) == before
+    assert weights_digest(dict(reversed(model.state_dict().items()))) == before
+    assert weights_digest(dict(model.named_parameters()) | dict(model.named_buffers())) == before
+
+
+def test_names_types_and_shapes_count() -> None:
+    zeros = torch.zeros(2, 3)
+    weights: list[Mapping[str, Tensor]] = [
+        {},
+        {"a": zeros},
+        {"b": zeros},
+        {"a": zeros.T},
+        {"a": zeros.reshape(-1)},
+        {"a": zeros.double()},
+        {"a": zeros.half()},
+        {"a": zeros.int()},
+        {"a": -zeros},
+        {"a": zeros, "b": torch.zeros(0)},
+        {"a": zeros[:1], "b": zeros[:1]},
+        {"a": torch.arange(24.0).reshape(1, 2, 3, 4)},
+        {"a": torch.arange(24.0).reshape(1, 3, 4, 2).permute(0, 3, 1, 2)},
+    ]
+    assert len({weights_digest(each) for each in weights}) == len(weights)
+
+
+def test_step_shapes_and_order_of_a_batch_count() -> None:
+    pixels, labels = np.zeros((2, 3, 4, 4), dtype=np.uint8), np.array([0, 1])
+    batches = [
+        Batch(0, pixels, labels),
+        Batch(1, pixels, labels),
+        Batch(0, pixels.reshape(2, 3, 2, 8), labels),
+        Batch(0, pixels, labels[::-1]),
+        Batch(0, pixels[:0], labels[:0]),
+    ]
+    assert len({batch_digest(each) for each in batches}) == len(batches)
+    laid_out = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert batch_digest(Batch(0, laid_out, labels)) == batch_digest(batches[0])
+    pixels.flags.writeable = False
+    assert batch_digest(Batch(0, pixels, labels)) == batch_digest(batches[0])
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_loss_is_kept_to_the_bit(loss: float) -> None:
+    for dtype in (torch.float32, torch.float64):
+        bits = loss_bits(torch.tensor(loss, dtype=dtype, requires_grad=True))
+        assert len(bits) == 2 * dtype.itemsize
+        assert np.float64(loss_value(bits)).tobytes() == np.float64(loss).tobytes()  # 0 is not -0
+
+
+def test_loss_bits_as_others_write_them() -> None:
+    assert loss_bits(torch.tensor(1.0)) == "3f800000"
+    assert loss_bits(torch.tensor([-2.0], dtype=torch.float64)) == "c000000000000000"
+    assert loss_bits(torch.tensor(1.5, dtype=torch.bfloat16)) == loss_bits(torch.tensor(1.5)) == "3fc00000"
+    assert np.isnan(loss_value(loss_bits(torch.tensor(float("nan")))))
+    with pytest.raises(RuntimeError):
+        loss_bits(torch.zeros(2))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_device_does_not_matter() -> None:
+    _, loss, weights = taken(0, 0)
+    weights["conv.weight"] = weights["conv.weight"].to(memory_format=torch.channels_last)
+    there = {name: tensor.cuda() for name, tensor in weights.items()}
+    mixed = weights | {"head.bias": there["head.bias"]}
+    assert weights_digest(weights) == weights_digest(there) == weights_digest(mixed)
+    assert loss_bits(loss) == loss_bits(loss.cuda())
