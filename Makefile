@@ -5,7 +5,7 @@ PY := .venv/bin/python
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint types ui lock clean
+.PHONY: help setup demo test faults lint types ui lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ demo: setup  ## Table 6 (patch size) on the embedded digits, at smoke scale
 
 test: setup lint types  ## style, types and every test
 	$(PY) -m pytest
+
+faults: setup  ## workers, drivers and machines killed at every moment: a quarter of an hour
+	$(PY) -m pytest tests/faults --all-moments
 
 lint: setup
 	.venv/bin/ruff check .

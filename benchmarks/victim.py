@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 JOB = Path(__file__).parents[1] / "jobs" / "ablation_patch.py"
-ROW = "2,2,2"
+ROW = "8,4,2"
 OPTIONS = ("--only", ROW, "--checkpoint-steps", "3", "--ledger")
 SECONDS_A_RUN = 900.0
 
@@ -59,13 +61,22 @@ class Victim:
             if reached():
                 return
 
+    def wait_for_line(self, part: str) -> None:
+        """Until the job says `part`."""
+        for _ in self._while_running():
+            if part in self.errors():
+                return
+
     def kill_driver(self) -> None:
-        """SIGKILL, and until everything that it started on this machine is gone."""
+        """SIGKILL, and until all that worked for it is gone (Ray's agents stay for a minute: they are ended)."""
         assert self.process is not None
-        below = psutil.Process(self.process.pid).children(recursive=True)
+        below = self._below()
         self.process.kill()
         self.process.wait()
-        psutil.wait_procs(below, timeout=30)
+        _, left = psutil.wait_procs(below, timeout=5)
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def kill_worker(self, index: int) -> None:
         """SIGKILL to one of the ranks' processes."""
@@ -76,6 +87,9 @@ class Victim:
         workers = [process for process in self._below() if "RayTrainWorker" in " ".join(_command(process))]
         return workers[index % len(workers)]
 
+    def output(self) -> str:
+        return (self.folder / "out.txt").read_text()
+
     def finish(self) -> dict[str, Any]:
         """Until the job ends by itself; its last line.
 
@@ -84,7 +98,7 @@ class Victim:
         """
         assert self.process is not None
         status = self.process.wait(SECONDS_A_RUN)
-        lines = (self.folder / "out.txt").read_text().splitlines()
+        lines = self.output().splitlines()
         if status != 0 or not lines:
             raise VictimError(f"exit status {status}: {self.errors()[-3000:]}")
         summary: dict[str, Any] = json.loads(lines[-1])
@@ -105,7 +119,7 @@ class Victim:
     @property
     def run_folder(self) -> Path:
         """Of its one run."""
-        return next(iter(sorted(self.folder.glob("storage/table6_patch_size/smoke-*/2-2-2-seed-0"))))
+        return next(iter(sorted(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0"))))
 
     def steps(self) -> int:
         """That rank 0 has written into its ledger."""
@@ -113,9 +127,18 @@ class Victim:
 
     def position(self) -> tuple[int, int]:
         """Epoch and step, from 0, of the last one in rank 0's ledger."""
-        lines = self._ledger().read_text().splitlines()
-        entry = json.loads(lines[-1])
+        content = self._ledger().read_text()
+        entry = json.loads(content[: content.rindex("\n")].splitlines()[-1])
         return entry["epoch"], entry["step"]
+
+    def wait_until_further_than(self, position: tuple[int, int]) -> int:
+        """Until a step after `position` is done; returns how many of the ledger's steps were left to go on from."""
+        left = self.steps()
+        for _ in self._while_running():
+            left = min(left, self.steps())
+            if self.position() > position:
+                break
+        return left
 
     def _ledger(self) -> Path:
         return self.run_folder / "ledger" / "ledger-rank0.jsonl"
@@ -125,19 +148,19 @@ class Victim:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def _while_running(self) -> Iterator[None]:
-        """A look every two milliseconds: a small checkpoint is written in thirty."""
+        """A look every three milliseconds: a small checkpoint is written in thirty."""
         assert self.process is not None
         until = time.monotonic() + SECONDS_A_RUN
         while self.process.poll() is None and time.monotonic() < until:
             yield
-            time.sleep(0.002)
+            time.sleep(0.003)
         raise VictimError(f"it never came to that moment: {self.errors()[-3000:]}")
 
     def _watch(self, moment: Moment) -> Callable[[], bool]:
         """Tells whether `moment` has come since this call."""
-        if not list(self.folder.glob("storage/table6_patch_size/smoke-*/2-2-2-seed-0/ledger/*")):
+        if not list(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0/ledger/*")):
             for _ in self._while_running():
-                if list(self.folder.glob("storage/table6_patch_size/smoke-*/2-2-2-seed-0/ledger/*0.jsonl")):
+                if list(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0/ledger/*0.jsonl")):
                     break
         run = self.run_folder
         steps, epochs = self.steps(), _lines(run / "epochs.jsonl")
@@ -160,6 +183,7 @@ class Victim:
         return self.steps() > 1 and self.position() == (epochs, ends[epochs] - 1)
 
 
+@cache
 def _epoch_ends() -> list[int]:
     """Steps of each epoch of the run."""
     from experiments.table6_patch_size import EXPERIMENT

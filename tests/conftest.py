@@ -4,7 +4,24 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
+from benchmarks.victim import ROW, Victim
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 SHARED_DATA = Path(os.environ.get("MVLAB_SHARED_DATA") or Path(__file__).parents[2] / "shared" / "data")
 """Small pieces of the real sets; tests that need them skip where they are not."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-moments", action="store_true", help="tests/faults: everything is killed at every moment")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Victim:
+    """The main job with one run, left alone: what it recorded, and what others are held against."""
+    job = Victim(tmp_path_factory.mktemp("undisturbed"), options=("--only", ROW, "--ledger"))
+    job.start()
+    job.finish()
+    return job

@@ -86,9 +86,7 @@ def test_addresses_of_the_sixth_kind() -> None:
 
 def test_a_folder_with_a_path_too_long_for_sockets_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("long" * 20)))
-    with pytest.raises(
-        ClusterError, match=r"Ray does not start: .*cannot exceed.*RAY_TMPDIR; keep that path short"
-    ):
+    with pytest.raises(ClusterError, match=r"Ray does not start: .*cannot exceed.*RAY_TMPDIR; keep that path short"):
         cluster.connect()
 
 

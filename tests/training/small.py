@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from experiments.recipes import mobilevit_s
 from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig
 from mvlab.data.batch import Batch
+from mvlab.data.plan import Position
 from mvlab.data.render import Order, render_batches
-from mvlab.data.sources.digits import CLASSES, digits
 from mvlab.data.write import write_split
 from mvlab.scale import at_scale
 from mvlab.training.assignment import Assignment
-from mvlab.training.build import World
+from mvlab.training.build import World, build_trainer
 from mvlab.training.carry_on import Surroundings, carry_on
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.collectives import Wish
 from mvlab.training.files import RunFolder
 from mvlab.training.keep import Keep
 from mvlab.training.ledger import ledger_path
-from mvlab.training.state import State
-
-torch.set_num_threads(1)  # as a run does: bits depend on it
+from mvlab.training.loop import Trainer
+from mvlab.training.state import State, capture
+from mvlab.training.tally import COUNTERS, TALLIED
 
 ALONE = World(0, 1, torch.device("cpu"))
 NUM_TRAIN, NUM_VAL = 70, 23
@@ -37,14 +38,16 @@ RUN = replace(
     epochs=2,
 )
 """About ten steps an epoch on one rank, of 12 or 3 images, the last one shorter; dropout is on."""
-TIMING = {"time_ms", "images_per_s", "data_wait_share", "epoch_s"}
-"""Of what an epoch reports, what no two runs have in common."""
+TIMING = ("_s", "_ms", "_wait_share")
+"""Ends of the names of what no two runs have in common."""
 
 Feed = Callable[[Iterator[Order]], Iterator[Batch]]
 
 
 def few_digits(folder: Path) -> str:
     """Where NUM_TRAIN and NUM_VAL digits are."""
+    from mvlab.data.sources.digits import CLASSES, digits  # takes a second, which other ranks need not wait for
+
     for split, count in (("train", NUM_TRAIN), ("val", NUM_VAL)):
         write_split(islice(digits(split), count), str(folder), name="digits", split=split, classes=CLASSES, seed=0)
     return str(folder)
@@ -80,7 +83,11 @@ def go(job: Assignment, *, world: World = ALONE, stop_at: int | None = None, fee
         asked += 1
         return Wish.STOP if stop_at is not None and asked >= stop_at else Wish.NOTHING
 
-    return carry_on(job, world, Surroundings(feed, lambda _: None, notice))
+    threads = torch.get_num_threads()
+    try:
+        return carry_on(job, world, Surroundings(feed, lambda _: None, notice))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def newest(job: Assignment) -> State:
@@ -91,8 +98,31 @@ def newest(job: Assignment) -> State:
 
 
 def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in each.items() if key not in TIMING} for each in history]
+    return [{key: value for key, value in each.items() if not key.endswith(TIMING)} for each in history]
 
 
 def ledger_of(job: Assignment, rank: int = 0) -> bytes:
     return ledger_path(job.folder.ledger, rank).read_bytes()
+
+
+def trainer_of(run: RunConfig = RUN) -> Trainer:
+    torch.manual_seed(0)
+    return build_trainer(run, nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), ALONE)
+
+
+def state_at(epoch: int, step: int, top1: float | None = None, *, run: RunConfig = RUN, data: str = "d" * 64) -> State:
+    """Of a small network that has made one update; `top1` is the epoch's before."""
+    trainer = trainer_of(run)
+    trainer.bare(torch.randn(4, 3)).pow(3).sum().backward()
+    trainer.optimizer.step()
+    trainer.updates = 100 * epoch + step
+    return capture(
+        trainer,
+        epoch=epoch,
+        position=Position(step, 12 * step),
+        world=1,
+        planned_world=2,
+        so_far=torch.arange(TALLIED + COUNTERS, dtype=torch.float64)[None],
+        history=[] if top1 is None else [{"epoch": epoch, "val_ema/top1": top1}],
+        dataset_digest=data,
+    )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 from training.ranks import run_ranks
-from training.small import NUM_TRAIN, NUM_VAL, RUN, Feed, assign, few_digits, feed, go, ledger_of, newest, untimed
+from training.small import NUM_TRAIN, NUM_VAL, RUN, Feed, assign, feed, few_digits, go, ledger_of, newest, untimed
 
 from mvlab.data.batch import Batch
 from mvlab.data.images import EvaluationView, TrainingView

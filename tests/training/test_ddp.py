@@ -17,6 +17,8 @@ from mvlab.tasks.classification import Tally
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.schedule import Step
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 CLASSES = 5
 SIDES = (64, 32, 64, 32, 64)
@@ -24,9 +26,10 @@ SIDES = (64, 32, 64, 32, 64)
 SIZES = {2: (3, 2), 3: (1, 3, 2), 4: (2, 1, 1, 2)}
 """Images of each rank in the last step, by number of ranks; the steps before have WHOLE on every rank."""
 WHOLE = 4
-TOLERANCE = 1e-6
-"""Of a tensor's norm. With SGD, whose update is as small as the gradient's error; AdamW's first updates are the
-gradient's sign, and where that is nearly zero its rounding decides."""
+ABSOLUTE, RELATIVE = 1e-6, 1e-5
+"""Of an element, and of a tensor's norm: the loss is float32, all else float64. With a float64 loss both agree to
+1e-10. SGD's update is as small as the gradient's error; AdamW's first updates are the gradient's sign, and where that is
+nearly zero rounding decides."""
 BASE = replace(
     RUN,
     model=replace(RUN.model, classifier_dropout=0.0),
@@ -68,7 +71,7 @@ def steps(run: RunConfig, world: int) -> Iterator[Step]:
         first = number - number % together
         update = range(first, min(first + together, len(SIDES)))
         weight = sum(sizes(world, number)) / sum(sum(sizes(world, each)) for each in update)
-        yield Step(number, weight, closes=number == update[-1], lr=0.05)
+        yield Step(number, weight, closes=number == update[-1], lr=0.02)
 
 
 def train(run: RunConfig, here: World, world: int) -> dict[str, Tensor]:
@@ -103,8 +106,9 @@ def test_ranks_train_as_one_process_on_their_joined_batches(ranks: list[Any], na
     for ours in ranks:
         assert ours[name].keys() == expected.keys()
         for key, value in expected.items():
-            error = (ours[name][key] - value).double().norm()
-            assert error <= TOLERANCE * value.double().norm() + 1e-12, f"{key}: off by {error}"
+            error = (ours[name][key] - value).double()
+            assert error.abs().max() <= ABSOLUTE, key
+            assert error.norm() <= RELATIVE * value.double().norm() + 1e-12, key
 
 
 @pytest.mark.parametrize("name", RUNS)

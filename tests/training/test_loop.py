@@ -19,6 +19,8 @@ from mvlab.training.optimizer import build_optimizer
 from mvlab.training.schedule import Step
 from mvlab.training.state import weights_sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = ALONE.device
 CLASSES = 3
 LR = 0.01

@@ -101,7 +101,7 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
     costs = {row.name: cost_metrics(row) for row in rows}
     begun = journal.begun()
     for trial in study.trials:
-        if trial.name in begun:
+        if trial.name in begun and trial.name not in finished:
             journal.append(Event(run=trial.name, kind="metrics", metrics=costs[trial.row]))
     for file in (TABLE, FIGURE):
         journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / "report" / file)))

@@ -13,7 +13,6 @@ from mvlab.training.placement import Placement
 from mvlab.training.state import FILE as CHECKPOINT
 from mvlab.training.trainer import build_trainer
 
-
 SECONDS_FOR_WORKERS = "10"
 """How long an elastic run waits for as many workers as before, until it goes on with fewer."""
 

@@ -18,7 +18,7 @@ class Keep:
     def __post_init__(self) -> None:
         if self.every_steps is not None and self.every_steps < 1:
             raise ValueError(f"--checkpoint-steps {self.every_steps}: at least one step lies between two checkpoints")
-        if self.every_minutes is not None and self.every_minutes <= 0:
+        if self.every_minutes is not None and not self.every_minutes > 0:
             raise ValueError(f"--checkpoint-minutes {self.every_minutes}: it must be positive")
         if self.last < 1 or self.best < 0:
             raise ValueError(f"--keep-last {self.last} --keep-best {self.best}: the last one at least has to stay")

@@ -1,7 +1,8 @@
 """How fast an epoch goes, how much of it waits for data, and how long the run still takes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 
@@ -24,9 +25,12 @@ class Meter:
         self._first: tuple[float, int] | None = None
         """When the first step ended, which also started the feed, and the samples used by then."""
 
-    def waited(self) -> None:
-        """A batch has come."""
-        self.so_far.waited_s += time.perf_counter() - self._mark
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """While inside, the next batch is waited for."""
+        asked = time.perf_counter()
+        yield
+        self.so_far.waited_s += time.perf_counter() - asked
 
     def stepped(self, batch: Batch, loss: Tensor) -> None:
         """A step is done."""

@@ -90,9 +90,8 @@ class Session:
         meter = Meter(self.schedule, plan, self.so_far, self.job.folder.say if self.is_writer else None)
         self.profiler.begin(plan)
         for step in self.schedule.steps(plan):
-            with self.profiler.phase(Phase.DATA_WAIT):
+            with self.profiler.phase(Phase.DATA_WAIT), meter.waiting():
                 batch = next(batches)
-            meter.waited()
             if step.closes:
                 self.consensus.ask(self._wish())
             loss, left_out = self.trainer.step(self.epoch, batch, step, self.so_far.tally)
@@ -116,8 +115,9 @@ class Session:
 
     def _granted(self, wish: Wish, step: int) -> bool:
         """Does what all agreed on after a step; false if that is to stop."""
-        every = self.job.keep.every_steps
-        if wish != Wish.NOTHING or (every and (step + 1) % every == 0):
+        every, together = self.job.keep.every_steps, self.job.run.optimizer.accumulate
+        is_due = every is not None and (step + 1) // every > (step + 1 - together) // every
+        if wish != Wish.NOTHING or is_due:
             with self.profiler.phase(Phase.CHECKPOINT):
                 self.checkpoint()
         return wish != Wish.STOP

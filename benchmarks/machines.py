@@ -1,0 +1,46 @@
+"""A Ray cluster of two machines on this one, of which the second can be killed and replaced."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+HEALTH = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+"""A lost machine is noticed after two seconds; by default after fifteen."""
+
+
+@dataclass(slots=True)
+class Machines:
+    """The head, with one CPU, and another machine with one, if it is there."""
+
+    cluster: Cluster
+    other: Any
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def kill(self) -> None:
+        """The second machine: its raylet gets SIGKILL, and all of its processes end with it."""
+        self.cluster.remove_node(self.other, allow_graceful=False)
+
+    def replace(self) -> None:
+        """A new second machine."""
+        self.other = self.cluster.add_node(num_cpus=1)
+
+
+@contextmanager
+def two_machines() -> Iterator[Machines]:
+    """While inside."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
+    try:
+        yield Machines(cluster, cluster.add_node(num_cpus=1))
+    finally:
+        cluster.shutdown()

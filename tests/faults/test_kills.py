@@ -1,0 +1,113 @@
+"""Whatever is killed, whenever: the run goes on where its last checkpoint was, and ends with the same bits.
+
+Each test is one job that is struck at several moments, one after the other: SIGKILL to a rank's process, to the driver
+(which is then started again with --resume), or to one of the cluster's machines. By default every moment is somebody's;
+`make faults` strikes each of them at all.
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from benchmarks.machines import two_machines
+from benchmarks.victim import MOMENTS, ROW, Moment, Victim
+from mvlab.training.ledger import first_difference, ledger_path, read_ledger
+
+EXPERIMENT = "mobilevit/classification/table6_patch_size"
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Victim]:
+    victim = Victim(tmp_path)
+    yield victim
+    victim.end()
+
+
+@pytest.fixture
+def moments(request: pytest.FixtureRequest) -> dict[str, tuple[Moment, ...]]:
+    """At which each is struck."""
+    if request.config.getoption("--all-moments"):
+        return dict.fromkeys(("worker", "driver", "machine"), MOMENTS)
+    return {"worker": ("step", "evaluation"), "driver": ("writing",), "machine": ("written", "between epochs")}
+
+
+def require_same(victim: Victim, undisturbed: Victim) -> None:
+    """Weights and every step to the bit; in MLflow one run, no gap, nothing twice."""
+    ours, theirs = result(victim.finish()), result(undisturbed.finish())
+    assert ours["status"] == "FINISHED"
+    assert ours["weights_sha256"] == theirs["weights_sha256"]
+    assert ours["top1"] == theirs["top1"]
+    for rank in (0, 1):
+        folders = (victim.run_folder, undisturbed.run_folder)
+        ledgers = [read_ledger(ledger_path(folder / "ledger", rank)) for folder in folders]
+        assert first_difference(*ledgers) is None
+    client = MlflowClient(f"sqlite:///{victim.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.run_name: run.info.status for run in runs} == {
+        "smoke on digits": "FINISHED",
+        f"{ROW} seed 0": "FINISHED",
+    }
+    for metric in ("train/loss", "val_ema/top1"):
+        history = client.get_metric_history(ours["run_id"], metric)
+        assert [each.step for each in history] == list(range(1, 7)), "no gap, nothing twice"
+
+
+def result(summary: dict[str, Any]) -> dict[str, Any]:
+    (one,) = summary["runs"]
+    return one  # type: ignore[no-any-return]
+
+
+def went_on_at(text: str) -> tuple[int, int]:
+    """Epoch and step, from 0, of the last start that `text` tells of."""
+    said = text.split("goes on with epoch ")[-1].split(", on")[0]
+    epoch, step = (int(part) for part in said.split(", step "))
+    return epoch - 1, step - 1
+
+
+def test_workers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
+    """Killed; and, as on a machine that is being taken away, told to end: then not one step is done twice."""
+    victim.start()
+    for index, moment in enumerate(moments["worker"]):
+        victim.wait_for(moment)
+        victim.kill_worker(index)
+    victim.wait_for("step")
+    before = victim.position()
+    victim.worker(1).send_signal(signal.SIGTERM)
+    victim.wait_until_further_than(before)
+    require_same(victim, undisturbed)
+    assert went_on_at((victim.run_folder / "progress.log").read_text()) > before
+
+
+def test_drivers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
+    """Killed; and, as by a scheduler, told to end: then it makes a checkpoint and closes its record first."""
+    victim.start()
+    for moment in moments["driver"]:
+        victim.wait_for(moment)
+        victim.kill_driver()
+        victim.start("--resume")
+    victim.wait_for("step")
+    before = victim.position()
+    victim.end()
+    assert victim.process is not None
+    assert victim.process.returncode == 128 + signal.SIGTERM
+    assert "every run has ended in MLflow. The same command with --resume goes on" in victim.errors()
+    victim.start("--resume")
+    require_same(victim, undisturbed)
+    assert went_on_at((victim.run_folder / "progress.log").read_text()) > before
+
+
+def test_machines(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
+    with two_machines() as machines:
+        victim.environment["RAY_ADDRESS"] = machines.address
+        victim.start()
+        for moment in moments["machine"]:
+            victim.wait_for(moment)
+            machines.kill()
+            machines.replace()
+        require_same(victim, undisturbed)
