@@ -4,8 +4,8 @@
 
 Both sides train the same network on the same batches in the same order, on one thread, alternately in one run. The bare
 loop finds its batches decoded in memory; ours reads, decodes and augments them meanwhile on another core, makes a
-checkpoint every 10 steps, and writes all records. Steady state: the first epoch of each run, in which readers start, is
-left out of the ratio and told of as `first_step_s`. Time is that of a whole epoch but for its evaluation, which the
+checkpoint after every epoch, and writes all records. Steady state: the first epoch of each run, in which readers start,
+is left out of the ratio and told of as `first_step_s`. Time is that of a whole epoch but for its evaluation, which the
 bare loop does not do. The last line is one JSON object.
 """
 
@@ -40,7 +40,6 @@ from mvlab.sweep.manner import Manner
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
 from mvlab.training.files import read_epochs
-from mvlab.training.keep import Keep
 from mvlab.training.placement import Placement
 
 EPOCHS = 4
@@ -127,7 +126,7 @@ class Ours:
             self.journal,
             lambda trial: self.journal.append(Event(run=trial.name, kind="begin")),
             data=self.data,
-            manner=Manner(keep=Keep(every_steps=10)),
+            manner=Manner(),
             placement=Placement(workers=1, min_workers=1, concurrent_trials=1, rank_cpus=2.0, use_gpu=False),
             storage=self.storage,
         )

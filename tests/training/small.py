@@ -85,7 +85,7 @@ def go(job: Assignment, *, world: World = ALONE, stop_at: int | None = None, fee
 
     threads = torch.get_num_threads()
     try:
-        return carry_on(job, world, Surroundings(feed, lambda _: None, notice))
+        return carry_on(job, world, Surroundings(feed, notice))
     finally:
         torch.set_num_threads(threads)
 

@@ -28,6 +28,8 @@ from mvlab.training.keep import Keep
 from mvlab.training.loop import NonFiniteError, evaluate
 from mvlab.training.state import FILE, weights_sha256
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 RUNS = {
     "fp32": RUN,

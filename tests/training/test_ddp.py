@@ -27,8 +27,8 @@ SIZES = {2: (3, 2), 3: (1, 3, 2), 4: (2, 1, 1, 2)}
 """Images of each rank in the last step, by number of ranks; the steps before have WHOLE on every rank."""
 WHOLE = 4
 ABSOLUTE, RELATIVE = 1e-6, 1e-5
-"""Of an element, and of a tensor's norm: the loss is float32, all else float64. With a float64 loss both agree to
-1e-10. SGD's update is as small as the gradient's error; AdamW's first updates are the gradient's sign, and where that is
+"""Of an element, and of a tensor's norm. The loss is float32, all else float64; with a float64 loss both are 1e-10.
+SGD's update is as small as the gradient's error; AdamW's first updates are the gradient's sign, and where that is
 nearly zero rounding decides."""
 BASE = replace(
     RUN,

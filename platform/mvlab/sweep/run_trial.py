@@ -36,9 +36,7 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
 
     Ends without it if it was told to stop.
     """
-    from ray.tune.integration.ray_train import TuneReportCallback  # only exists inside a Tune trial
-
-    # How long a report waits for the controller to look: two seconds otherwise. Train passes it on.
+    # How long a lost worker goes unnoticed: two seconds otherwise. Train passes it on.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", SECONDS_FOR_WORKERS)
     folder = trial.folder(storage)
@@ -59,7 +57,7 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
         ledger=manner.ledger,
         profile=manner.profile,
     )
-    build_trainer(assignment, placement, storage, [TuneReportCallback()]).fit()
+    build_trainer(assignment, placement, storage).fit()
     checkpoints = Checkpoints(folder.checkpoints, manner.keep)
     state, _ = checkpoints.newest()
     if state is not None and state.epoch == trial.run.epochs:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 
 from mvlab.record.journal import Event, Journal, Status
 from mvlab.sweep.console import Console
@@ -75,8 +76,11 @@ def run_sweep(
         reporter.take_exports(wait=True)
 
 
-class Reporter(tune.Callback):
-    """Writes what Tune hears from the trials into the journal, with a line for people, and has them exported."""
+class Reporter(TrialProgressCallback):
+    """Writes what trials come to into the journal, with a line for people, and has them exported.
+
+    In place of Tune's own, which prints.
+    """
 
     def __init__(
         self, by_slug: Mapping[str, Trial], journal: Journal, begin: Callable[[Trial], None], exports: Exports
@@ -85,6 +89,8 @@ class Reporter(tune.Callback):
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_ended = 0
+        self._recorded: dict[str, tuple[int, int]] = {}
+        """By trial: epochs that the journal has, and the size of the trial's file by then."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps its callbacks for a restore of its own; ours goes by the journal."""
@@ -97,7 +103,7 @@ class Reporter(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.take_epochs(self._of(trial))
+        """Trials tell Tune nothing but their end."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ours = self._of(trial)
@@ -115,6 +121,10 @@ class Reporter(tune.Callback):
         self._end(self._of(trial), "FAILED", f"FAILED in training: see {trial.error_file}", [Path(trial.error_file)])
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune comes here several times a second."""
+        for trial in trials:
+            if trial.status == trial.RUNNING:
+                self.take_epochs(self._of(trial))
         self.take_exports(wait=False)
 
     def take_exports(self, *, wait: bool) -> None:
@@ -132,8 +142,12 @@ class Reporter(tune.Callback):
 
         What is recorded stands: an epoch that was done again, after a worker or a driver was lost, is not told twice.
         """
-        recorded = len(self.journal.epochs(trial.name))
-        epochs = read_epochs(trial.folder(self.exports.storage).epochs)
+        path = trial.folder(self.exports.storage).epochs
+        size = path.stat().st_size if path.exists() else 0
+        recorded, size_then = self._recorded.get(trial.name) or (len(self.journal.epochs(trial.name)), 0)
+        if size == size_then:
+            return recorded
+        epochs = read_epochs(path)
         for epoch in epochs[recorded:]:
             metrics = {key: float(value) for key, value in epoch.items() if key in RATES or "/" in key}
             tags = {WEIGHTS_TAG: epoch["weights_sha256"]}
@@ -148,6 +162,7 @@ class Reporter(tune.Callback):
                 )
             )
             self.say(f"{trial.name} | {_epoch_line(epoch, trial.run.epochs)}")
+        self._recorded[trial.name] = max(recorded, len(epochs)), size
         return max(recorded, len(epochs))
 
     def say(self, text: str) -> None:

@@ -6,7 +6,6 @@ Knows neither Ray nor MLflow: batches come from a function, what is worth tellin
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,8 +35,6 @@ class Surroundings:
 
     feed: Callable[[Iterator[Order]], Iterator[Batch]]
     """Makes the batches of these orders, one after the other."""
-    report: Callable[[dict[str, Any]], None]
-    """Told by every rank, after every epoch, that rank 0 has written down what it came to."""
     notice: Callable[[], Wish]
     """Asked at every step, and must be quick: whether somebody wants a checkpoint, or us to stop."""
 
@@ -63,7 +60,6 @@ def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
                 session.checkpoint()
                 return False
             session.end_epoch(validated, perf_counter() - started)
-            surroundings.report({"epoch": session.epoch})
     except NonFiniteError as error:
         for index, batch in enumerate(error.batches):
             path = job.folder.results / f"non-finite-rank{world.rank}-{index}.npz"

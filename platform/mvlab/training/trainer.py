@@ -15,8 +15,11 @@ SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """How often an elastic run that is smaller than it could be looks for machines."""
 
 
-def build_trainer(assignment: Assignment, placement: Placement, storage: Path, callbacks: list[Any]) -> TorchTrainer:
-    """A trainer that goes on, from the run's own checkpoints, whatever it loses. `callbacks` are Ray Train's."""
+def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
+    """A trainer that goes on, from the run's own checkpoints, whatever it loses.
+
+    Nothing is reported through Ray: what an epoch came to is in the run's folder before anybody hears of it.
+    """
     fixed = placement.min_workers == placement.workers
     scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields
     ends: list[Any] = [EndWithACheckpoint(), GiveUp(assignment.folder.checkpoints)]
@@ -33,6 +36,6 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path, c
             name=assignment.name,
             storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=-1),
-            callbacks=[*callbacks, *ends],
+            callbacks=ends,
         ),
     )

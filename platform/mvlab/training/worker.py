@@ -36,7 +36,6 @@ def train(assignment: Assignment) -> None:
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     surroundings = Surroundings(
         feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.on_corrupt),
-        report=ray.train.report,
         notice=Notice(assignment),
     )
     if not carry_on(assignment, world, surroundings) and not assignment.folder.stop.exists():
