@@ -89,11 +89,11 @@ def digits_xxs() -> RunConfig:
     return RunConfig(
         model=MobileViTConfig(widths=XXS),
         sampler=SamplerConfig(resolutions=(32, 64), base_resolution=64, base_batch=32),
-        augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0),
+        augmentation=AugmentationConfig(crop_scale=(0.7, 1.0), crop_ratio=(0.85, 1.18), flip=0.0),
         optimizer=OptimizerConfig(warmup_updates=100),
         evaluation=EvaluationConfig(resize=64, crop=64, batch=64),
-        epochs=40,
-        ema_decay=0.99,
+        epochs=36,
+        ema_decay=0.95,
     )
 
 

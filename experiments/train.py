@@ -26,6 +26,7 @@ def train_one(name: str) -> Experiment:
         label="recipe",
         runs={name: RECIPES[name]},
         paper={name: {"top1": stated[0]}} if stated else {},
+        made_for="digits" if name.startswith("digits") else "imagenet",
     )
 
 

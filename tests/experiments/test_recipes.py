@@ -59,6 +59,7 @@ def test_the_cnns_of_table_5_differ_as_in_the_release() -> None:
     assert differences(RECIPES["mobilenetv2_standard"], RECIPES["resnet50_standard"]) == {
         "model.name": ("mobilenet_v2", "resnet50"),
         "epochs": (300, 150),
+        "optimizer.nesterov": (True, False),
         "optimizer.weight_decay": (4e-5, 1e-4),
     }
 

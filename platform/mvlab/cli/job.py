@@ -83,6 +83,7 @@ def _options(parsed: argparse.Namespace) -> Options:
                 last=parsed.keep_last,
                 best=parsed.keep_best,
             ),
+            initial=Path(parsed.initial_weights).absolute() if parsed.initial_weights else None,
             accept_changes=parsed.accept_changes,
             ledger=parsed.ledger,
             profile=parsed.profile,
@@ -147,6 +148,11 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
     )
     parser.add_argument(
         "--accept-changes", action="store_true", help="go on although config or data are not what they were"
+    )
+    parser.add_argument(
+        "--initial-weights",
+        metavar="FILE",
+        help="fine-tune: begin with the EMA weights of this state.pt; another number of classes gets a new classifier",
     )
     checkpoints = parser.add_argument_group("checkpoints, besides those after every epoch")
     checkpoints.add_argument("--checkpoint-steps", type=int, metavar="N", help="every N steps of an epoch")

@@ -35,6 +35,7 @@ BATCHES_BEFORE_THE_NEXT = 16
 BATCHES_WAITING = 4
 """Of each reader, made before they are wanted. They are what the feed holds in memory."""
 SECONDS_A_SCHEDULING_STEP = 0.03
+MOST_SECONDS_A_SCHEDULING_STEP = 0.2
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
@@ -62,7 +63,9 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
             for left, block in zip(reversed(range(segment.num_batches)), segment.blocks, strict=True):
                 if following is None and left <= BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
+                asked = time.perf_counter()
                 yield _unpack(block)
+                Pace.seconds_a_batch = time.perf_counter() - asked
             segment = following.result() if following else None
 
 
@@ -105,14 +108,19 @@ def _start_lane(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table
 class Pace(ExecutionCallback):
     """Keeps Ray Data's scheduling thread, which spins while output waits to be read, off the training thread's GIL.
 
-    It sleeps after each of its steps, longer and longer at first, so that a data set starts at once.
+    It sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer the
+    consumer works on a batch, since there are always some waiting.
     """
+
+    seconds_a_batch = 0.0
+    """That the consumer of this process worked on the last one."""
 
     def __init__(self) -> None:
         self._sleep_s = 0.0
 
     def on_execution_step(self, executor: StreamingExecutor) -> None:
-        self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, SECONDS_A_SCHEDULING_STEP)
+        longest = min(MOST_SECONDS_A_SCHEDULING_STEP, max(SECONDS_A_SCHEDULING_STEP, Pace.seconds_a_batch / 2))
+        self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, longest)
         time.sleep(self._sleep_s)
 
 

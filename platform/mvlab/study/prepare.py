@@ -1,7 +1,7 @@
 """Resolves what was asked for, and refuses what cannot be done, before anything is started or written."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
@@ -79,6 +79,8 @@ def prepare(experiment: Experiment, options: Options) -> Study:
         )
     else:
         data = describe_digits(storage)
+    if options.manner.initial is not None:
+        trials = _fine_tuned(trials, options.manner.initial, data.num_classes)
     resumed = None
     if options.resume is not None:
         resumed = find_folder(storage / experiment.name, options.scale, options.resume)
@@ -87,6 +89,21 @@ def prepare(experiment: Experiment, options: Options) -> Study:
     return Study(
         experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials), resumed=resumed
     )
+
+
+def _fine_tuned(trials: list[Trial], initial: Path, num_classes: int) -> list[Trial]:
+    """The trials, which begin with the weights of the file `initial`; it is tried on each of their networks.
+
+    Raises:
+        InitialWeightsError: it does not fit.
+    """
+    from mvlab.models.build import build_network  # torch: seconds to import, and not needed otherwise
+    from mvlab.models.initial import file_sha256, load_initial
+
+    sha256 = file_sha256(initial)
+    for network in {trial.run.model for trial in trials}:
+        load_initial(build_network(network, num_classes), initial, sha256=sha256)
+    return [replace(trial, run=replace(trial.run, initial_weights=sha256)) for trial in trials]
 
 
 def _writable_folder(text: str) -> Path:

@@ -7,7 +7,6 @@ import ray.train
 
 from mvlab.data.storage import DataError
 from mvlab.models.initial import InitialWeightsError
-from mvlab.training.collectives import Preempted
 from mvlab.training.loop import NonFiniteError
 from mvlab.training.state import CheckpointError
 
@@ -38,7 +37,7 @@ class GiveUp(ray.train.UserCallback):
         self._failures = self._failures + 1 if newest == self._stood_at else 1
         self._stood_at = newest
         if self._failures > MOST_WITHOUT_PROGRESS:
-            error = next(error for error in worker_exceptions.values() if not isinstance(error, Preempted))
+            *_, error = worker_exceptions.values()
             raise NoProgressError(
                 f"{self._failures} failures in a row without a new checkpoint, the last one: {error}"
             ) from error
