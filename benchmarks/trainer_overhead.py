@@ -126,7 +126,7 @@ class Ours:
             self.journal,
             lambda trial: self.journal.append(Event(run=trial.name, kind="begin")),
             data=self.data,
-            manner=Manner(),
+            manner=Manner(export=False),
             placement=Placement(workers=1, min_workers=1, concurrent_trials=1, rank_cpus=2.0, use_gpu=False),
             storage=self.storage,
         )

@@ -17,7 +17,7 @@ import psutil
 
 JOB = Path(__file__).parents[1] / "jobs" / "ablation_patch.py"
 ROW = "8,4,2"
-OPTIONS = ("--only", ROW, "--checkpoint-steps", "3", "--ledger")
+OPTIONS = ("--only", ROW, "--checkpoint-steps", "3", "--ledger", "--no-export")
 SECONDS_A_RUN = 900.0
 
 Moment = Literal["step", "between epochs", "writing", "written", "evaluation"]
@@ -42,8 +42,12 @@ class Victim:
     def start(self, *more: str) -> None:
         """Begins the job, or with "--resume" goes on with it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        names = ("MLFLOW_", "RAY_")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+        ours = ("MLFLOW_", "RAY_")
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(ours) or name == "RAY_AUTH_MODE"  # of a cluster that was started here
+        }
         with (self.folder / "out.txt").open("a") as out, (self.folder / "err.txt").open("a") as err:
             self.process = subprocess.Popen(
                 [sys.executable, str(JOB), *self.options, *more],

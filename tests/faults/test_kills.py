@@ -1,8 +1,7 @@
 """Whatever is killed, whenever: the run goes on where its last checkpoint was, and ends with the same bits.
 
-Each test is one job that is struck at several moments, one after the other: SIGKILL to a rank's process, to the driver
-(which is then started again with --resume), or to one of the cluster's machines. By default every moment is somebody's;
-`make faults` strikes each of them at all.
+Each test is one job that is struck at one moment, or with `make faults` at all of them, one after the other: SIGKILL to
+a rank's process, to the driver (which is then started again with --resume), or to one of the cluster's machines.
 """
 
 import signal
@@ -32,7 +31,7 @@ def moments(request: pytest.FixtureRequest) -> dict[str, tuple[Moment, ...]]:
     """At which each is struck."""
     if request.config.getoption("--all-moments"):
         return dict.fromkeys(("worker", "driver", "machine"), MOMENTS)
-    return {"worker": ("step", "evaluation"), "driver": ("writing",), "machine": ("written", "between epochs")}
+    return {"worker": ("writing",), "driver": ("evaluation",), "machine": ("step",)}
 
 
 def require_same(victim: Victim, undisturbed: Victim) -> None:

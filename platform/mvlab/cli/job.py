@@ -85,6 +85,7 @@ def _options(parsed: argparse.Namespace) -> Options:
             ),
             initial=Path(parsed.initial_weights).absolute() if parsed.initial_weights else None,
             accept_changes=parsed.accept_changes,
+            export=not parsed.no_export,
             ledger=parsed.ledger,
             profile=parsed.profile,
         ),
@@ -163,6 +164,7 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
     checkpoints.add_argument(
         "--keep-best", type=int, default=1, metavar="K", help="and how many of the best EMA top-1 (%(default)s)"
     )
+    parser.add_argument("--no-export", action="store_true", help="make no CoreML packages")
     parser.add_argument("--ledger", action="store_true", help="write the digests of every step (`mvlab ledger diff`)")
     parser.add_argument("--profile", action="store_true", help="trace some steps of the first epoch")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")

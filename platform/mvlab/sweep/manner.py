@@ -18,5 +18,7 @@ class Manner:
     """The file that runs begin with, if their config says that they begin with one."""
     accept_changes: bool = False
     """Whether to go on from checkpoints of another config or data set."""
+    export: bool = True
+    """Whether every trained run becomes a CoreML package."""
     ledger: bool = False
     profile: bool = False

@@ -46,7 +46,7 @@ def run_sweep(
     if not trials:
         return
     by_slug = {trial.slug: trial for trial in trials}
-    reporter = Reporter(by_slug, journal, begin, Exports(data=data, storage=storage))
+    reporter = Reporter(by_slug, journal, begin, Exports(data=data, storage=storage), export=manner.export)
 
     def trainable(config: dict[str, str]) -> None:
         attempt(by_slug[config["trial"]], data=data, manner=manner, placement=placement, storage=storage)
@@ -83,9 +83,16 @@ class Reporter(TrialProgressCallback):
     """
 
     def __init__(
-        self, by_slug: Mapping[str, Trial], journal: Journal, begin: Callable[[Trial], None], exports: Exports
+        self,
+        by_slug: Mapping[str, Trial],
+        journal: Journal,
+        begin: Callable[[Trial], None],
+        exports: Exports,
+        *,
+        export: bool,
     ) -> None:
         self.by_slug, self.journal, self.begin, self.exports = by_slug, journal, begin, exports
+        self.export = export
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_ended = 0
@@ -110,6 +117,8 @@ class Reporter(TrialProgressCallback):
         folder, num_epochs = ours.folder(self.exports.storage), self.take_epochs(ours)
         if folder.error.exists():
             self._end(ours, "FAILED", f"FAILED in training: see {folder.error}", sorted(folder.results.iterdir()))
+        elif num_epochs == ours.run.epochs and not self.export:
+            self._end(ours, "FINISHED", "trained", sorted(folder.results.iterdir()))
         elif num_epochs == ours.run.epochs:
             self.say(f"{ours.name} | trained, exporting")
             self.exports.start(ours)
