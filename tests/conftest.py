@@ -15,7 +15,7 @@ SHARED_DATA = Path(os.environ.get("MVLAB_SHARED_DATA") or Path(__file__).parents
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all-moments", action="store_true", help="tests/faults: everything is killed at every moment")
+    parser.addoption("--all-moments", action="store_true", help="tests/faults: everything is killed, at every moment")
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +25,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Victim:
     job.start()
     job.finish()
     return job
+
+
+@pytest.fixture
+def all_moments(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time for everything; tests of a lost machine skip where there is not."""
+    return bool(request.config.getoption("--all-moments"))

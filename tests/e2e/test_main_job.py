@@ -137,7 +137,9 @@ def test_a_corrupt_row_fails_a_run_with_its_name_or_is_skipped_and_counted(tmp_p
     content[content.index(reader.read(700)) + 30] ^= 4
     shard.write_bytes(content)
 
-    status, out, err = run(tmp_path, "--only", "2,2,2", "--data", "data")  # relative to where the user is
+    status, out, err = run(
+        tmp_path, "--only", "2,2,2", "--data", "data", "--no-export"
+    )  # relative to where the user is
     assert status == 1, err
     (one,) = json.loads(out.splitlines()[-1])["runs"]
     assert (one["status"], one["top1"]) == ("FAILED", None)
@@ -146,7 +148,7 @@ def test_a_corrupt_row_fails_a_run_with_its_name_or_is_skipped_and_counted(tmp_p
     artifacts = Path(client.download_artifacts(one["run_id"], ""))
     assert "shard-00000.parquet, row 700, is not what was ingested" in (artifacts / "error.txt").read_text()
 
-    status, out, err = run(tmp_path, "--only", "2,2,2", "--data", "data", "--on-corrupt", "skip")
+    status, out, err = run(tmp_path, "--only", "2,2,2", "--data", "data", "--on-corrupt", "skip", "--no-export")
     assert status == 0, err
     (one,) = json.loads(out.splitlines()[-1])["runs"]
     assert [m.value for m in client.get_metric_history(one["run_id"], "data/corrupt_rows")] == [1.0] * 6

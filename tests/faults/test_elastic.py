@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmarks.machines import two_machines
 from benchmarks.victim import OPTIONS, Victim
 
 
-def test_a_run_shrinks_and_grows_back(tmp_path: Path) -> None:
+def test_a_run_shrinks_and_grows_back(tmp_path: Path, all_moments: bool) -> None:
+    if not all_moments:
+        pytest.skip("takes three minutes: `make faults`")
     victim = Victim(tmp_path, options=(*OPTIONS, "--workers", "1:2"))
     with two_machines() as machines:
         victim.environment["RAY_ADDRESS"] = machines.address

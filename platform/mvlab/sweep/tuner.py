@@ -104,8 +104,9 @@ class Reporter(TrialProgressCallback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.begin(self._of(trial))
-        self.say(f"{self._of(trial).name} | starting its workers")
+        if not self._of(trial).folder(self.exports.storage).stop.exists():  # else it ends before it begins
+            self.begin(self._of(trial))
+            self.say(f"{self._of(trial).name} | starting its workers")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -122,7 +123,7 @@ class Reporter(TrialProgressCallback):
         elif num_epochs == ours.run.epochs:
             self.say(f"{ours.name} | trained, exporting")
             self.exports.start(ours)
-        else:
+        elif ours.name in self.journal.begun():
             self.say(f"{ours.name} | stopped, with a checkpoint of where it was")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
