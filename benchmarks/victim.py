@@ -87,8 +87,9 @@ class Victim:
         self.worker(index).kill()
 
     def worker(self, index: int) -> psutil.Process:
-        """One of the ranks' processes."""
-        workers = [process for process in self._below() if "RayTrainWorker" in " ".join(_command(process))]
+        """One of the ranks' processes: the job's own, or those of a cluster that was started here."""
+        below = psutil.Process().children(recursive=True)
+        workers = [process for process in below if "RayTrainWorker" in " ".join(_command(process))]
         return workers[index % len(workers)]
 
     def output(self) -> str:
