@@ -2,11 +2,13 @@
 
 import random
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,12 +23,13 @@ from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import MIN_BATCH, Position, plan_epoch, plan_evaluation
 from mvlab.data.render import Order, render_batches
 from mvlab.tasks.classification import Tally
+from mvlab.training import checkpoints
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model
 from mvlab.training.files import read_epochs
 from mvlab.training.keep import Keep
 from mvlab.training.loop import NonFiniteError, evaluate
-from mvlab.training.state import FILE, weights_sha256
+from mvlab.training.state import FILE, State, weights_sha256, write_state
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -205,6 +208,19 @@ def stopped_and_whole(rank: int, world: int, folder: Path, data: str) -> list[by
     return [ledger_of(job, rank) for job in jobs]
 
 
+def stopped_on_a_slow_disk(rank: int, world: int, folder: Path, data: str) -> tuple[int, int]:
+    """Where the run would go on, seen by each rank as soon as it has stopped."""
+
+    def slow(state: State, path: Path) -> None:
+        time.sleep(1)
+        write_state(state, path)
+
+    job = assign(folder / "slow", data, planned_world=world)
+    with patch.object(checkpoints, "write_state", slow):
+        assert not go(job, world=World(rank, world, CPU), stop_at=2 if rank == world - 1 else None)
+    return newest(job).epoch, newest(job).step
+
+
 EVALUATED = replace(RUN, epochs=1, optimizer=replace(RUN.optimizer, warmup_updates=0))
 
 
@@ -219,6 +235,7 @@ def everything(rank: int, world: int, folder: Path, data: str, stop_at: int | No
     return {
         "samples": trained(rank, world, folder / "changing", data, stop_at),
         "ledgers": stopped_and_whole(rank, world, folder / "same", data) if world == 2 else [],
+        "slow": stopped_on_a_slow_disk(rank, world, folder, data) if world == 2 else None,
     }
 
 
@@ -263,6 +280,12 @@ def test_two_ranks_that_any_of_them_stops_go_on_to_the_same_bits(worlds: Any, da
         assert rank["ledgers"][0] == rank["ledgers"][1]
     outcomes = [outcome(assign(folder / "same" / name, data, planned_world=2)) for name in ("whole", "parts")]
     assert outcomes[0] == outcomes[1]
+
+
+def test_no_rank_leaves_before_the_checkpoint_is_on_the_disk(worlds: Any) -> None:
+    """The first one that does ends the others' processes."""
+    _, told = worlds
+    assert [rank["slow"] for rank in told[2]] == [(0, 2), (0, 2)]
 
 
 def shares_evaluated(bare: nn.Module, data: str, world: int) -> dict[str, float]:

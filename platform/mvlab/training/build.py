@@ -39,7 +39,7 @@ def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
     model = bare
     if world.size > 1:
         # BatchNorm's statistics need not be sent at every step: evaluation shares rank 0's.
-        model = DistributedDataParallel(bare, broadcast_buffers=False, gradient_as_bucket_view=True)
+        model = DistributedDataParallel(bare, forward_sync_buffers=False, gradient_as_bucket_view=True)
     if numerics.compile:
         torch._dynamo.config.recompile_limit = max(8, 2 * len(run.sampler.resolutions) + 2)
         model = torch.compile(model, dynamic=False)  # type: ignore[assignment]

@@ -53,11 +53,13 @@ def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
     try:
         while session.epoch < job.run.epochs:
             if not session.train_epoch(batches):
+                session.settle()
                 return False
             started = perf_counter()
             validated = session.evaluate_epoch(batches)
             if validated is None:
                 session.checkpoint()
+                session.settle()
                 return False
             session.end_epoch(validated, perf_counter() - started)
     except NonFiniteError as error:

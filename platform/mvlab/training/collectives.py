@@ -32,6 +32,12 @@ def from_rank_0(numbers: Sequence[int], device: torch.device) -> list[int]:
     return [int(value) for value in values.tolist()]
 
 
+def wait_for_all() -> None:
+    """Until every rank has come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
 @torch.no_grad()
 def share_buffers(*modules: nn.Module) -> None:
     """Rank 0's buffers become everyone's: BatchNorm's statistics differ by rank until then."""

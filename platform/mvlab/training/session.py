@@ -16,7 +16,7 @@ from mvlab.data.render import Order
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.checkpoints import Checkpoints
-from mvlab.training.collectives import Consensus, Wish, of_all_ranks, share_buffers, sum_over_ranks
+from mvlab.training.collectives import Consensus, Wish, of_all_ranks, share_buffers, sum_over_ranks, wait_for_all
 from mvlab.training.corrupt import watch
 from mvlab.training.files import append_epoch
 from mvlab.training.ledger import Ledger
@@ -198,3 +198,8 @@ class Session:
                     dataset_digest=self.training.digest,
                 )
             )
+
+    def settle(self) -> None:
+        """Until the checkpoint is on the disk, on every rank: the first one that leaves takes the others with it."""
+        self.checkpoints.wait()
+        wait_for_all()
