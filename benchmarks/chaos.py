@@ -19,12 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.machines import Machines, two_machines
 from benchmarks.victim import Victim
 from mvlab.training.ledger import first_difference, ledger_path, read_ledger
 
 KINDS = ("worker", "driver", "machine")
 STEPS_OF_A_RUN = 160
+SECONDS_UNTIL_ALL_ARE_GONE = 60.0
+"""Where one rank is killed, Train ends the others; until then they may still end a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +85,20 @@ def strikes(victim: Victim, machines: Machines, kinds: list[str], chance: random
 
 
 def strike(victim: Victim, machines: Machines, kind: str) -> Kill:
-    """Kills, and waits until the run is further than it was."""
-    at, steps, started = victim.position(), victim.steps(), time.monotonic()
+    """Kills, and waits until the run is further than it came before its ranks were gone."""
+    ranks, started = victim.workers(), time.monotonic()
     match kind:
         case "worker":
             victim.kill_worker(0)
         case "driver":
             victim.kill_driver()
-            victim.start("--resume")
         case "machine":
             machines.kill()
             machines.replace()
+    psutil.wait_procs(ranks, timeout=SECONDS_UNTIL_ALL_ARE_GONE)
+    at, steps = victim.position(), victim.steps()
+    if kind == "driver":
+        victim.start("--resume")
     resumed = victim.wait_until_further_than(at)
     return Kill(kind, at, steps - resumed, time.monotonic() - started)
 

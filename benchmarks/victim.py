@@ -87,10 +87,14 @@ class Victim:
         self.worker(index).kill()
 
     def worker(self, index: int) -> psutil.Process:
-        """One of the ranks' processes: the job's own, or those of a cluster that was started here."""
-        below = psutil.Process().children(recursive=True)
-        workers = [process for process in below if "RayTrainWorker" in " ".join(_command(process))]
+        """One of the ranks' processes."""
+        workers = self.workers()
         return workers[index % len(workers)]
+
+    def workers(self) -> list[psutil.Process]:
+        """The ranks' processes: the job's own, or those of a cluster that was started here."""
+        below = psutil.Process().children(recursive=True)
+        return [process for process in below if "RayTrainWorker" in " ".join(_command(process))]
 
     def output(self) -> str:
         return (self.folder / "out.txt").read_text()
