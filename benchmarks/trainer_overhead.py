@@ -36,10 +36,10 @@ from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.store import connect
 from mvlab.scale import at_scale
 from mvlab.sweep import cluster
-from mvlab.sweep.manner import Manner
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
 from mvlab.training.files import read_epochs
+from mvlab.training.manner import Manner
 from mvlab.training.placement import Placement
 
 EPOCHS = 4

@@ -15,7 +15,7 @@ LAYERS = [
     {"data", "models"},
     {"tasks"},
     {"training"},
-    {"export", "measure", "record"},
+    {"export", "measure", "record", "statistics"},
     {"sweep"},
     {"report"},
     {"study"},

@@ -6,7 +6,7 @@ Where it runs (workers, devices, folders, servers) is never in here; that arrive
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mvlab.checks import require
@@ -89,9 +89,17 @@ class EvaluationConfig:
     crop: int = 256
     batch: int = 128
     """Images a rank."""
+    also: tuple[int, ...] = ()
+    """Crops of other sides, at which the EMA weights are evaluated too after the last epoch (Figure 9c)."""
+
+    def at(self, side: int) -> "EvaluationConfig":
+        """The same for a crop of `side` pixels: resized in proportion, fewer images a batch where they are larger."""
+        batch = max(1, self.batch * self.crop**2 // max(side, self.crop) ** 2)
+        return replace(self, resize=round(self.resize * side / self.crop), crop=side, batch=batch, also=())
 
     def __post_init__(self) -> None:
-        _require_resolution("evaluation.crop", self.crop)
+        for side in (self.crop, *self.also):
+            _require_resolution("evaluation.crop", side)
         require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
         require(
             self.resize >= self.crop,

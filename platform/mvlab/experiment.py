@@ -2,10 +2,58 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 from mvlab.config import RunConfig
+
+EMA_TOP1 = "val_ema/top1"
+TOP1 = "val/top1"
+
+Panel = Literal["accuracy", "errors", "latency", "parameters", "resolutions", "varied"]
+"""A part of an experiment's figure.
+
+accuracy: validation top-1 over the epochs. errors: training and validation error over the epochs.
+latency, parameters: top-1 against what the network costs. resolutions: top-1 at several test resolutions.
+varied: top-1 over the value that the runs differ in.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a row of a table shows: a metric of a run's last epoch."""
+
+    run: str
+    metric: str = EMA_TOP1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """What the paper says of two rows; measured as `row` minus `than`, seed by seed."""
+
+    says: str
+    """In a sentence, as a table can show it."""
+    row: str
+    than: str
+    metric: str | None = None
+    """Of their runs' last epochs, if not the one that the rows show."""
+    paper: float | None
+    """The paper's difference, in the metric's unit; None where it says only which way."""
+    higher: bool = True
+    """Which way: whether `row` is above `than`; of no account where there is a margin."""
+    margin: float | None = None
+    """Says that the rows are equal to within this much; None says that they are not."""
+    percent: bool = False
+    """Whether the difference is taken as percent of `than`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A network in one of the paper's plots."""
+
+    name: str
+    parameters_M: float  # noqa: N815 - millions
+    top1: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,15 +71,29 @@ class Experiment:
     label: str
     """What a row is called in tables and in MLflow, e.g. "patch"."""
     runs: Mapping[str, RunConfig]
-    """Row name -> the paper-scale run."""
+    """Name -> the paper-scale run."""
+    rows: Mapping[str, Reading] = field(default_factory=dict)
+    """Row name -> what it shows; empty for one row a run, with its EMA top-1."""
     paper: Mapping[str, Mapping[str, float]]
     """Row name -> metric -> the paper's value; "top1" in percent."""
+    claims: tuple[Claim, ...] = ()
+    points: tuple[Point, ...] = ()
+    """Of the paper's plot, besides our runs."""
+    panels: tuple[Panel, ...] = ("accuracy", "latency")
+    compares_networks: bool = False
+    """Whether runs differ in the size of their network, which a smaller scale then keeps apart."""
     made_for: Literal["imagenet", "digits"] = "imagenet"
     """The data that the runs at paper scale are made for; only the digits come with the package."""
 
     def __post_init__(self) -> None:
-        if unknown := set(self.paper) - set(self.runs):
-            raise ValueError(f"{self.name}: paper values for {sorted(unknown)}, which are no runs of it")
+        if not self.rows:
+            object.__setattr__(self, "rows", {name: Reading(name) for name in self.runs})
+        if unknown := {reading.run for reading in self.rows.values()} - set(self.runs):
+            raise ValueError(f"{self.name}: rows of {sorted(unknown)}, which are no runs of it")
+        if unknown := set(self.paper) - set(self.rows):
+            raise ValueError(f"{self.name}: paper values for {sorted(unknown)}, which are no rows of it")
+        if unknown := {row for claim in self.claims for row in (claim.row, claim.than)} - set(self.rows):
+            raise ValueError(f"{self.name}: claims about {sorted(unknown)}, which are no rows of it")
 
     def select(self, names: Iterable[str]) -> dict[str, RunConfig]:
         """The runs called `names` (all of them where empty), in the experiment's order.

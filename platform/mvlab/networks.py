@@ -92,6 +92,20 @@ NANO = Widths(
 """Not the paper's: the same network, small enough to learn digits in half a minute on two cores."""
 
 
+def halved(widths: Widths) -> Widths:
+    """Not the paper's: half as wide, one transformer layer a stage, and without dropout."""
+    stages = tuple(MobileViTStage(channels=stage.channels // 2, depth=1, dim=stage.dim // 2) for stage in widths.stages)
+    return Widths(
+        name=f"{widths.name}-half",
+        stem=widths.stem // 2,
+        mv2=(widths.mv2[0] // 2, widths.mv2[1] // 2),
+        stages=(stages[0], stages[1], stages[2]),
+        tail=widths.tail // 2,
+        expansion=widths.expansion,
+        dropout=0.0,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MobileViTConfig:
     """MobileViT: a column of Table 4, and what the paper's ablations vary."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from mvlab.config import AugmentationConfig, EvaluationConfig, OptimizerConfig, RunConfig, SamplerConfig
-from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TorchvisionConfig, Widths
+from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TorchvisionConfig, Widths, halved
 
 Scale = Literal["smoke", "mini", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -31,17 +31,20 @@ class _Smaller:
 
 
 SMOKE = _Smaller(widths=NANO, width=0.25, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
-MINI = _Smaller(widths=XXS, width=0.5, epochs=20, base_batch=32, warmup_updates=100, ema_decay=0.99)
+MINI = _Smaller(widths=XXS, width=0.5, epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.99)
 
 
-def at_scale(run: RunConfig, scale: Scale) -> RunConfig:
+def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> RunConfig:
     """`run` as it is done at `scale`.
 
     smoke: a minute on two cores, on the embedded digits, with a network narrower than the paper's; CNNs with a
         quarter of their width (ResNet-50 takes minutes still). Digits are not mirrored, and crops stay large: a
         flipped or halved digit is another digit.
-    mini: under an hour on two cores, on a small set of 64 px images, with MobileViT-XXS; CNNs with half their width.
+    mini: some minutes on two cores, on a small set of 64 px images, with MobileViT-XXS; CNNs with half their width.
     paper: the run itself.
+
+    With `keep_network`, for experiments that compare networks, larger ones stay larger: mini has the paper's own, and
+    smoke's MobileViTs have half the width of each of the paper's.
 
     Both smaller ones compute in fp32. SGD's learning rates follow the images of an update (linear scaling rule): two
     ranks' at 64 px against eight ranks' at the paper's base resolution. AdamW's stay.
@@ -50,18 +53,21 @@ def at_scale(run: RunConfig, scale: Scale) -> RunConfig:
         case "paper":
             return run
         case "mini":
-            return _shrunk(run, MINI)
+            return _shrunk(run, MINI, keep_network=keep_network)
         case "smoke":
-            return replace(_shrunk(run, SMOKE), augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0))
+            run = _shrunk(run, SMOKE, keep_network=keep_network)
+            return replace(run, augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0))
 
 
-def _shrunk(run: RunConfig, to: _Smaller) -> RunConfig:
+def _shrunk(run: RunConfig, to: _Smaller, *, keep_network: bool) -> RunConfig:
     images = to.base_batch * SMALL_RANKS / (run.sampler.base_batch * PAPER_RANKS)
+    sides = (32, 64, 96) if len(run.sampler.resolutions) > 1 else (64,)
+    also = (32, 64, 96, 128) if run.evaluation.also else ()
     return replace(
         run,
-        model=_narrower(run.model, to),
-        sampler=SamplerConfig(resolutions=(32, 64, 96), base_resolution=64, base_batch=to.base_batch),
-        evaluation=EvaluationConfig(resize=64, crop=64, batch=64),
+        model=_kept_apart(run.model, to) if keep_network else _narrower(run.model, to),
+        sampler=SamplerConfig(resolutions=sides, base_resolution=64, base_batch=to.base_batch),
+        evaluation=EvaluationConfig(resize=64, crop=64, batch=64, also=also),
         optimizer=replace(_rates_scaled(run.optimizer, images), warmup_updates=to.warmup_updates),
         numerics=replace(run.numerics, precision="fp32"),
         epochs=to.epochs,
@@ -75,6 +81,17 @@ def _narrower(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
             return replace(model, widths=to.widths)
         case TorchvisionConfig():
             return replace(model, width=model.width * to.width)
+
+
+def _kept_apart(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
+    """Narrower in proportion, or not at all."""
+    if to is MINI:
+        return model
+    match model:
+        case MobileViTConfig():
+            return replace(model, widths=halved(model.widths))
+        case TorchvisionConfig():
+            return _narrower(model, to)
 
 
 def _rates_scaled(optimizer: OptimizerConfig, images: float) -> OptimizerConfig:

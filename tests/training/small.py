@@ -25,6 +25,7 @@ from mvlab.training.files import RunFolder
 from mvlab.training.keep import Keep
 from mvlab.training.ledger import ledger_path
 from mvlab.training.loop import Trainer
+from mvlab.training.manner import Manner
 from mvlab.training.state import State, capture
 from mvlab.training.tally import COUNTERS, TALLIED
 
@@ -38,7 +39,7 @@ RUN = replace(
     epochs=2,
 )
 """About ten steps an epoch on one rank, of 12 or 3 images, the last one shorter; dropout is on."""
-TIMING = ("_s", "_ms", "_wait_share")
+TIMING = ("_s", "_ms", "_wait_share", "_gb")
 """Ends of the names of what no two runs have in common."""
 
 Feed = Callable[[Iterator[Order]], Iterator[Batch]]
@@ -56,7 +57,7 @@ def few_digits(folder: Path) -> str:
 def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int = 1, **how: Any) -> Assignment:
     """With a ledger, and without checkpoints by the clock, unless told otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
-    how = {"ledger": True, "keep": Keep(every_minutes=None)} | how
+    manner = Manner(**{"ledger": True, "keep": Keep(every_minutes=None)} | how)
     return Assignment(
         name=folder.name,
         run=run,
@@ -64,7 +65,7 @@ def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int 
         folder=RunFolder(folder),
         planned_world=planned_world,
         feed_cpus=1,
-        **how,
+        manner=manner,
     )
 
 
@@ -92,7 +93,7 @@ def go(job: Assignment, *, world: World = ALONE, stop_at: int | None = None, fee
 
 def newest(job: Assignment) -> State:
     """The checkpoint that a run would go on with."""
-    state, _ = Checkpoints(job.folder.checkpoints, job.keep).newest()
+    state, _ = Checkpoints(job.folder.checkpoints, job.manner.keep).newest()
     assert state is not None
     return state
 

@@ -59,7 +59,7 @@ def count(job: Assignment, name: str) -> int:
 
 
 def test_training_has_the_same_bits_with_and_without(data: str, tmp_path: Path, profiled: Assignment) -> None:
-    plain = assign(tmp_path / "plain", data, keep=profiled.keep)
+    plain = assign(tmp_path / "plain", data, keep=profiled.manner.keep)
     assert go(plain)
     assert ledger_of(plain) == ledger_of(profiled)
     assert weights_sha256(newest(plain).ema) == weights_sha256(newest(profiled).ema)
@@ -99,7 +99,7 @@ def test_the_summary_is_a_page_with_sizes_and_costly_operators(profiled: Assignm
 
 def test_an_epoch_of_few_steps_is_traced_as_far_as_it_goes(profiled: Assignment, data: str, tmp_path: Path) -> None:
     """Here: what is left of one, when a run goes on."""
-    job = assign(tmp_path / "run", data, profile=True, keep=profiled.keep)
+    job = assign(tmp_path / "run", data, profile=True, keep=profiled.manner.keep)
     assert not go(job, stop_at=3)
     assert not job.folder.profile_summary.exists(), "it was warming up"
     assert not go(job, stop_at=4)

@@ -16,8 +16,8 @@ from mvlab.study.dry_run import describe
 from mvlab.study.prepare import Options, prepare
 from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
-from mvlab.sweep.manner import Manner
 from mvlab.training.keep import Keep
+from mvlab.training.manner import Manner
 from mvlab.training.placement import PlacementError
 
 BAD_INPUT = 2

@@ -25,6 +25,8 @@ class DataSet:
     num_val: int
     digest: str
     """Of the training split; empty while it is not written yet."""
+    val_digest: str = ""
+    """Of the validation split; likewise."""
 
     @property
     def num_train(self) -> int:
@@ -50,6 +52,7 @@ def open_data(uri: str) -> DataSet:
         train_group_rows=tuple(train.group_rows.tolist()),
         num_val=val.num_samples,
         digest=train.digest,
+        val_digest=val.digest,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,19 @@ SWEEP = "sweep"
 """The key of the parent; a trial's key is its name."""
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataUse:
+    """A split of a data set, and what a run used it for."""
+
+    name: str
+    digest: str
+    """Of the split's content."""
+    uri: str
+    """Without credentials."""
+    num_samples: int
+    context: Literal["training", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +39,8 @@ class Event:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    datasets: Sequence[DataUse] = ()
+    """Of a beginning: what the run will use."""
     path: str = ""
     """Of an artifact: the local file or folder."""
     status: Status | None = None
@@ -100,6 +115,8 @@ class Journal:
 def _parsed(line: bytes) -> Event | None:
     """The event in a line; None for one that a crash cut short."""
     try:
-        return Event(**json.loads(line))
-    except (ValueError, TypeError):
+        values = json.loads(line)
+        datasets = tuple(DataUse(**each) for each in values.pop("datasets", ()))  # journals of earlier versions lack it
+        return Event(**values, datasets=datasets)
+    except (ValueError, TypeError, AttributeError):
         return None

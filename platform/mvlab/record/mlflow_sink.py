@@ -1,43 +1,55 @@
 """Journal -> MLflow: one writer, in a thread of its own, that training never waits for."""
 
-import hashlib
-import json
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from mvlab.record.carried import Carried, read_carried, store_id, write_carried
+from mvlab.record.datasets import dataset_inputs
 from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.record.model import is_model, log_model
 from mvlab.record.process import OWNER_TAG, Process
+from mvlab.record.store import search_all
 from mvlab.record.tracking import first_line
 
 SECONDS_BETWEEN_DRAINS = 0.5
-CARRIED = "mlflow.json"
-"""Beside the journal: how far it is carried, and the ids of its runs. A later process goes on from there."""
 RUN_TAG, JOURNAL_TAG = "mvlab.run", "mvlab.journal"
 """On every run: which of which journal it is, so that none is ever made twice."""
 ATTEMPTS = 3
-"""At an event that a server which answers will not take."""
+"""At what a server which answers will not take."""
+EVENTS_OF_A_BATCH = 500
+"""Metrics of so many events at most are carried together."""
+
+Batch = tuple[Sequence[Event], int]
+"""Events that are carried together, and the journal's offset after them."""
 
 
 class MlflowSink:
     """Carries a journal's events to MLflow in order, each once, and knows the run ids that came of it.
 
     While the server is away events wait in the journal; one that it refuses is told of and left there. How far it came
-    is kept beside the journal. An event that is carried twice, after a crash between the two, changes nothing: metrics
-    keep their time, and a run is looked for before it is made. Another store than before gets all of the journal.
+    is kept beside the journal. What is carried twice, after a crash between the two, changes nothing: metrics keep
+    their time, and a run is looked for before it is made. Another store than before gets all of the journal.
     """
 
     def __init__(self, journal: Journal, client: MlflowClient, experiment_id: str) -> None:
         self.journal, self.client, self.experiment_id = journal, client, experiment_id
         self.run_ids: dict[str, str] = {}
+        self._store = store_id(client.tracking_uri, experiment_id)
         self._offset = 0
         self._load()
+        self._made: dict[str, str] | None = None
+        """Runs of this journal that the store has: None if another may have been made without being written down."""
         self._attempts = 0
+        self._alone_until = 0
+        """Of a batch that was refused, each event is carried for itself: the offset after it."""
         self._refused = 0
         self._told: set[str] = set()
         self._closing = threading.Event()
@@ -60,18 +72,24 @@ class MlflowSink:
 
     def _drain(self) -> bool:
         """Carries over what is pending; false if it has to be tried again."""
-        for event, offset in self.journal.since(self._offset):
+        for events, offset in batches(self.journal.since(self._offset), alone_until=self._alone_until):
             try:
-                self._apply(event)
+                self._apply(events)
             except Exception as error:  # noqa: BLE001 - MLflow, its stores and their clients each have their own
-                self._tell(event, error)
+                self._made = None
                 self._attempts = self._attempts + 1 if self._answers() else 0  # it may have failed for being away
+                if len(events) == 1 or not self._attempts:
+                    self._tell(events[0], error)
                 if self._attempts < ATTEMPTS:
+                    return False
+                self._attempts = 0
+                if len(events) > 1:
+                    self._alone_until = offset
                     return False
                 self._refused += 1
             self._attempts = 0
             self._offset = offset
-            self._save()
+            write_carried(self.journal.path, Carried(store=self._store, run_ids=self.run_ids, offset=offset))
         return True
 
     def _answers(self) -> bool:
@@ -90,7 +108,8 @@ class MlflowSink:
                 file=sys.stderr,
             )
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, events: Sequence[Event]) -> None:
+        event = events[0]
         match event.kind:
             case "begin":
                 self._begin(event)
@@ -99,23 +118,38 @@ class MlflowSink:
                 self.client.update_run(self.run_ids[event.run], status="RUNNING")
                 self.client.log_batch(self.run_ids[event.run], tags=[RunTag(*tag) for tag in owned.items()])
             case "metrics":
-                metrics = [Metric(key, value, event.time_ms, event.step) for key, value in event.metrics.items()]
-                tags = [RunTag(key, value) for key, value in event.tags.items()]
-                self.client.log_batch(self.run_ids[event.run], metrics=metrics, tags=tags)
+                for run in dict.fromkeys(each.run for each in events):
+                    self._metrics(run, [each for each in events if each.run == run])
             case "artifact":
-                path, run_id = Path(event.path), self.run_ids[event.run]
-                if path.is_dir():
-                    self.client.log_artifacts(run_id, str(path), path.name)
-                else:
-                    self.client.log_artifact(run_id, str(path))
+                self._artifact(self.run_ids[event.run], Path(event.path))
             case "end":
                 self.client.set_terminated(self.run_ids[event.run], event.status, event.time_ms)
 
     def _begin(self, event: Event) -> None:
         if event.run not in self.run_ids:  # tried again: the run is there, its parameters are not
-            self.run_ids[event.run] = self._find(event.run) or self._create(event)
-        params = [Param(key, value) for key, value in event.params.items()]
-        self.client.log_batch(self.run_ids[event.run], params=params)
+            if self._made is None:
+                self._made = self._find()
+            self.run_ids[event.run] = self._made.get(event.run) or self._create(event)
+        run_id = self.run_ids[event.run]
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in event.params.items()])
+        if event.datasets:
+            self.client.log_inputs(run_id, dataset_inputs(event.datasets))
+
+    def _metrics(self, run: str, events: Sequence[Event]) -> None:
+        """Of one run; the client cuts them into as many calls as the server's limits ask for."""
+        metrics = [
+            Metric(key, value, event.time_ms, event.step) for event in events for key, value in event.metrics.items()
+        ]
+        tags = {key: value for event in events for key, value in event.tags.items()}
+        self.client.log_batch(self.run_ids[run], metrics=metrics, tags=[RunTag(*tag) for tag in tags.items()])
+
+    def _artifact(self, run_id: str, path: Path) -> None:
+        if is_model(path):
+            log_model(self.client, run_id, path)
+        elif path.is_dir():
+            self.client.log_artifacts(run_id, str(path), path.name)
+        else:
+            self.client.log_artifact(run_id, str(path))
 
     def _create(self, event: Event) -> str:
         tags = {**event.tags, OWNER_TAG: str(Process.current()), JOURNAL_TAG: self._journal_id, RUN_TAG: event.run}
@@ -125,11 +159,11 @@ class MlflowSink:
         run = self.client.create_run(self.experiment_id, start_time=event.time_ms, tags=tags, run_name=name)
         return str(run.info.run_id)
 
-    def _find(self, name: str) -> str | None:
-        """The id of a run that was made, but whose making was not written down."""
+    def _find(self) -> dict[str, str]:
+        """The ids of the journal's runs that were made, be it without having been written down."""
         query = f"tags.`{JOURNAL_TAG}` = '{self._journal_id}'"
-        runs = self.client.search_runs([self.experiment_id], query, max_results=1000)
-        return next((run.info.run_id for run in runs if run.data.tags.get(RUN_TAG) == name), None)
+        runs = search_all(self.client, [self.experiment_id], query)
+        return {run.data.tags[RUN_TAG]: run.info.run_id for run in runs}
 
     @property
     def _journal_id(self) -> str:
@@ -137,19 +171,23 @@ class MlflowSink:
         first = next(self.journal.events())
         return f"{self.journal.path.parent.name}/{first.time_ms}"
 
-    @property
-    def _store(self) -> str:
-        """Names the store and experiment without telling its credentials."""
-        return hashlib.sha256(f"{self.client.tracking_uri} {self.experiment_id}".encode()).hexdigest()[:16]
-
     def _load(self) -> None:
-        path = self.journal.path.with_name(CARRIED)
-        carried = json.loads(path.read_text()) if path.exists() else {}
-        if carried.get("store") == self._store:
-            self.run_ids, self._offset = carried["run_ids"], carried["offset"]
+        carried = read_carried(self.journal.path)
+        if carried.store == self._store:
+            self.run_ids, self._offset = dict(carried.run_ids), carried.offset
 
-    def _save(self) -> None:
-        path = self.journal.path.with_name(CARRIED)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps({"store": self._store, "run_ids": self.run_ids, "offset": self._offset}))
-        partial.replace(path)
+
+def batches(pending: Iterable[tuple[Event, int]], *, alone_until: int = 0) -> Iterator[Batch]:
+    """Metrics that follow each other, of whatever runs, together; every other event for itself, and all up to an
+    offset.
+
+    Between two beginnings or ends the order of metrics is of no matter: each has its run, its step and its time.
+    """
+
+    def is_together(each: tuple[Event, int]) -> bool:
+        event, offset = each
+        return event.kind == "metrics" and offset > alone_until
+
+    for together, group in groupby(pending, is_together):
+        while chunk := list(islice(group, EVENTS_OF_A_BATCH if together else 1)):
+            yield [event for event, _ in chunk], chunk[-1][1]

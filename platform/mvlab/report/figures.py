@@ -1,50 +1,178 @@
-"""Results as pictures."""
+"""Results as pictures, in the paper's form: one figure a study, with the panels that its experiment asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from mvlab.report.tables import Row
+from mvlab.experiment import Experiment, Panel
+from mvlab.record.results import Results, RunResult
+from mvlab.report.tables import shown_rows
+from mvlab.statistics.spread import Spread
 
-Curves = Mapping[str, Sequence[Sequence[float]]]
-"""Row name -> for each seed, a value for each epoch."""
+Axes = Any
+"""Matplotlib's, which has no types."""
+PANEL_WIDTH, PANEL_HEIGHT = 6.0, 4.6
+"""Inches."""
 
 
-def ablation_figure(rows: Sequence[Row], curves: Curves, *, title: str, label: str, note: str, path: Path) -> None:
-    """Writes a PNG: top-1 over the epochs, and top-1 against latency, a colour for each row."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    over_epochs, against_latency = figure.subplots(1, 2)
-    for index, row in enumerate(rows):
-        colour = f"C{index}"
-        _draw_curves(over_epochs, curves.get(row.name, []), colour, row.name)
-        if row.top1.mean is not None:
-            against_latency.errorbar(
-                row.latency_ms, row.top1.mean, yerr=row.top1.sd, fmt="o", color=colour, capsize=3, markersize=8
-            )
-            against_latency.annotate(
-                row.name, (row.latency_ms, row.top1.mean), xytext=(8, 6), textcoords="offset points", color=colour
-            )
-    over_epochs.set(xlabel="epoch", ylabel="validation top-1 (EMA), %", title="training")
-    over_epochs.xaxis.get_major_locator().set_params(integer=True)
-    over_epochs.legend(title=label, frameon=False)
-    against_latency.set(xlabel="latency on this machine, ms", ylabel="top-1 (EMA), %", title="accuracy against latency")
-    against_latency.margins(0.18)
-    for axes in (over_epochs, against_latency):
+def study_figure(experiment: Experiment, results: Results, *, note: str, path: Path) -> None:
+    """Writes a PNG: the experiment's panels side by side, a colour for each row."""
+    panels = experiment.panels
+    figure = Figure(figsize=(PANEL_WIDTH * max(len(panels), 1.3), PANEL_HEIGHT), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        PANELS[panel](axes, experiment, results)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=12, fontweight="bold")
+    figure.suptitle(experiment.title, fontsize=12, fontweight="bold")
     figure.supxlabel(note, fontsize=8, color="0.35")
     figure.savefig(path, dpi=130)
 
 
-def _draw_curves(axes: object, seeds: Sequence[Sequence[float]], colour: str, name: str) -> None:
+def _colours(names: Sequence[str]) -> dict[str, Any]:
+    """Two of a pair, as the samplers of a network are, are a dark and a light one of the same colour."""
+    colours = colormaps["tab10" if len(names) <= 5 else "tab20"].colors  # type: ignore[attr-defined]
+    return {name: colours[index % len(colours)] for index, name in enumerate(names)}
+
+
+def _accuracy(axes: Axes, experiment: Experiment, results: Results) -> None:
+    rows = shown_rows(experiment, results)
+    for row, colour in _colours(rows).items():
+        reading = experiment.rows[row]
+        _curve(axes, results.of_arm(reading.run), itemgetter(reading.metric), colour, row)
+    _over_epochs(axes, experiment, "validation top-1, %", "accuracy")
+
+
+def _errors(axes: Axes, experiment: Experiment, results: Results) -> None:
+    arms = list(dict.fromkeys(experiment.rows[row].run for row in shown_rows(experiment, results)))
+    for arm, colour in _colours(arms).items():
+        runs = results.of_arm(arm)
+        _curve(axes, runs, lambda epoch: 100 - epoch["val/top1"], colour, arm)
+        _curve(axes, runs, lambda epoch: 100 - epoch["train/top1"], colour, None, style="--")
+    axes.plot([], [], "--", color="0.5", label="its training error")
+    _over_epochs(axes, experiment, "top-1 error, %", "validation error (raw weights) and training error")
+
+
+def _curve(
+    axes: Axes,
+    runs: Sequence[RunResult],
+    of: Callable[[Any], float],
+    colour: Any,
+    label: str | None,
+    *,
+    style: str = "-",
+) -> None:
     """The mean over seeds, in a band from the lowest to the highest."""
-    epochs = range(1, min(map(len, seeds), default=0) + 1)
-    columns = [[values[epoch - 1] for values in seeds] for epoch in epochs]
+    epochs = range(1, min((len(run.epochs) for run in runs), default=0) + 1)
+    columns = [[of(run.epochs[epoch - 1]) for run in runs] for epoch in epochs]
     means = [sum(column) / len(column) for column in columns]
-    axes.plot(epochs, means, "o-", color=colour, label=name, markersize=4)  # type: ignore[attr-defined]
-    if len(seeds) > 1:
-        axes.fill_between(  # type: ignore[attr-defined]
-            epochs, [min(c) for c in columns], [max(c) for c in columns], color=colour, alpha=0.15, linewidth=0
+    axes.plot(epochs, means, style, color=colour, label=label, linewidth=1.6)
+    if len(runs) > 1:
+        lowest, highest = [min(column) for column in columns], [max(column) for column in columns]
+        axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+
+
+def _over_epochs(axes: Axes, experiment: Experiment, ylabel: str, title: str) -> None:
+    axes.set(xlabel="epoch", ylabel=ylabel, title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(title=experiment.label, frameon=False, fontsize=8)
+
+
+def _latency(axes: Axes, experiment: Experiment, results: Results) -> None:
+    _against_cost(axes, experiment, results, "cost/latency_ms", 1.0)
+    axes.set(xlabel="latency on this machine, ms", ylabel="top-1, %", title="accuracy against latency")
+
+
+def _parameters(axes: Axes, experiment: Experiment, results: Results) -> None:
+    points = [(point.parameters_M, point.top1, point.name) for point in experiment.points]
+    for row, measured in _costs(experiment, results, "cost/params", 1e-6).items():
+        if "top1" in experiment.paper.get(row, {}):
+            points.append((measured, experiment.paper[row]["top1"], row))
+    if points:
+        axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], marker="x", color="0.5", label="paper")
+        for x, y, name in points:
+            axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", color="0.45", fontsize=7)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    _against_cost(axes, experiment, results, "cost/params", 1e-6)
+    if points:
+        axes.plot([], [], "o", color="0.2", label=f"ours, {results.scale} scale")
+        axes.legend(frameon=False, fontsize=8)
+    axes.set(xlabel="parameters of the paper's network, millions", ylabel="top-1, %", title="accuracy against size")
+
+
+def _against_cost(axes: Axes, experiment: Experiment, results: Results, cost: str, unit: float) -> None:
+    costs = _costs(experiment, results, cost, unit)
+    for row, colour in _colours(shown_rows(experiment, results)).items():
+        spread = _spread(experiment, results, row)
+        if spread.mean is None or row not in costs:
+            continue
+        axes.errorbar(costs[row], spread.mean, yerr=spread.sd, fmt="o", color=colour, capsize=3, markersize=8)
+        axes.annotate(row, (costs[row], spread.mean), xytext=(8, 6), textcoords="offset points", color=colour)
+    axes.margins(0.18)
+
+
+def _costs(experiment: Experiment, results: Results, cost: str, unit: float) -> dict[str, float]:
+    """Row -> what its network costs, where that was measured."""
+    by_arm = {run.arm: run.costs[cost] * unit for run in results.runs if cost in run.costs}
+    rows = shown_rows(experiment, results)
+    return {row: by_arm[experiment.rows[row].run] for row in rows if experiment.rows[row].run in by_arm}
+
+
+def _spread(experiment: Experiment, results: Results, row: str) -> Spread:
+    return Spread.of(list(results.values(experiment.rows[row]).values()))
+
+
+def _resolutions(axes: Axes, experiment: Experiment, results: Results) -> None:
+    rows = shown_rows(experiment, results)
+    for row, colour in _colours(rows).items():
+        tested = [run.by_resolution() for run in results.of_arm(experiment.rows[row].run)]
+        sides = sorted(set.intersection(*map(set, tested))) if tested else []
+        spreads = [Spread.of([each[side] for each in tested]) for side in sides]
+        axes.errorbar(
+            sides,
+            [spread.mean for spread in spreads],
+            yerr=[spread.sd or 0.0 for spread in spreads],
+            fmt="o-",
+            color=colour,
+            label=row,
+            capsize=3,
         )
+        axes.set_xticks(sides)
+    axes.set(xlabel="side of the test images, pixels", ylabel="top-1 (EMA), %", title="other test resolutions")
+    axes.legend(title=experiment.label, frameon=False, fontsize=8)
+
+
+def _varied(axes: Axes, experiment: Experiment, results: Results) -> None:
+    rows = [row for row in shown_rows(experiment, results) if _spread(experiment, results, row).mean is not None]
+    spreads = [_spread(experiment, results, row) for row in rows]
+    places = range(len(rows))
+    axes.errorbar(
+        places,
+        [spread.mean for spread in spreads],
+        yerr=[spread.sd or 0.0 for spread in spreads],
+        fmt="o-",
+        color="C0",
+        capsize=3,
+        label="ours: mean, sd",
+    )
+    for place, row in zip(places, rows, strict=True):
+        values = list(results.values(experiment.rows[row]).values())
+        axes.plot([place] * len(values), values, ".", color="C0", alpha=0.5)
+    axes.set_xticks(list(places), rows)
+    axes.set(xlabel=experiment.label, ylabel="top-1, %", title="each seed, and their mean")
+    axes.legend(frameon=False, fontsize=8)
+
+
+PANELS: dict[Panel, Callable[[Axes, Experiment, Results], None]] = {
+    "accuracy": _accuracy,
+    "errors": _errors,
+    "latency": _latency,
+    "parameters": _parameters,
+    "resolutions": _resolutions,
+    "varied": _varied,
+}

@@ -1,24 +1,27 @@
 """Carries a study out: trains, exports, measures, reports and records."""
 
+import shlex
 import sys
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mvlab.data.locate import DataSet, embedded_digits
+from mvlab.measure.machine import machine_name
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import provenance
+from mvlab.record.results import WEIGHTS_TAG, read_results
 from mvlab.record.store import close_stale_runs, connect
-from mvlab.report.ablation import FIGURE, TABLE, Outcome, write_report
-from mvlab.study.events import begin_sweep, begin_trial, cost_metrics, go_on
+from mvlab.record.tracking import redacted
+from mvlab.report.costs import measure_costs
+from mvlab.report.study import COMMAND_TAG, FILES, MACHINE_TAG, write_report
+from mvlab.study.events import begin_sweep, begin_trial, go_on
 from mvlab.study.folder import JOURNAL, begin_work, new_folder
 from mvlab.study.prepare import Study
 from mvlab.sweep import cluster
 from mvlab.sweep.interrupts import Interrupted, Stop, interruptible
-from mvlab.sweep.trial import Trial
-from mvlab.sweep.tuner import WEIGHTS_TAG, run_sweep
+from mvlab.sweep.tuner import run_sweep
 from mvlab.training.placement import Placement, place
 
 TOP1 = "val_ema/top1"
@@ -80,7 +83,7 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
         run_sweep(
             remaining,
             journal,
-            partial(begin_trial, study.experiment, placement=placement, tags=tags, journal=journal),
+            partial(begin_trial, study.experiment, data=data, placement=placement, tags=tags, journal=journal),
             data=data.uri,
             manner=study.options.manner,
             placement=placement,
@@ -88,27 +91,24 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
         )
     cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
     print("measuring latency, writing the report", file=sys.stderr)
-    outcomes = _outcomes(study.trials, journal)
-    text, rows = write_report(
-        study.experiment,
-        outcomes,
-        rows=study.rows,
-        scale=study.options.scale,
-        data=str(data),
-        provenance=_provenance_line(tags),
-        folder=folder / "report",
-    )
-    costs = {row.name: cost_metrics(row) for row in rows}
-    begun = journal.begun()
-    for trial in study.trials:
-        if trial.name in begun and trial.name not in finished:
-            journal.append(Event(run=trial.name, kind="metrics", metrics=costs[trial.row]))
-    for file in (TABLE, FIGURE):
+    _record_costs(study, journal)
+    page = write_report(study.experiment, read_results(journal.path), folder / "report")
+    for file in FILES:
         journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / "report" / file)))
     all_finished = all(status == "FINISHED" for status in _statuses(study, journal).values())
     journal.append(Event(run=SWEEP, kind="end", status="FINISHED" if all_finished else "FAILED"))
     _end_open_runs(journal, "KILLED")  # none, unless Tune was told to end its sweep early
-    return text
+    return page.markdown(pictures=False)
+
+
+def _record_costs(study: Study, journal: Journal) -> None:
+    """What the networks of the runs cost, in the record of each run that has none yet."""
+    costed = {event.run for event in journal.events() if "cost/params" in event.metrics}
+    begun = [trial for trial in study.trials if trial.name in journal.begun() and trial.name not in costed]
+    costs = measure_costs({trial.arm: study.experiment.runs[trial.arm] for trial in begun})
+    for trial in begun:
+        journal.append(Event(run=trial.name, kind="metrics", metrics=costs[trial.arm]))
+    journal.append(Event(run=SWEEP, kind="metrics", tags={MACHINE_TAG: machine_name()}))
 
 
 def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
@@ -118,27 +118,12 @@ def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
         "mvlab.source": study.experiment.source,
         "mvlab.scale": study.options.scale,
         "mvlab.dataset": data.name,
+        "mvlab.data": str(data),
         "mvlab.dataset_digest": data.digest,
         "mvlab.world_size": str(placement.workers),
         "mvlab.ray_job_id": cluster.job_id(),
+        COMMAND_TAG: redacted(shlex.join(["python", *sys.argv])),
     }
-
-
-def _provenance_line(tags: dict[str, str]) -> str:
-    revision = tags.get("mvlab.git.revision", "unknown")[:12]
-    dirty = " with changes" if tags.get("mvlab.git.dirty") == "true" else ""
-    return f"Code {revision}{dirty}, data {tags['mvlab.dataset_digest'][:12]}, {tags['mvlab.world_size']} ranks."
-
-
-def _outcomes(trials: Iterable[Trial], journal: Journal) -> list[Outcome]:
-    return [
-        Outcome(
-            row=trial.row,
-            top1_by_epoch=[epoch[TOP1] for epoch in journal.epochs(trial.name)],
-            epochs=trial.run.epochs,
-        )
-        for trial in trials
-    ]
 
 
 def _end_open_runs(journal: Journal, status: Status) -> None:

@@ -7,8 +7,9 @@ from mvlab.config import flatten
 from mvlab.data.locate import DataSet
 from mvlab.experiment import Experiment
 from mvlab.models.build import network_name
-from mvlab.record.journal import SWEEP, Event, Journal
-from mvlab.report.tables import Row
+from mvlab.record.journal import SWEEP, DataUse, Event, Journal
+from mvlab.record.results import CONFIG_TAG, ROW_TAG
+from mvlab.record.tracking import redacted
 from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Placement
 
@@ -40,10 +41,10 @@ def begin_sweep(
     params = {
         "scale": tags["mvlab.scale"],
         "varies": experiment.varies,
-        "rows": " | ".join(dict.fromkeys(trial.row for trial in trials)),
+        "rows": " | ".join(dict.fromkeys(trial.arm for trial in trials)),
         "seeds": str(len({trial.seed for trial in trials})),
         "workers": str(placement.workers),
-        "data": data.uri,
+        "data": redacted(data.uri),
     }
     journal.append(
         Event(
@@ -56,17 +57,22 @@ def begin_sweep(
 
 
 def begin_trial(
-    experiment: Experiment, trial: Trial, placement: Placement, tags: Mapping[str, str], journal: Journal
+    experiment: Experiment,
+    trial: Trial,
+    data: DataSet,
+    placement: Placement,
+    tags: Mapping[str, str],
+    journal: Journal,
 ) -> None:
     """A child run, with its whole config as an artifact; one that was begun before goes on."""
     if trial.name in journal.statuses():
         go_on(trial.name, tags, journal)
         return
     config = flatten(trial.run.as_dict())
-    params = {experiment.varies: str(config[experiment.varies]), "workers": str(placement.workers)}
-    params |= {"model": network_name(trial.run.model)} | {key: str(config[key]) for key in KEY_PARAMS}
-    tags = {**tags, "mvlab.row": trial.row, "mvlab.config_digest": trial.run.digest()}
-    journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags))
+    params = {key: str(config[key]) for key in (*KEY_PARAMS, experiment.varies) if key in config}
+    params |= {"model": network_name(trial.run.model), "workers": str(placement.workers)}
+    tags = {**tags, ROW_TAG: trial.arm, CONFIG_TAG: trial.run.digest()}
+    journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags, datasets=uses(data)))
 
     path = journal.path.parent / trial.slug / CONFIG
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,20 +80,19 @@ def begin_trial(
     journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
 
 
+def uses(data: DataSet) -> tuple[DataUse, ...]:
+    """What a run does with the splits of `data`."""
+    uri = redacted(data.uri)
+    return (
+        DataUse(name=data.name, digest=data.digest, uri=uri, num_samples=data.num_train, context="training"),
+        DataUse(name=data.name, digest=data.val_digest, uri=uri, num_samples=data.num_val, context="validation"),
+    )
+
+
 def go_on(run: str, tags: Mapping[str, str], journal: Journal) -> None:
     """The run is open again: another process, perhaps other code and another world, works on it from here."""
     attempt = 2 + sum(event.kind == "resume" and event.run == run for event in journal.events())
     journal.append(Event(run=run, kind="resume", tags={**tags, "mvlab.attempt": str(attempt)}))
-
-
-def cost_metrics(row: Row) -> dict[str, float]:
-    """What a row's network costs, under the names that its runs have in the record."""
-    return {
-        "cost/params": float(row.cost.parameters),
-        "cost/macs": float(row.cost.macs),
-        "cost/attention_macs": float(row.cost.attention_macs),
-        "cost/latency_ms": row.latency_ms,
-    }
 
 
 def _note(experiment: Experiment) -> str:

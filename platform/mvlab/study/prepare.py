@@ -8,8 +8,8 @@ from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
 from mvlab.scale import Scale
 from mvlab.study.folder import find_folder, require_same_study
-from mvlab.sweep.manner import Manner
 from mvlab.sweep.trial import Trial, plan_trials
+from mvlab.training.manner import Manner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Study:
 
     @property
     def rows(self) -> list[str]:
-        return list(dict.fromkeys(trial.row for trial in self.trials))
+        return list(dict.fromkeys(trial.arm for trial in self.trials))
 
 
 def prepare(experiment: Experiment, options: Options) -> Study:

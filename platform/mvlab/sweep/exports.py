@@ -9,6 +9,8 @@ import ray
 
 from mvlab.data.manifest import read_manifest
 from mvlab.models.build import build_network, network_name
+from mvlab.record.model import NAME as MODEL
+from mvlab.record.model import save_model
 from mvlab.sweep.trial import Trial
 from mvlab.training import state
 
@@ -50,7 +52,7 @@ class _Exporter:
     """An actor that counts no CPU: an export never waits for the trials that train, nor they for it."""
 
     def export(self, trial: Trial, data: str, results: Path) -> None:
-        """EMA weights -> package, loaded back and described."""
+        """EMA weights -> package, loaded back and described, and MLflow model."""
         os.environ.setdefault("TQDM_DISABLE", "1")  # the converter's progress bars
         from mvlab.export.coreml import check_structure, export_classifier  # seconds to import
 
@@ -74,3 +76,4 @@ class _Exporter:
         )
         structure = check_structure(results / PACKAGE, resolution=resolution, num_classes=len(classes))
         (results / VERIFICATION).write_text(json.dumps({"checked": "structure", **structure}, indent=1))
+        save_model(model, results / MODEL, resolution=resolution, classes=classes, metadata=metadata)

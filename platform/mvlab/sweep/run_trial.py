@@ -5,10 +5,10 @@ import shutil
 import traceback
 from pathlib import Path
 
-from mvlab.sweep.manner import Manner
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.manner import Manner
 from mvlab.training.placement import Placement
 from mvlab.training.state import FILE as CHECKPOINT
 from mvlab.training.trainer import build_trainer
@@ -50,12 +50,7 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
         planned_world=placement.workers,
         feed_cpus=placement.feed_cpus,
         threads=placement.threads,
-        on_corrupt=manner.on_corrupt,
-        keep=manner.keep,
-        initial=manner.initial,
-        accept_changes=manner.accept_changes,
-        ledger=manner.ledger,
-        profile=manner.profile,
+        manner=manner,
     )
     build_trainer(assignment, placement, storage).fit()
     checkpoints = Checkpoints(folder.checkpoints, manner.keep)

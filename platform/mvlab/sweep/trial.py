@@ -1,4 +1,4 @@
-"""The trials of a sweep, planned: rows times seeds."""
+"""The trials of a sweep, planned: arms times seeds."""
 
 import re
 from dataclasses import dataclass, replace
@@ -12,16 +12,17 @@ from mvlab.training.files import RunFolder
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A row of the experiment with one seed."""
+    """An arm of the experiment with one seed."""
 
-    row: str
+    arm: str
+    """Its name among the experiment's runs."""
     seed: int
     run: RunConfig
 
     @property
     def name(self) -> str:
         """For people and for MLflow, e.g. "8,4,2 seed 0"."""
-        return f"{self.row} seed {self.seed}"
+        return f"{self.arm} seed {self.seed}"
 
     @property
     def slug(self) -> str:
@@ -33,18 +34,18 @@ class Trial:
 
 
 def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: int) -> list[Trial]:
-    """Every selected row with every seed; rows share seeds, so that their differences are paired.
+    """Every selected run with every seed; they share seeds, so that their differences are paired.
 
     Raises:
-        ValueError: a name is no row of the experiment, or `seeds` is not positive.
+        ValueError: a name is no run of the experiment, or `seeds` is not positive.
     """
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least one is needed")
     trials = [
-        Trial(row, seed, replace(at_scale(run, scale), seed=seed))
+        Trial(arm, seed, replace(at_scale(run, scale, keep_network=experiment.compares_networks), seed=seed))
         for seed in range(seeds)
-        for row, run in experiment.select(names).items()
+        for arm, run in experiment.select(names).items()
     ]
     if len({trial.slug for trial in trials}) < len(trials):
-        raise ValueError(f"{experiment.name}: two of its rows, {', '.join(experiment.runs)}, make the same folder name")
+        raise ValueError(f"{experiment.name}: two of its runs, {', '.join(experiment.runs)}, make the same folder name")
     return trials

@@ -12,18 +12,20 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from mvlab.record.journal import Event, Journal, Status
+from mvlab.record.results import WEIGHTS_TAG
 from mvlab.sweep.console import Console
 from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
-from mvlab.sweep.manner import Manner
+from mvlab.sweep.halving import METRIC, Halving
+from mvlab.sweep.pruned import pruning
 from mvlab.sweep.run_trial import attempt
 from mvlab.sweep.trial import Trial
 from mvlab.training.files import read_epochs
+from mvlab.training.manner import Manner
 from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
 
 HEAD = "node:__internal_head__"
-WEIGHTS_TAG = "mvlab.weights_sha256"
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
 STEP = re.compile(r"epoch \d+/\d+ step \d+/\d+ \|")
 """Begins a line that the next one of its run makes past."""
@@ -38,15 +40,20 @@ def run_sweep(
     manner: Manner,
     placement: Placement,
     storage: Path,
+    grace_epochs: int | None = None,
 ) -> None:
     """Runs every trial to its end, or until it is told to stop; the journal tells how each went.
 
-    A failed trial leaves the others running. `begin` is told when a trial starts, or goes on.
+    A failed trial leaves the others running. `begin` is told when a trial starts, or goes on. With `grace_epochs`,
+    runs compete: those that fall behind after that many are ended (`Halving`); None leaves all of them alone.
     """
     if not trials:
         return
     by_slug = {trial.slug: trial for trial in trials}
-    reporter = Reporter(by_slug, journal, begin, Exports(data=data, storage=storage), export=manner.export)
+    epochs = {trial.name: trial.run.epochs for trial in trials}
+    halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs)
+    exports = Exports(data=data, storage=storage)
+    reporter = Reporter(by_slug, journal, begin, exports, export=manner.export, halving=halving)
 
     def trainable(config: dict[str, str]) -> None:
         attempt(by_slug[config["trial"]], data=data, manner=manner, placement=placement, storage=storage)
@@ -90,14 +97,19 @@ class Reporter(TrialProgressCallback):
         exports: Exports,
         *,
         export: bool,
+        halving: Halving | None = None,
     ) -> None:
+        """`halving` says which trials to end early, if any are to be."""
         self.by_slug, self.journal, self.begin, self.exports = by_slug, journal, begin, exports
-        self.export = export
+        self.export, self.halving = export, halving
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_ended = 0
         self._recorded: dict[str, tuple[int, int]] = {}
         """By trial: epochs that the journal has, and the size of the trial's file by then."""
+        for trial in by_slug.values():
+            if halving and trial.name in halving.stopped:  # and the driver was killed before the run had stopped
+                self._prune(trial)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune keeps its callbacks for a restore of its own; ours goes by the journal."""
@@ -123,6 +135,8 @@ class Reporter(TrialProgressCallback):
         elif num_epochs == ours.run.epochs:
             self.say(f"{ours.name} | trained, exporting")
             self.exports.start(ours)
+        elif self.halving and ours.name in self.halving.stopped:
+            self._end_pruned(ours, self.halving.stopped[ours.name])
         elif ours.name in self.journal.begun():
             self.say(f"{ours.name} | stopped, with a checkpoint of where it was")
 
@@ -172,6 +186,8 @@ class Reporter(TrialProgressCallback):
                 )
             )
             self.say(f"{trial.name} | {_epoch_line(epoch, trial.run.epochs)}")
+            if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[METRIC]):
+                self._prune(trial)
         self._recorded[trial.name] = max(recorded, len(epochs)), size
         return max(recorded, len(epochs))
 
@@ -186,10 +202,25 @@ class Reporter(TrialProgressCallback):
         else:
             self.say(f"{name} | {line}")
 
+    def _prune(self, trial: Trial) -> None:
+        """The run ends by itself, with a checkpoint: workers that Tune ends would keep their place."""
+        self.say(f"{trial.name} | among the lower two thirds: told to stop")
+        stop = trial.folder(self.exports.storage).stop
+        stop.parent.mkdir(parents=True, exist_ok=True)
+        stop.touch()
+
+    def _end_pruned(self, trial: Trial, epoch: int) -> None:
+        for event in pruning(trial.name, epoch):
+            self.journal.append(event)
+        self._say_ended(trial, f"pruned after epoch {epoch} of {trial.run.epochs}")
+
     def _end(self, trial: Trial, status: Status, said: str, artifacts: list[Path]) -> None:
         for path in artifacts:
             self.journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
         self.journal.append(Event(run=trial.name, kind="end", status=status))
+        self._say_ended(trial, said)
+
+    def _say_ended(self, trial: Trial, said: str) -> None:
         self.num_ended += 1
         left = len(self.by_slug) - self.num_ended
         left_s = (time.monotonic() - self.started) / self.num_ended * left

@@ -75,21 +75,21 @@ def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
 
 def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> Session:
     """Where the newest checkpoint left the run, or at its beginning; the same on all ranks."""
-    run, folder = job.run, job.folder
+    run, folder, manner = job.run, job.folder, job.manner
     training, validation = (read_manifest(job.data, split) for split in ("train", "val"))
     folder.results.mkdir(parents=True, exist_ok=True)
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder.checkpoints, job.keep)
+    checkpoints = Checkpoints(folder.checkpoints, manner.keep)
     state = _newest_for_all(checkpoints, job, world)
     bare = build_model(run, len(training.classes), world.device)
-    if state is None and job.initial is not None and run.initial_weights is not None:
-        load_initial(bare, job.initial, sha256=run.initial_weights)
+    if state is None and manner.initial is not None and run.initial_weights is not None:
+        load_initial(bare, manner.initial, sha256=run.initial_weights)
     trainer = build_trainer(run, bare, world)
     if state is not None:
-        if not job.accept_changes:
+        if not manner.accept_changes:
             require_same_run(state, run, training.digest)
         restore(trainer, state)
-    traced = TRACED_STEPS if job.profile and world.rank == 0 else 0
+    traced = TRACED_STEPS if manner.profile and world.rank == 0 else 0
     profiler = Profiler(f"Profile of {job.name}, rank 0 of {world.size}", folder, world.device, traced)
     trainer.phase = profiler.phase
     schedule = Schedule.of(run, training.group_rows, state.planned_world if state else job.planned_world)
@@ -112,7 +112,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
         else EpochSoFar.zero(world.device),
         history=list(state.history) if state else [],
     )
-    if job.ledger:
+    if manner.ledger:
         session.ledger = Ledger(folder.ledger, world.rank, epoch=session.epoch, step=session.position.step)
     if session.is_writer:
         write_epochs(folder.epochs, session.history)

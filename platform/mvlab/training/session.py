@@ -1,5 +1,7 @@
 """One rank's part of a training run: where the run is, and what moves it on. Knows neither Ray nor MLflow."""
 
+import platform
+import resource
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -7,12 +9,15 @@ from time import monotonic, time_ns
 from typing import Any
 
 import torch
+from torch import nn
 
+from mvlab.config import EvaluationConfig
 from mvlab.data.batch import Batch
 from mvlab.data.images import EvaluationView, TrainingView
 from mvlab.data.manifest import Manifest
 from mvlab.data.plan import EPOCH_START, EpochPlan, PlannedBatch, Position, plan_epoch, plan_evaluation
 from mvlab.data.render import Order
+from mvlab.tasks.classification import Tally
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.checkpoints import Checkpoints
@@ -59,20 +64,27 @@ class Session:
         run, data = self.job.run, self.job.data
         start = self.position
         for epoch in range(self.epoch, run.epochs):
-            view = TrainingView(run.augmentation, run.seed, epoch)
+            training = TrainingView(run.augmentation, run.seed, epoch)
             for planned in self.plan(epoch, start).for_rank(self.world.rank):
-                yield Order(planned, self.training.ref(data), view)
-            for planned in self.evaluation_plan():
-                yield Order(planned, self.validation.ref(data), EvaluationView(run.evaluation))
+                yield Order(planned, self.training.ref(data), training)
+            for view in self.evaluations(epoch):
+                for planned in self.evaluation_plan(view):
+                    yield Order(planned, self.validation.ref(data), EvaluationView(view))
             start = EPOCH_START
 
     def plan(self, epoch: int, start: Position) -> EpochPlan:
         run, rows = self.job.run, self.training.group_rows
         return plan_epoch(rows, run.sampler, world=self.world.size, seed=run.seed, epoch=epoch, start=start)
 
-    def evaluation_plan(self) -> Iterator[PlannedBatch]:
+    def evaluations(self, epoch: int) -> list[EvaluationConfig]:
+        """What follows an epoch: the evaluation, and after the last one those at other resolutions."""
+        view = self.job.run.evaluation
+        others = view.also if epoch + 1 == self.job.run.epochs else ()
+        return [view, *(view.at(side) for side in others)]
+
+    def evaluation_plan(self, view: EvaluationConfig) -> Iterator[PlannedBatch]:
         """This rank's batches of the validation split."""
-        view, world = self.job.run.evaluation, self.world
+        world = self.world
         return plan_evaluation(
             self.validation.num_samples, view.batch, world=world.size, rank=world.rank, resolution=view.crop
         )
@@ -108,14 +120,14 @@ class Session:
         return True
 
     def _wish(self) -> Wish:
-        minutes = self.job.keep.every_minutes
+        minutes = self.job.manner.keep.every_minutes
         is_due = minutes is not None and monotonic() - self.checkpointed >= 60 * minutes
         mine = Wish.CHECKPOINT if self.is_writer and is_due and not self.checkpoints.is_writing() else Wish.NOTHING
         return max(mine, self.notice())
 
     def _granted(self, wish: Wish, step: int) -> bool:
         """Does what all agreed on after a step; false if that is to stop."""
-        every, together = self.job.keep.every_steps, self.job.run.optimizer.accumulate
+        every, together = self.job.manner.keep.every_steps, self.job.run.optimizer.accumulate
         is_due = every is not None and (step + 1) // every > (step + 1 - together) // every
         if wish != Wish.NOTHING or is_due:
             with self.profiler.phase(Phase.CHECKPOINT):
@@ -123,27 +135,39 @@ class Session:
         return wish != Wish.STOP
 
     def evaluate_epoch(self, batches: Iterator[Batch]) -> dict[str, float] | None:
-        """Raw and EMA weights on every validation sample; nothing if the run was told to stop meanwhile."""
-        trainer, device = self.trainer, self.world.device
-        share_buffers(trainer.bare, trainer.ema.module)
-        num_batches = sum(1 for _ in self.evaluation_plan())
+        """Raw and EMA weights on every validation sample, after the last epoch EMA weights at other resolutions too.
+
+        Nothing if the run was told to stop meanwhile.
+        """
+        bare, average = self.trainer.bare, self.trainer.ema.module
+        share_buffers(bare, average)
+        metrics: dict[str, float] = {}
+        main, *others = self.evaluations(self.epoch)
+        tallies = self._evaluated({"val": bare, "val_ema": average}, main, batches)
+        for view in others:
+            tallies |= self._evaluated({f"test_{view.crop}px": average}, view, batches)
+        self.consensus.ask(self.notice())
+        if self.consensus.answer() == Wish.STOP:
+            return None
+        for name, tally in tallies.items():
+            tally.sums = sum_over_ranks(tally.sums)
+            metrics |= tally.metrics(name)
+        for view in others:  # a run has 40 metrics at most: of these the top-1 is what is compared
+            del metrics[f"test_{view.crop}px/loss"], metrics[f"test_{view.crop}px/top5"]
+        return metrics | {"val/samples": tallies["val"].sums[0].item()}
+
+    def _evaluated(
+        self, models: dict[str, nn.Module], view: EvaluationConfig, batches: Iterator[Batch]
+    ) -> dict[str, Tally]:
+        """This rank's part."""
         expected = watch(
-            islice(batches, num_batches),
+            islice(batches, sum(1 for _ in self.evaluation_plan(view))),
             self.so_far,
             self.job.folder.corrupt_rows,
             epoch=self.epoch,
             rank=self.world.rank,
         )
-        models = {"val": trainer.bare, "val_ema": trainer.ema.module}
-        tallies = evaluate(models, self._until_stopped(expected), self.job.run, device)
-        self.consensus.ask(self.notice())
-        if self.consensus.answer() == Wish.STOP:
-            return None
-        metrics: dict[str, float] = {}
-        for name, tally in tallies.items():
-            tally.sums = sum_over_ranks(tally.sums)
-            metrics |= tally.metrics(name)
-        return metrics | {"val/samples": tallies["val"].sums[0].item()}
+        return evaluate(models, self._until_stopped(expected), self.job.run, self.world.device)
 
     def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
@@ -173,6 +197,7 @@ class Session:
             "epoch_s": so_far.busy_s + evaluation_s,
             "data/corrupt_rows": corrupt,
             "world_size": self.world.size,
+            **memory_metrics(self.world.device),
         }
         if self.is_writer:
             metrics["weights_sha256"] = weights_sha256(self.trainer.ema.module.state_dict())
@@ -203,3 +228,15 @@ class Session:
         """Until the checkpoint is on the disk, on every rank: the first one that leaves takes the others with it."""
         self.checkpoints.wait()
         wait_for_all()
+
+
+def memory_metrics(device: torch.device) -> dict[str, float]:
+    """The most memory, in GB (1e9 bytes), that this process has held so far: of the machine, and of its GPU.
+
+    MLflow shows what begins with "system/" in a tab of its own.
+    """
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB on Linux
+    metrics = {"system/max_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
+    if device.type == "cuda":
+        metrics["system/gpu_memory_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
+    return metrics

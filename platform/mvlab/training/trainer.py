@@ -30,7 +30,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),
             elastic_resize_monitor_interval_s=SECONDS_BETWEEN_LOOKS_FOR_ROOM,
             use_gpu=placement.use_gpu,
-            resources_per_worker={"CPU": placement.rank_cpus} | ({"GPU": 1} if placement.use_gpu else {}),
+            resources_per_worker={"CPU": placement.rank_cpus} | ({"GPU": placement.gpu_share} if placement.use_gpu else {}),
         ),
         run_config=ray.train.RunConfig(
             name=assignment.name,

@@ -40,7 +40,7 @@ def train(assignment: Assignment) -> None:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     surroundings = Surroundings(
-        feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.on_corrupt),
+        feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.manner.on_corrupt),
         notice=Notice(assignment),
     )
     if not carry_on(assignment, world, surroundings) and not assignment.folder.stop.exists():

@@ -1,4 +1,4 @@
-"""How the runs of a sweep are carried out: none of it changes what they are."""
+"""How runs are carried out: none of it changes what they are."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,12 @@ class Manner:
     """What a run does at a row of the data that is not what was ingested."""
     keep: Keep = field(default_factory=Keep)
     initial: Path | None = None
-    """The file that runs begin with, if their config says that they begin with one."""
+    """The file that `RunConfig.initial_weights` is the digest of."""
     accept_changes: bool = False
     """Whether to go on from checkpoints of another config or data set."""
     export: bool = True
     """Whether every trained run becomes a CoreML package."""
     ledger: bool = False
+    """Whether to write down the digests of every step."""
     profile: bool = False
+    """Whether to trace some steps of the first epoch."""

@@ -1,0 +1,36 @@
+"""Table 7: label smoothing and the exponential moving average of weights (EMA)."""
+
+from experiments.recipes import mobilevit_s
+from mvlab.experiment import EMA_TOP1, TOP1, Claim, Experiment, Reading, vary
+
+PAPER = {  # top-1 in percent
+    "neither": {"top1": 78.0},
+    "LS": {"top1": 78.3},
+    "LS + EMA": {"top1": 78.4},
+}
+
+EXPERIMENT = Experiment(
+    name="table7_label_smoothing_ema",
+    title="Table 7: effect of label smoothing (LS) and EMA, MobileViT-S",
+    question="What do label smoothing and the average of the weights each add?",
+    source="Table 7, section C",
+    varies="label_smoothing",
+    label="with",
+    runs={
+        "LS 0.0": vary(mobilevit_s(), "label_smoothing", 0.0),
+        "LS 0.1": vary(mobilevit_s(), "label_smoothing", 0.1),
+    },
+    rows={  # every run keeps both its weights and their average: two rows a run
+        "neither": Reading("LS 0.0", TOP1),
+        "EMA": Reading("LS 0.0", EMA_TOP1),
+        "LS": Reading("LS 0.1", TOP1),
+        "LS + EMA": Reading("LS 0.1", EMA_TOP1),
+    },
+    paper=PAPER,
+    claims=(
+        Claim(says="label smoothing adds 0.3", row="LS", than="neither", paper=0.3),
+        Claim(says="EMA adds 0.1", row="LS + EMA", than="LS", paper=0.1),
+        Claim(says="both together add 0.4", row="LS + EMA", than="neither", paper=0.4),
+    ),
+    panels=("accuracy", "errors"),
+)

@@ -1,0 +1,40 @@
+"""How far a journal is carried to MLflow, written down beside it: a later process goes on from there."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+FILE = "mlflow.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """What of a journal is in which store."""
+
+    store: str = ""
+    """See `store_id`; empty if it was carried nowhere yet."""
+    run_ids: Mapping[str, str] = field(default_factory=dict)
+    """MLflow's, by the journal's name of the run."""
+    offset: int = 0
+    """Bytes of the journal whose events are carried, or were refused."""
+
+
+def read_carried(journal: Path) -> Carried:
+    """Of the journal in this file."""
+    path = journal.with_name(FILE)
+    return Carried(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Carried()
+
+
+def write_carried(journal: Path, carried: Carried) -> None:
+    """Whole or not at all."""
+    path = journal.with_name(FILE)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(carried)), encoding="utf-8")
+    partial.replace(path)
+
+
+def store_id(tracking_uri: str, experiment_id: str) -> str:
+    """Names an experiment of a store without telling the credentials in its URI."""
+    return hashlib.sha256(f"{tracking_uri} {experiment_id}".encode()).hexdigest()[:16]

@@ -1,0 +1,28 @@
+"""The data that a run used, as MLflow's dataset inputs."""
+
+import json
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from mlflow.entities import Dataset, DatasetInput, InputTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
+
+from mvlab.record.journal import DataUse
+
+
+def dataset_inputs(uses: Sequence[DataUse]) -> list[DatasetInput]:
+    """One for each use; a store keeps those of the same name and digest once, and a run's own once too."""
+    return [DatasetInput(_dataset(use), [InputTag(MLFLOW_DATASET_CONTEXT, use.context)]) for use in uses]
+
+
+def _dataset(use: DataUse) -> Dataset:
+    """MLflow takes the first letters of our digest only; its profile has the whole one."""
+    scheme = urlsplit(use.uri).scheme
+    return Dataset(
+        name=use.name,
+        digest=use.digest[:MAX_DATASET_DIGEST_SIZE],
+        source_type="local" if scheme in ("", "file") else scheme,
+        source=json.dumps({"uri": use.uri}),
+        profile=json.dumps({"num_samples": use.num_samples, "digest": use.digest}),
+    )

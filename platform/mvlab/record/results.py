@@ -1,0 +1,143 @@
+"""What the runs of a study came to, read back from its journal: all that a report needs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from mvlab.experiment import Reading
+from mvlab.record.journal import SWEEP, Event, Journal, Status
+
+ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
+TEST_TOP1 = ("test_", "px/top1")
+"""Begin and end of the names of a top-1 at another test resolution, which is between them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """One run: an arm of the experiment with one seed."""
+
+    arm: str
+    """Its name among `Experiment.runs`."""
+    seed: int
+    planned_epochs: int
+    epochs: Sequence[Mapping[str, float]]
+    """Metrics of each epoch that it ended, in order."""
+    costs: Mapping[str, float]
+    """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms."""
+    status: Status | None
+    config_digest: str
+    weights_sha256: str
+    """Of the EMA weights after the last epoch that it ended; empty before the first."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has all of its epochs: one that stopped before counts for nothing."""
+        return len(self.epochs) == self.planned_epochs
+
+    def value(self, metric: str) -> float | None:
+        """A metric of the last epoch, or one of these; None if the run has none, or is not complete.
+
+        updates: optimizer updates in all. train_s: seconds of training, without evaluation.
+        gap: training minus validation top-1 of the raw weights, points (Figure 9; under augmentation, as there).
+        test/mean_top1: mean over the test resolutions.
+        """
+        if not self.is_complete:
+            return None
+        last = self.epochs[-1]
+        match metric:
+            case "updates":
+                return last.get("update")
+            case "train_s":
+                return sum(epoch["train_s"] for epoch in self.epochs) if "train_s" in last else None
+            case "gap":
+                return last["train/top1"] - last["val/top1"]
+            case "test/mean_top1":
+                by_side = self.by_resolution()
+                return fmean(by_side.values()) if by_side else None
+        return last.get(metric)
+
+    def by_resolution(self) -> dict[int, float]:
+        """Side of the test images in pixels -> top-1 of the EMA weights."""
+        begin, end = TEST_TOP1
+        last = self.epochs[-1] if self.is_complete else {}
+        found = {int(name[len(begin) : -len(end)]): value for name, value in last.items() if name.endswith(end)}
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """A study's runs, and where their numbers come from."""
+
+    experiment: str
+    scale: str
+    data: str
+    """What they were trained on, for people."""
+    tags: Mapping[str, str]
+    """Of the study: revision, versions, digests, world size, time."""
+    runs: Sequence[RunResult]
+
+    def values(self, reading: Reading) -> dict[int, float]:
+        """Seed -> value, of the complete runs that have one."""
+        found = {run.seed: run.value(reading.metric) for run in self.runs if run.arm == reading.run}
+        return {seed: value for seed, value in sorted(found.items()) if value is not None}
+
+    def of_arm(self, arm: str) -> list[RunResult]:
+        """Its complete runs, by seed."""
+        return sorted((run for run in self.runs if run.arm == arm and run.is_complete), key=lambda run: run.seed)
+
+
+def read_results(path: Path) -> Results:
+    """The results in the journal at `path`.
+
+    Raises:
+        ValueError: no study was recorded there.
+    """
+    begun: dict[str, Event] = {}
+    epochs: dict[str, dict[int, Mapping[str, float]]] = {}
+    costs: dict[str, dict[str, float]] = {}
+    tags: dict[str, dict[str, str]] = {}
+    journal = Journal(path)
+    for event in journal.events():
+        if event.kind == "begin":
+            begun[event.run] = event
+        tags.setdefault(event.run, {}).update(event.tags)
+        if event.kind == "metrics" and event.step:
+            epochs.setdefault(event.run, {})[event.step] = event.metrics
+        elif event.kind == "metrics":
+            costs.setdefault(event.run, {}).update(event.metrics)
+    if SWEEP not in begun:
+        raise ValueError(f"{path}: no study is recorded there")
+    statuses, study = journal.statuses(), tags[SWEEP]
+    return Results(
+        experiment=study["mvlab.study"],
+        scale=study["mvlab.scale"],
+        data=study.get("mvlab.data", study["mvlab.dataset"]),
+        tags=study,
+        runs=[
+            run_result(tags[name], begin.params, epochs.get(name, {}), costs.get(name, {}), statuses[name])
+            for name, begin in begun.items()
+            if name != SWEEP
+        ],
+    )
+
+
+def run_result(
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    epochs: Mapping[int, Mapping[str, float]],
+    costs: Mapping[str, float],
+    status: Status | None,
+) -> RunResult:
+    """A run as it is recorded, in a journal or in MLflow; `epochs` by number, from 1, may come in any order."""
+    return RunResult(
+        arm=tags[ROW_TAG],
+        seed=int(params["seed"]),
+        planned_epochs=int(params["epochs"]),
+        epochs=[epochs[number] for number in sorted(epochs)],
+        costs=costs,
+        status=status,
+        config_digest=tags[CONFIG_TAG],
+        weights_sha256=tags.get(WEIGHTS_TAG, ""),
+    )

@@ -1,0 +1,58 @@
+"""What the networks of an experiment cost: the paper's networks, whatever the scale of the training was."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from mvlab.config import RunConfig
+from mvlab.measure.cost import count_cost
+from mvlab.measure.latency import latencies_ms
+from mvlab.measure.machine import use_all_cores
+from mvlab.models.build import build_network, network_name
+
+IMAGENET_CLASSES = 1000
+LATENCY_REPEATS = 30
+
+
+def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
+    """Arm -> what its runs have in the record; networks that are the same are measured once.
+
+    Multiply-adds and latency (median of LATENCY_REPEATS, fp32, CPU) are for one image of the evaluation's crop.
+    """
+    use_all_cores()
+    by_network: dict[tuple[object, int], list[str]] = {}
+    for arm, run in runs.items():
+        by_network.setdefault((run.model, run.evaluation.crop), []).append(arm)
+    latency: dict[str, float] = {}
+    for side in dict.fromkeys(side for _, side in by_network):
+        models = {arms[0]: _network(runs[arms[0]]) for (_, crop), arms in by_network.items() if crop == side}
+        latency |= latencies_ms(models, side, repeats=LATENCY_REPEATS)
+    costs: dict[str, dict[str, float]] = {}
+    for (_, side), arms in by_network.items():
+        with torch.device("meta"):
+            cost = count_cost(_network(runs[arms[0]]), side)
+        for arm in arms:
+            costs[arm] = {
+                "cost/params": float(cost.parameters),
+                "cost/macs": float(cost.macs),
+                "cost/attention_macs": float(cost.attention_macs),
+                "cost/latency_ms": latency[arms[0]],
+            }
+    return costs
+
+
+def _network(run: RunConfig) -> nn.Module:
+    return build_network(run.model, IMAGENET_CLASSES)
+
+
+def cost_note(runs: Mapping[str, RunConfig], machine: str) -> str:
+    """What the columns of costs are, for people."""
+    sides = sorted({run.evaluation.crop for run in runs.values()})
+    networks = list(dict.fromkeys(network_name(run.model) for run in runs.values()))
+    return (
+        f"Parameters, multiply-adds and latency are of the paper's {'network' if len(networks) == 1 else 'networks'}, "
+        f"{', '.join(networks)}, for one image of {' or '.join(f'{side}x{side}' for side in sides)} pixels and "
+        f"{IMAGENET_CLASSES} classes, at every scale. Latency: median of {LATENCY_REPEATS}, fp32, on {machine}; not to "
+        "be held against the paper's phone."
+    )

@@ -1,0 +1,109 @@
+"""How many seeds a difference takes to be seen.
+
+`sd` is everywhere the standard deviation of the differences between two rows, seed by seed, and not of either row's
+own values; it has the unit of `difference` and `margin`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from math import isfinite, sqrt
+
+from scipy import stats
+from scipy.special import ndtr
+
+ENOUGH = 0.8
+"""The usual chance that a study gives itself (Cohen 1988)."""
+TAIL = 0.025
+"""Of a two-sided test at 5%, on either side: what its 95% interval leaves out."""
+TOST = 0.05
+"""Of each of two one-sided tests: what the 90% interval leaves out on either side."""
+MOST_SEEDS = 10_000
+FEWEST_SEEDS = 2
+"""One has no spread."""
+LARGE = 1000.0
+"""Differences of so many sd are sure to be seen by any two seeds; scipy's noncentral t gives out far beyond."""
+
+
+def power(n: int, *, sd: float, difference: float) -> float:
+    """Chance that `n` seeds show a true `difference`, by the two-sided paired t-test at 5%.
+
+    That is, that the 95% Student-t interval of the n differences excludes 0 on the side that `difference` is on, of
+    which only the size matters. It tends to 2.5% as that tends to 0. No chance with fewer than two seeds.
+    """
+    return 0.0 if sd == difference == 0 else _detects(n, _in_sd(difference, sd))
+
+
+def seeds_needed(*, sd: float, difference: float, power: float = ENOUGH) -> int | None:
+    """The fewest seeds, two or more, that have at least the chance `power` to show a true `difference`.
+
+    None if there is no difference, or 10,000 seeds are too few.
+    """
+    if difference == 0:
+        return None
+    effect = _in_sd(difference, sd)
+    return _fewest(lambda n: _detects(n, effect), power)
+
+
+def equivalence_power(n: int, *, sd: float, margin: float) -> float:
+    """Chance that `n` seeds show that two rows are equal to within `margin`, where they truly are the same.
+
+    By two one-sided paired t-tests (TOST, Schuirmann 1987) at 5% each: that the *90%* Student-t interval of the n
+    differences lies inside (-margin, margin). Not the 95% one: only one of the two tests can err at a time, so that
+    the 90% interval already finds rows that differ by `margin` equal in at most 5% of cases, and the 95% interval
+    would take more seeds to err in 2.5%. No chance with fewer than two seeds, nor without a margin.
+
+    Raises:
+        ValueError: the margin is negative.
+    """
+    if margin < 0:
+        raise ValueError(f"a margin of {margin} is negative")
+    return _finds_equal(n, _in_sd(margin, sd))
+
+
+def seeds_needed_for_equal(*, sd: float, margin: float, power: float = ENOUGH) -> int | None:
+    """The fewest seeds, two or more, that have at least the chance `power` to show that two equal rows are so.
+
+    By `equivalence_power`. None if there is no margin, or 10,000 seeds are too few.
+
+    Raises:
+        ValueError: the margin is negative.
+    """
+    return _fewest(lambda n: equivalence_power(n, sd=sd, margin=margin), power)
+
+
+def _in_sd(size: float, sd: float) -> float:
+    if not isfinite(size) or not isfinite(sd) or sd < 0:
+        raise ValueError(f"no size of {size} with a standard deviation of {sd}")
+    if sd == 0:
+        return LARGE if size else 0.0
+    return min(abs(size) / sd, LARGE)
+
+
+def _detects(n: int, effect: float) -> float:
+    """As statsmodels' TTestPower, which however is NaN for some of large n * effect**2, e.g. 58 seeds and 5 sd."""
+    if n < FEWEST_SEEDS:
+        return 0.0
+    return float(stats.nct.sf(stats.t.ppf(1 - TAIL, n - 1), n - 1, sqrt(n) * effect))
+
+
+def _finds_equal(n: int, margin: float) -> float:
+    """Of differences with an sd of 1; scipy has nothing for this, and statsmodels only for normal intervals."""
+    if n < FEWEST_SEEDS or margin == 0:
+        return 0.0
+    critical = stats.t.ppf(1 - TOST, n - 1)
+    width = sqrt(n) * margin
+    # The sample's sd u is independent of its mean. Where it is small enough to leave room for the interval,
+    # the mean (times sqrt n, a standard normal) must be within width - critical * u of 0.
+    sample_sd = stats.chi(n - 1, scale=1 / sqrt(n - 1))
+    low, high = sample_sd.ppf([1e-12, 1 - 1e-12])
+    high = min(high, width / critical)
+    if high <= low:
+        return 0.0
+    return float(sample_sd.expect(lambda u: 2 * ndtr(width - critical * u) - 1, lb=low, ub=high))
+
+
+def _fewest(chance: Callable[[int], float], enough: float) -> int | None:
+    """Assumes that the chance, once it is `enough`, is so for more seeds: TOST's falls at first, but from 4% at most."""
+    candidates = range(FEWEST_SEEDS, MOST_SEEDS + 1)
+    at = bisect_left(candidates, enough, key=chance)
+    return candidates[at] if at < len(candidates) else None
