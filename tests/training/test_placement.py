@@ -40,8 +40,7 @@ def test_whatever_the_cluster_all_that_runs_at_once_has_its_place(
     least = max(1, workers - missing)
     try:
         placement = place(nodes, workers=workers, min_workers=least, trials=trials, gpu_share=gpu_share)
-    except PlacementError as refused:
-        assert str(refused)
+    except PlacementError:
         return
     free = [[node.cpus, [1.0] * int(node.gpus)] for node in nodes]
 
@@ -78,7 +77,7 @@ def test_a_third_of_a_gpu_is_room_for_three() -> None:
     ("nodes", "workers", "gpu_share", "why"),
     [
         ([Node(8, gpus=2)], 2, 0.5, "ranks of one run cannot share a GPU .* use --workers 1"),
-        ([Node(8, gpus=2)], 1, 0.0, "--gpus-per-worker 0: a rank computes on one GPU or a part of it"),
+        ([Node(8, gpus=2)], 1, 0.0, "--gpus-per-worker 0: a rank has one GPU or a part of it"),
         ([Node(8, gpus=2)], 1, 2.0, "--gpus-per-worker 2: "),
         ([Node(8, gpus=2)], 1, float("nan"), "--gpus-per-worker nan: "),
         ([Node(8)], 1, 0.5, "the cluster has no GPU; leave the option out"),

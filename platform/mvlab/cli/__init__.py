@@ -1,6 +1,7 @@
-"""The command lines: a job's (`submit`, `submit_recipe`), and `mvlab` (main.py)."""
+"""The command lines: a job's (`submit`, `submit_recipe`, `submit_file`), and `mvlab` (main.py)."""
 
 from mvlab.cli.job import submit
+from mvlab.cli.run_file import submit_file
 from mvlab.cli.train import submit_recipe
 
-__all__ = ["submit", "submit_recipe"]
+__all__ = ["submit", "submit_file", "submit_recipe"]

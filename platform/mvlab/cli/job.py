@@ -6,14 +6,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from mvlab.data.render import OnCorrupt
 from mvlab.experiment import Experiment
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
 from mvlab.study.dry_run import describe
-from mvlab.study.prepare import Options, prepare
+from mvlab.study.prepare import Options, Study, prepare
 from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
 from mvlab.training.keep import Keep
@@ -43,7 +43,7 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
         return _refused(error)
     if parsed.dry_run:
         print(describe(study))
-        return 0
+        return _timed(study) if parsed.estimate else 0
 
     from mvlab.study.carry_out import carry_out  # seconds to import: only for what is known to be good
 
@@ -56,7 +56,23 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
         return interrupted.exit_status
     recorded = summary.pop("recorded")
     print(json.dumps(summary), flush=True)
-    return 0 if recorded and all(each["status"] == "FINISHED" for each in summary["runs"]) else FAILED
+    return 0 if recorded and all(map(_as_asked, summary["runs"])) else FAILED
+
+
+def _as_asked(run: dict[str, Any]) -> bool:
+    """Whether it ended as it was meant to: trained, or pruned by --asha."""
+    return run["status"] == "FINISHED" or run.get("pruned_at_epoch") is not None
+
+
+def _timed(study: Study) -> int:
+    """Says how long the study would take."""
+    from mvlab.study.predict import describe_study  # torch
+
+    try:
+        print(f"\n{describe_study(study)}")
+    except PlacementError as error:
+        return _refused(error)
+    return 0
 
 
 def _refused(error: Exception) -> int:
@@ -75,6 +91,9 @@ def _options(parsed: argparse.Namespace) -> Options:
         tracking_uri=parsed.tracking_uri,
         only=tuple(parsed.only),
         resume=parsed.resume,
+        gpus_per_worker=parsed.gpus_per_worker,
+        grace_epochs=parsed.asha,
+        estimate=parsed.estimate,
         manner=Manner(
             on_corrupt=parsed.on_corrupt,
             keep=Keep(
@@ -118,6 +137,13 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
         default=(2, 2),
         metavar="N|MIN:MAX",
         help="ranks of every run (2); with MIN:MAX a run goes on while machines come and go",
+    )
+    parser.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        default=1.0,
+        metavar="F",
+        help="of every rank, where there are GPUs (1); e.g. 0.5 with --workers 1: two runs share one",
     )
     parser.add_argument(
         "--storage",
@@ -164,8 +190,20 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
     checkpoints.add_argument(
         "--keep-best", type=int, default=1, metavar="K", help="and how many of the best EMA top-1 (%(default)s)"
     )
+    parser.add_argument(
+        "--asha",
+        type=int,
+        nargs="?",
+        const=1,
+        metavar="GRACE",
+        help="to find the best run, not for claims about the others: after GRACE epochs (1), and again after 3 and 9 "
+        "times as many, a run among the lower two thirds ends early, and counts for nothing in tables",
+    )
     parser.add_argument("--no-export", action="store_true", help="make no CoreML packages")
     parser.add_argument("--ledger", action="store_true", help="write the digests of every step (`mvlab ledger diff`)")
     parser.add_argument("--profile", action="store_true", help="trace some steps of the first epoch")
+    parser.add_argument(
+        "--estimate", action="store_true", help="measure some steps first, and say how long it will take"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     return parser

@@ -4,13 +4,21 @@ import argparse
 import sys
 from typing import NoReturn
 
-from mvlab.cli import ingest, inspect, ledger, plan, preview
+from mvlab.cli import doctor, experiments, ingest, inspect, ledger, plan, power, preview, report, reproduce
+from mvlab.cli.find import ExperimentError
 from mvlab.cli.job import BAD_INPUT
 from mvlab.data.storage import DataError
+from mvlab.record.results import ResultsError
+from mvlab.study.bundle import BundleError
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.ledger import LedgerError
+from mvlab.training.placement import PlacementError
 
-COMMANDS = (ingest, inspect, ledger, plan, preview)
+REFUSALS = (
+    *(DataError, ClusterError, LedgerError, ExperimentError, ResultsError, BundleError, PlacementError),
+    OSError,
+)
+COMMANDS = (ingest, inspect, plan, preview, experiments, report, power, reproduce, ledger, doctor)
 
 
 def main() -> NoReturn:
@@ -30,6 +38,6 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`
         sys.stderr.close()
         return 0
-    except (DataError, ClusterError, LedgerError, OSError) as error:
+    except REFUSALS as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

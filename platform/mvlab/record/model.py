@@ -45,27 +45,30 @@ def save_model(
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(classes)), name=None)]),
     )
     partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(partial, ignore_errors=True)  # a process that was killed may have left it
     saved = Model(metadata={**metadata, "classes": list(classes)})
-    with torch.no_grad():
-        mlflow.pytorch.save_model(
-            model.cpu().eval(),
-            str(partial),
-            mlflow_model=saved,
-            signature=signature,
-            input_example=example_images(resolution),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-            serialization_format="pt2",
-        )
-    saved.flavors["python_function"]["config"] = {"device": "cpu"}
-    saved.save(str(partial / MLMODEL_FILE_NAME))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    try:
+        with torch.no_grad():
+            mlflow.pytorch.save_model(
+                model.cpu().eval(),
+                str(partial),
+                mlflow_model=saved,
+                signature=signature,
+                input_example=example_images(resolution),
+                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+                serialization_format="pt2",
+            )
+        saved.flavors["python_function"]["config"] = {"device": "cpu"}
+        saved.save(str(partial / MLMODEL_FILE_NAME))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def example_images(resolution: int) -> NDArray[np.float32]:
     """(NUM_EXAMPLES, 3, H, W) in [0, 1]: stripes, in numbers that take few letters as text."""
-    columns = np.arange(resolution, dtype=np.float32) * 5 // resolution / 4
+    columns = (np.arange(resolution) * 5 // resolution / 4).astype(np.float32)
     images_BCHW = np.broadcast_to(columns, (NUM_EXAMPLES, 3, resolution, resolution)).copy()
     images_BCHW[1:] = images_BCHW[1:].transpose(0, 1, 3, 2)
     return images_BCHW

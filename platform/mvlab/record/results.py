@@ -14,6 +14,10 @@ TEST_TOP1 = ("test_", "px/top1")
 """Begin and end of the names of a top-1 at another test resolution, which is between them."""
 
 
+class ResultsError(ValueError):
+    """There are no results to read."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """One run: an arm of the experiment with one seed."""
@@ -92,7 +96,7 @@ def read_results(path: Path) -> Results:
     """The results in the journal at `path`.
 
     Raises:
-        ValueError: no study was recorded there.
+        ResultsError: no study was recorded there.
     """
     begun: dict[str, Event] = {}
     epochs: dict[str, dict[int, Mapping[str, float]]] = {}
@@ -108,7 +112,7 @@ def read_results(path: Path) -> Results:
         elif event.kind == "metrics":
             costs.setdefault(event.run, {}).update(event.metrics)
     if SWEEP not in begun:
-        raise ValueError(f"{path}: no study is recorded there")
+        raise ResultsError(f"{path}: no study is recorded there")
     statuses, study = journal.statuses(), tags[SWEEP]
     return Results(
         experiment=study["mvlab.study"],

@@ -98,6 +98,8 @@ def _parameters(axes: Axes, experiment: Experiment, results: Results) -> None:
             axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", color="0.45", fontsize=7)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
+        axes.tick_params(axis="x", which="minor", labelsize=7)
     _against_cost(axes, experiment, results, "cost/params", 1e-6)
     if points:
         axes.plot([], [], "o", color="0.2", label=f"ours, {results.scale} scale")

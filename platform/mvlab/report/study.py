@@ -41,10 +41,10 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
 
 
 CLAIM_NOTE = (
-    "Differences are paired: both rows of a claim train with the same seeds. Intervals are Student's t, 95%. A claim is "
-    "reproduced where its interval lies on the side that the paper says (for a claim of equality: where the 90% interval "
-    "lies within the margin), contradicted where it lies on the other; n needed is for 80% power. Each claim is judged by "
-    "itself, without a correction for their number."
+    "Differences are paired: both rows of a claim train with the same seeds. Intervals are Student's t, 95%. A claim "
+    "is reproduced where its interval lies on the side that the paper says (for a claim of equality: where the 90% "
+    "interval lies within the margin), contradicted where it lies on the other; n needed is for 80% power. Each claim "
+    "is judged by itself, without a correction for their number."
 )
 
 

@@ -31,11 +31,11 @@ class Spread:
         if n == 0:
             return cls(0, None, None, None, None)
         finite = all(map(isfinite, values))
-        # The standard library sums exactly: the order of seeds changes no digit, and equal values have a spread of 0.
-        mean = statistics.fmean(values) if finite else nan
+        # The standard library sums exactly: the order of seeds changes no digit, and equal values are their own mean.
+        mean = float(statistics.mean(values)) if finite else nan
         if n < 2:
             return cls(n, mean, None, None, None)
-        sd = statistics.stdev(values) if finite else nan
+        sd = float(statistics.stdev(values)) if finite else nan
         half = half_width(n, sd=sd, level=LEVEL)
         return cls(n, mean, sd, mean - half, mean + half)
 

@@ -1,5 +1,6 @@
 """Carries a study out: trains, exports, measures, reports and records."""
 
+import json
 import shlex
 import sys
 from functools import partial
@@ -16,6 +17,7 @@ from mvlab.record.store import close_stale_runs, connect
 from mvlab.record.tracking import redacted
 from mvlab.report.costs import measure_costs
 from mvlab.report.study import COMMAND_TAG, FILES, MACHINE_TAG, write_report
+from mvlab.study.bundle import BUNDLE, bundle_of
 from mvlab.study.events import begin_sweep, begin_trial, go_on
 from mvlab.study.folder import JOURNAL, begin_work, new_folder
 from mvlab.study.prepare import Study
@@ -92,13 +94,19 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
     cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
     print("measuring latency, writing the report", file=sys.stderr)
     _record_costs(study, journal)
-    page = write_report(study.experiment, read_results(journal.path), folder / "report")
-    for file in FILES:
+    results = read_results(journal.path)
+    page = write_report(study.experiment, results, folder / "report")
+    (folder / "report" / BUNDLE).write_text(json.dumps(bundle_of(study.trials, results, **_as_begun(study)), indent=1))
+    for file in (*FILES, BUNDLE):
         journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / "report" / file)))
     all_finished = all(status == "FINISHED" for status in _statuses(study, journal).values())
     journal.append(Event(run=SWEEP, kind="end", status="FINISHED" if all_finished else "FAILED"))
     _end_open_runs(journal, "KILLED")  # none, unless Tune was told to end its sweep early
     return page.markdown(pictures=False)
+
+
+def _as_begun(study: Study) -> dict[str, Any]:
+    return {"seeds": study.options.seeds, "workers": study.options.workers, "data": study.options.data}
 
 
 def _record_costs(study: Study, journal: Journal) -> None:

@@ -5,9 +5,14 @@ from typing import Any
 from mvlab.config import RunConfig, flatten
 from mvlab.data.locate import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
+from mvlab.record.journal import Journal
 from mvlab.record.tracking import redacted
 from mvlab.report.markdown import markdown_table
+from mvlab.study.estimate import Work, describe_work, stored_bytes
+from mvlab.study.folder import JOURNAL
 from mvlab.study.prepare import Study
+from mvlab.study.remaining import remaining
+from mvlab.sweep.trial import Trial
 
 
 def describe(study: Study) -> str:
@@ -20,6 +25,7 @@ def describe(study: Study) -> str:
             f"### Batches: {options.workers} ranks on {study.data}\n\n{_buckets(first, options.workers)}",
             _updates(first, study.data, options.workers),
             f"### Runs: {len(study.trials)}\n\n{_trials(study)}",
+            f"### Work{'' if study.resumed is None else ' that is left'}\n\n{_work(study)}",
             f"### Record\n\n{_record(study)}",
         ]
     )
@@ -67,6 +73,20 @@ def _trials(study: Study) -> str:
             for trial in study.trials
         ],
     )
+
+
+def _work(study: Study) -> str:
+    left, num_bytes = left_of(study), stored_bytes(study.data)
+    if not left:
+        return "None: all of these runs have ended."
+    return describe_work([Work.of(trial, study.data, num_bytes, study.options.workers) for trial in left])
+
+
+def left_of(study: Study) -> list[Trial]:
+    """The trials that would be run: all of them, or those that a study that is gone on with has left."""
+    if study.resumed is None:
+        return list(study.trials)
+    return remaining(study.trials, Journal(study.resumed / JOURNAL))
 
 
 def _record(study: Study) -> str:

@@ -148,7 +148,5 @@ def _trained(rows: tuple[int, ...], sampler: SamplerConfig, seed: int, epochs: i
 
 @lru_cache(maxsize=64)
 def _updates(num_train: int, sampler: SamplerConfig, seed: int, epochs: int, world: int, accumulate: int) -> int:
-    counts = updates_by_epoch(
-        num_train, sampler, world=world, seed=seed, epochs=epochs, accumulate=accumulate
-    )
+    counts = updates_by_epoch(num_train, sampler, world=world, seed=seed, epochs=epochs, accumulate=accumulate)
     return int(counts.sum())

@@ -108,3 +108,19 @@ def _replace(path: Path, text: str) -> None:
 def _owner(folder: Path) -> Process | None:
     path = folder / OWNER
     return Process.parse(path.read_text()) if path.exists() else None
+
+
+def newest_study(root: Path, scale: str | None = None) -> Path | None:
+    """The study under `root`, an experiment's folder, that was begun last, at this scale or at any."""
+    begun = [path.parent for path in root.glob(f"{scale or '*'}-*/{JOURNAL}")]
+    return max(begun, key=started_at, default=None)
+
+
+def scale_of(study: Path) -> str:
+    return study.name.partition("-")[0]
+
+
+def started_at(study: Path) -> str:
+    """UTC, e.g. "2026-11-22 22:14:53"; its name says it."""
+    _, day, clock, *_ = study.name.split("-")
+    return f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:4]}:{clock[4:6]}"

@@ -10,11 +10,13 @@ import torch
 
 from mvlab.data.locate import DataSet
 from mvlab.report.markdown import markdown_table
+from mvlab.study.dry_run import left_of
 from mvlab.study.estimate import Range, Work, span, stored_bytes, total
+from mvlab.study.prepare import Study
 from mvlab.study.probe import measure
 from mvlab.sweep.trial import Trial
 from mvlab.training.meter import clock
-from mvlab.training.placement import Node, Placement
+from mvlab.training.placement import Node, Placement, place
 
 FILE = "estimate.json"
 
@@ -41,6 +43,24 @@ def predict(trials: Sequence[Trial], data: DataSet, placement: Placement) -> Pre
     runs = {work.name: speed.seconds(work) for work, speed in zip(works, speeds, strict=True)}
     at_once = placement.concurrent_trials
     return Prediction(runs=runs, at_once=at_once, total=total(list(runs.values()), at_once))
+
+
+def describe_study(study: Study) -> str:
+    """Of what a dry run has told of: as if on this machine alone."""
+    options, left = study.options, left_of(study)
+    if not left:
+        return "### Time\n\nNone."
+    placement = place(
+        this_machine(),
+        workers=options.workers,
+        min_workers=options.min_workers,
+        trials=len(left),
+        gpu_share=options.gpus_per_worker,
+    )
+    return (
+        f"### Time on this machine, from steps that were measured on it (10th to 90th percentile)\n\n"
+        f"{describe(predict(left, study.data, placement))}"
+    )
 
 
 def describe(prediction: Prediction) -> str:

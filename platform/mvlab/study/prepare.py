@@ -1,15 +1,18 @@
 """Resolves what was asked for, and refuses what cannot be done, before anything is started or written."""
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
 from mvlab.scale import Scale
+from mvlab.study.fine_tuned import as_begun, fine_tuned
 from mvlab.study.folder import find_folder, require_same_study
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.training.manner import Manner
+from mvlab.training.placement import require_gpu_share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +33,12 @@ class Options:
     only: tuple[str, ...]
     """Rows to run; empty for all."""
     manner: Manner
+    gpus_per_worker: float = 1.0
+    """Of each rank, where the cluster has GPUs."""
+    grace_epochs: int | None = None
+    """That every run gets before those behind are ended; None lets all of them end by themselves."""
+    estimate: bool = False
+    """Whether to measure first how long it will take."""
     resume: str | None = None
     """The folder of a study to go on with; empty for the newest, None to begin a new one."""
 
@@ -63,13 +72,7 @@ def prepare(experiment: Experiment, options: Options) -> Study:
         ValueError: an option cannot be what it is; the message says what to do.
     """
     trials = plan_trials(experiment, list(options.only), options.scale, options.seeds)
-    if not 1 <= options.min_workers <= options.workers:
-        asked = str(options.workers)
-        if options.min_workers != options.workers:
-            asked = f"{options.min_workers}:{options.workers}"
-        raise ValueError(f"--workers {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX")
-    if options.manner.accept_changes and options.resume is None:
-        raise ValueError("--accept-changes: a study that begins has no changes to accept; say it with --resume")
+    _check(options, trials)
     storage = _writable_folder(options.storage)
     if options.data is not None:
         data = open_data(options.data)
@@ -80,10 +83,12 @@ def prepare(experiment: Experiment, options: Options) -> Study:
     else:
         data = describe_digits(storage)
     if options.manner.initial is not None:
-        trials = _fine_tuned(trials, options.manner.initial, data.num_classes)
+        trials = fine_tuned(trials, options.manner.initial, data.num_classes)
     resumed = None
     if options.resume is not None:
         resumed = find_folder(storage / experiment.name, options.scale, options.resume)
+        if options.manner.initial is None:
+            trials = as_begun(trials, resumed)
         if not options.manner.accept_changes:
             require_same_study(resumed, trials, data)
     return Study(
@@ -91,19 +96,28 @@ def prepare(experiment: Experiment, options: Options) -> Study:
     )
 
 
-def _fine_tuned(trials: list[Trial], initial: Path, num_classes: int) -> list[Trial]:
-    """The trials, which begin with the weights of the file `initial`; it is tried on each of their networks.
-
-    Raises:
-        InitialWeightsError: it does not fit.
+def _check(options: Options, trials: Sequence[Trial]) -> None:
     """
-    from mvlab.models.build import build_network  # torch: seconds to import, and not needed otherwise
-    from mvlab.models.initial import file_sha256, load_initial
-
-    sha256 = file_sha256(initial)
-    for network in {trial.run.model for trial in trials}:
-        load_initial(build_network(network, num_classes), initial, sha256=sha256)
-    return [replace(trial, run=replace(trial.run, initial_weights=sha256)) for trial in trials]
+    Raises:
+        ValueError: what is asked for contradicts itself.
+    """
+    if not 1 <= options.min_workers <= options.workers:
+        asked = str(options.workers)
+        if options.min_workers != options.workers:
+            asked = f"{options.min_workers}:{options.workers}"
+        raise ValueError(f"--workers {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX")
+    if options.manner.accept_changes and options.resume is None:
+        raise ValueError("--accept-changes: a study that begins has no changes to accept; say it with --resume")
+    require_gpu_share(options.gpus_per_worker, options.workers)
+    if options.grace_epochs is None:
+        return
+    shortest = min(trial.run.epochs for trial in trials)
+    if not 1 <= options.grace_epochs < shortest:
+        raise ValueError(
+            f"--asha {options.grace_epochs}: runs have {shortest} epochs here, so that the grace is 1 to {shortest - 1}"
+        )
+    if len(trials) < 2 and options.resume is None:
+        raise ValueError("--asha: one run has nothing to compete with; leave the option out, or add runs")
 
 
 def _writable_folder(text: str) -> Path:

@@ -34,7 +34,7 @@ LEAST = 3
 """Steps that are timed at least, after WARM_UP."""
 MOST_SECONDS = 2.0
 """That steps of one kind are timed for; less where there are many kinds."""
-SECONDS_IN_ALL = 15.0
+SECONDS_IN_ALL = 12.0
 
 
 def measure(runs: Sequence[RunConfig], data: DataSet, placement: Placement) -> list[Speed]:
@@ -75,7 +75,9 @@ class _Probe:
     def _train(self, trainer: Trainer, side: int) -> Range:
         """Seconds an image of a training step at this resolution."""
         run, tally = trainer.run, Tally.zero(self.device)
-        batch, read_s = self._read("train", TrainingView(run.augmentation, run.seed, 0), run.sampler.batch_at(side), side)
+        batch, read_s = self._read(
+            "train", TrainingView(run.augmentation, run.seed, 0), run.sampler.batch_at(side), side
+        )
         numbers = count()
         return self._timed(
             lambda: trainer.step(0, batch, Step(next(numbers), 1.0, closes=True, lr=run.optimizer.lr_start), tally),

@@ -27,7 +27,7 @@ class Halving:
         self.stopped: dict[str, int] = {}
         """By run: the epoch (from 1) after which it was told to stop."""
         self._seen: dict[str, Any] = {}
-        self._rule = AsyncHyperBandScheduler(
+        self._rule: Any = AsyncHyperBandScheduler(
             time_attr="epoch",
             metric=METRIC,
             mode="max",

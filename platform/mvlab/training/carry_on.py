@@ -14,7 +14,7 @@ from mvlab.data.batch import Batch
 from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import EPOCH_START
 from mvlab.data.render import Order
-from mvlab.models.initial import load_initial
+from mvlab.models.initial import InitialWeightsError, load_initial
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.checkpoints import Checkpoints, read_checkpoint
@@ -82,7 +82,9 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
     checkpoints = Checkpoints(folder.checkpoints, manner.keep)
     state = _newest_for_all(checkpoints, job, world)
     bare = build_model(run, len(training.classes), world.device)
-    if state is None and manner.initial is not None and run.initial_weights is not None:
+    if state is None and run.initial_weights is not None:
+        if manner.initial is None:
+            raise InitialWeightsError("the run has no checkpoint to go on from: name its file with --initial-weights")
         load_initial(bare, manner.initial, sha256=run.initial_weights)
     trainer = build_trainer(run, bare, world)
     if state is not None:

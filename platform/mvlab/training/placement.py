@@ -58,11 +58,11 @@ def require_gpu_share(share: float, workers: int) -> None:
         PlacementError: `share` is no share of one GPU, or ranks of one run would compute on the same GPU.
     """
     if not 0 < share <= 1:
-        raise PlacementError(f"--gpus-per-worker {share:g}: a rank computes on one GPU or a part of it: more than 0, up to 1")
+        raise PlacementError(f"--gpus-per-worker {share:g}: a rank has one GPU or a part of it: more than 0, up to 1")
     if share < 1 and workers != 1:
         raise PlacementError(
-            f"--gpus-per-worker {share:g} --workers {workers}: ranks of one run cannot share a GPU (NCCL refuses two on "
-            "the same device), only runs can: use --workers 1, and as many runs train on a GPU as have room"
+            f"--gpus-per-worker {share:g} --workers {workers}: ranks of one run cannot share a GPU (NCCL refuses it), "
+            "only runs can: use --workers 1, and as many runs train on a GPU as have room"
         )
 
 

@@ -21,6 +21,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
     Nothing is reported through Ray: what an epoch came to is in the run's folder before anybody hears of it.
     """
     fixed = placement.min_workers == placement.workers
+    gpu = {"GPU": placement.gpu_share} if placement.use_gpu else {}
     scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields
     ends: list[Any] = [EndWithACheckpoint(), GiveUp(assignment.folder.checkpoints)]
     return TorchTrainer(
@@ -30,7 +31,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),
             elastic_resize_monitor_interval_s=SECONDS_BETWEEN_LOOKS_FOR_ROOM,
             use_gpu=placement.use_gpu,
-            resources_per_worker={"CPU": placement.rank_cpus} | ({"GPU": placement.gpu_share} if placement.use_gpu else {}),
+            resources_per_worker={"CPU": placement.rank_cpus} | gpu,
         ),
         run_config=ray.train.RunConfig(
             name=assignment.name,

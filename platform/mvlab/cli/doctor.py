@@ -1,0 +1,64 @@
+"""`mvlab doctor`: what dead processes left behind, and mending it."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mvlab.study.doctor import Finding
+
+WRONG = 1
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="runs and studies whose process died: shows and mends them",
+        description="Shows runs that MLflow calls RUNNING and whose process is dead, journals that are not wholly in "
+        "MLflow, studies whose process died, and files that were not finished. Changes nothing without --mend. Status "
+        "1 if anything is, or stays, wrong.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--storage", default="storage", metavar="DIR", help="where studies are kept (./%(default)s)")
+    parser.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}",
+        metavar="URI",
+        help="MLflow server or store (MLFLOW_TRACKING_URI, or ./mlflow.db)",
+    )
+    parser.add_argument(
+        "--mend",
+        action="store_true",
+        help="end such runs as KILLED, carry what is left in journals to MLflow, remove unfinished files",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    from mvlab.study.doctor import diagnose, findings, mend, num_wrong  # MLflow: seconds to import
+
+    storage = Path(parsed.storage).expanduser()
+    diagnosis = diagnose(parsed.tracking_uri, storage)
+    found = findings(diagnosis)
+    if parsed.mend and num_wrong(found):
+        for line in mend(diagnosis):
+            print(f"mended: {line}")
+        found = findings(diagnose(parsed.tracking_uri, storage))
+    show(found)
+    wrong = num_wrong(found)
+    if not wrong:
+        print("nothing is wrong")
+    elif parsed.mend:
+        print(f"{wrong} stay wrong")
+    else:
+        print(f"{wrong} wrong: --mend mends what can be mended")
+    return WRONG if wrong else 0
+
+
+def show(found: "list[Finding]") -> None:
+    """Two lines for each: what and where, and how it stands."""
+    for each in found:
+        print(f"{'WRONG' if each.is_wrong else 'note '}  {each.what:<14}{each.where}\n{'':7}{each.state}")
+    if found:
+        print()

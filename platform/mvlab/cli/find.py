@@ -1,0 +1,79 @@
+"""Experiments by name or by file: those that come with the project, and anybody's own."""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from mvlab.experiment import Experiment, did_you_mean
+
+PACKAGE = "experiments"
+"""Where those that come with the project are, a file each."""
+
+
+class ExperimentError(ValueError):
+    """There is no such experiment, or its file cannot be read; the message says what to do."""
+
+
+def find_experiment(name_or_file: str) -> Experiment:
+    """The experiment of this name, or the one in this file.
+
+    Raises:
+        ExperimentError: there is none, or there are several.
+    """
+    if name_or_file.endswith(".py"):
+        found = in_file(Path(name_or_file))
+        if len(found) != 1:
+            what = f"{len(found)} experiments: give one by name, {', '.join(found)}" if found else "no Experiment"
+            raise ExperimentError(f"{name_or_file} defines {what}; a file of your own defines one, as EXPERIMENT")
+        return next(iter(found.values()))
+    known = known_experiments()
+    if name_or_file not in known:
+        raise ExperimentError(f"there is no experiment {name_or_file!r}{did_you_mean(name_or_file, known)}")
+    return known[name_or_file]
+
+
+def known_experiments() -> dict[str, Experiment]:
+    """By name, of the project's folder of experiments."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise ExperimentError(f"the folder {PACKAGE}/ is not importable: run this from the project, or install it")
+    folder = Path(next(iter(found.submodule_search_locations)))
+    return {
+        name: experiment
+        for path in sorted(folder.glob("[!_]*.py"))
+        for name, experiment in in_file(path, module=f"{PACKAGE}.{path.stem}").items()
+    }
+
+
+def in_file(path: Path, *, module: str | None = None) -> dict[str, Experiment]:
+    """Every experiment that a file defines, by name: values of its own, or of its mappings.
+
+    Raises:
+        ExperimentError: it cannot be imported.
+    """
+    if not path.is_file():
+        raise ExperimentError(f"{path}: there is no such file")
+    values = vars(_imported(path, module or f"mvlab_experiment_{path.stem}")).values()
+    experiments = [value for value in values if isinstance(value, Experiment)]
+    for value in values:
+        if isinstance(value, Mapping):
+            experiments += [each for each in value.values() if isinstance(each, Experiment)]
+    return {experiment.name: experiment for experiment in experiments}
+
+
+def _imported(path: Path, name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ExperimentError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ExperimentError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module

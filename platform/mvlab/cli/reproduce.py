@@ -1,0 +1,100 @@
+"""`mvlab reproduce`: does a study again from its provenance bundle, and says whether it came to the same weights."""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mvlab.cli.find import find_experiment
+from mvlab.report.markdown import markdown_table
+from mvlab.study.bundle import Bundle, BundleError, read_bundle, require_same, version_differences
+from mvlab.study.prepare import Options, prepare
+from mvlab.sweep.interrupts import Interrupted
+from mvlab.training.manner import Manner
+
+DIFFERENT = 1
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "reproduce",
+        help="do a study again, from its bundle.json",
+        description="Runs what the bundle says, in a new study, and compares the digests of the weights; status 1 if "
+        "they differ. The same bits are promised for the same versions, processor and number of ranks.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="bundle.json of a study's report")
+    parser.add_argument("--experiment", metavar="FILE", help="that defines the experiment (the project's, by its name)")
+    parser.add_argument("--data", metavar="URI", help="where the shards are now (where they were)")
+    parser.add_argument("--only", action="append", default=[], metavar="RUN", help="this run only; may be given again")
+    parser.add_argument("--storage", default="storage", metavar="DIR", help="of the new study (./%(default)s)")
+    parser.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}",
+        metavar="URI",
+        help="MLflow server or store (MLFLOW_TRACKING_URI, or ./mlflow.db)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    bundle = read_bundle(Path(parsed.bundle))
+    experiment = find_experiment(parsed.experiment or bundle.experiment)
+    options = Options(
+        scale=bundle.scale,  # type: ignore[arg-type] # refused by `prepare` if it is none
+        data=parsed.data or bundle.data,
+        seeds=bundle.seeds,
+        workers=bundle.workers,
+        min_workers=bundle.workers,
+        storage=parsed.storage,
+        tracking_uri=parsed.tracking_uri,
+        only=tuple(parsed.only) or bundle.only,
+        manner=Manner(export=False),
+    )
+    try:
+        study = prepare(experiment, options)
+    except ValueError as error:
+        raise BundleError(f"{parsed.bundle}: {error}") from error
+    wanted = {trial.name for trial in study.trials}
+    bundle = _limited(bundle, wanted) if parsed.only else bundle
+    require_same(bundle, study.trials, study.data.digest)
+
+    from mvlab.study.carry_out import carry_out  # seconds to import
+
+    try:
+        summary = carry_out(study)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_status
+    now = {each["name"]: each["weights_sha256"] or "" for each in summary["runs"] if each["status"] == "FINISHED"}
+    print(_compared(bundle, now))
+    same = all(now.get(name) == sha for name, sha in bundle.weights.items())
+    if not same:
+        _explain(bundle)
+    return 0 if same else DIFFERENT
+
+
+def _limited(bundle: Bundle, names: set[str]) -> Bundle:
+    return replace(
+        bundle,
+        configs={name: config for name, config in bundle.configs.items() if name in names},
+        weights={name: sha for name, sha in bundle.weights.items() if name in names},
+    )
+
+
+def _compared(bundle: Bundle, now: dict[str, str]) -> str:
+    rows = [
+        [name, sha[:16], now.get(name, "")[:16] or "none", "same" if now.get(name) == sha else "DIFFERENT"]
+        for name, sha in bundle.weights.items()
+    ]
+    return markdown_table(["run", "weights then", "weights now", "digests"], rows)
+
+
+def _explain(bundle: Bundle) -> None:
+    from mvlab.measure.machine import machine_name
+    from mvlab.record.provenance import provenance
+
+    changed = version_differences(bundle, provenance(Path(__file__).parents[3]) | {"mvlab.machine": machine_name()})
+    print("What is not what it was: " + ("; ".join(changed) or "nothing that is recorded"), file=sys.stderr)

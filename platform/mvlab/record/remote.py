@@ -1,0 +1,67 @@
+"""Results of a study, read from an MLflow store: what `results` reads from the journal, for who has no journal."""
+
+from typing import cast
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from mvlab.record.journal import Status
+from mvlab.record.results import Results, RunResult, run_result
+from mvlab.record.tracking import TrackingError, first_line, redacted
+
+STUDY_TAG = "mvlab.study"
+BY_EPOCH = ("train/top1", "val/top1", "val_ema/top1", "train_s", "update")
+"""Metrics that a report shows over the epochs; of the others the last value is enough."""
+MOST_RUNS = 1000
+
+
+def read_remote(tracking_uri: str, experiment: str, *, parent: str | None = None) -> Results:
+    """The study whose parent run is `parent`, or else the newest one that ended well in the MLflow `experiment`.
+
+    Raises:
+        TrackingError: the store cannot be read, or holds no such study.
+    """
+    client = MlflowClient(tracking_uri=tracking_uri)
+    try:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            raise TrackingError(f"MLflow at {redacted(tracking_uri)} has no experiment {experiment}")
+        study = client.get_run(parent) if parent else _newest(client, found.experiment_id)
+        if study is None or STUDY_TAG not in study.data.tags:
+            raise TrackingError(f"{experiment} at {redacted(tracking_uri)} has no {parent or 'finished study'}")
+        query = f"tags.mlflow.parentRunId = '{study.info.run_id}'"
+        children = client.search_runs([found.experiment_id], query, max_results=MOST_RUNS, order_by=["start_time"])
+        runs = [_run(client, child) for child in children]
+    except TrackingError:
+        raise
+    except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
+        raise TrackingError(f"MLflow at {redacted(tracking_uri)} cannot be read: {first_line(error)}") from error
+    tags = study.data.tags
+    return Results(
+        experiment=tags[STUDY_TAG],
+        scale=tags["mvlab.scale"],
+        data=tags.get("mvlab.data", tags["mvlab.dataset"]),
+        tags=tags,
+        runs=runs,
+    )
+
+
+def _newest(client: MlflowClient, experiment_id: str) -> Run | None:
+    query = "attributes.status = 'FINISHED' and tags.`mvlab.run` = 'sweep'"
+    found = client.search_runs([experiment_id], query, max_results=1, order_by=["start_time DESC"])
+    return found[0] if found else None
+
+
+def _run(client: MlflowClient, run: Run) -> RunResult:
+    epochs: dict[int, dict[str, float]] = {}
+    for metric in BY_EPOCH:
+        for point in client.get_metric_history(run.info.run_id, metric) if metric in run.data.metrics else ():
+            epochs.setdefault(point.step, {})[metric] = point.value
+    costs = {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}
+    if epochs:
+        epochs[max(epochs)] |= {name: value for name, value in run.data.metrics.items() if name not in costs}
+    return run_result(run.data.tags, run.data.params, epochs, costs, _status(run))
+
+
+def _status(run: Run) -> Status | None:
+    return None if run.info.status in ("RUNNING", "SCHEDULED") else cast(Status, run.info.status)

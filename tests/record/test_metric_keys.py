@@ -1,0 +1,25 @@
+"""MLflow's UI slows down with many metrics: a run has 40 keys at most."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from training.small import RUN, assign, few_digits, go
+
+from mvlab.sweep.tuner import RATES
+from mvlab.training.files import read_epochs
+
+MOST = 40
+SIDES = (32, 64, 96, 128)
+COSTS = {"cost/params", "cost/macs", "cost/attention_macs", "cost/latency_ms"}
+ON_A_GPU = {"system/gpu_memory_gb"}
+
+
+def test_a_run_with_four_test_resolutions_has_few_metrics(tmp_path: Path) -> None:
+    evaluation = replace(RUN.evaluation, resize=RUN.evaluation.crop, also=SIDES)
+    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), replace(RUN, epochs=1, evaluation=evaluation))
+    assert go(job)
+    (epoch,) = read_epochs(job.folder.epochs)
+    carried = {key for key in epoch if key in RATES or "/" in key}
+    assert {key for key in carried if key.startswith("test_")} == {f"test_{side}px/top1" for side in SIDES}
+    assert 0.05 < epoch["system/max_rss_gb"] < 1000
+    assert len(carried | COSTS | ON_A_GPU) <= MOST

@@ -1,0 +1,165 @@
+"""Tables, verdicts and figures say what was measured, and what was not."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from studies import epoch_of, write_journal
+
+from experiments.figure12_skip_connection import EXPERIMENT as SKIP
+from experiments.table5_sampler import EXPERIMENT as SAMPLER
+from experiments.table6_patch_size import EXPERIMENT as PATCH
+from experiments.table7_label_smoothing_ema import EXPERIMENT as SMOOTHING
+from mvlab.experiment import Experiment
+from mvlab.record.results import Results, read_results
+from mvlab.report.markdown import markdown_table
+from mvlab.report.page import Heading, Page, Paragraph, Table
+from mvlab.report.study import FILES, write_report
+from mvlab.report.tables import claim_table, row_table
+
+
+def results_of(folder: Path, experiment: Experiment, top1: dict[tuple[str, int], list[float]]) -> Results:
+    """Of runs with these EMA top-1 after each of two epochs; some have only one."""
+    curves = {key: [epoch_of(value) for value in values] for key, values in top1.items()}
+    return read_results(write_journal(folder / "journal.jsonl", experiment, curves, epochs=2))
+
+
+def test_a_row_shows_its_complete_runs_only(tmp_path: Path) -> None:
+    results = results_of(
+        tmp_path,
+        PATCH,
+        {
+            ("2,2,2", 0): [10, 60], ("2,2,2", 1): [10, 62],
+            ("3,3,3", 0): [10, 61], ("3,3,3", 1): [10],
+            ("4,4,4", 0): [], ("4,4,4", 1): [],
+        },
+    )  # fmt: skip
+    table = row_table(PATCH, results)
+    assert table.header == [
+        *("patch", "params", "MACs (+ attention)", "latency ms", "top-1", "95% interval", "sd", "n", "paper"),
+    ]
+    # Student's t with one degree of freedom: 12.706 standard errors of 1
+    assert [list(row)[4:] for row in table.rows] == [
+        ["61.0", "[48.3, 73.7]", "1.41", "2", "78.4"],
+        ["61.0", "–", "–", "1", "78.5"],
+        ["–", "–", "–", "0", "77.6"],
+    ]
+    assert {row[1] for row in table.rows} == {"5.58 M"}
+
+
+def test_a_claim_is_judged_by_the_seeds_that_both_rows_have(tmp_path: Path) -> None:
+    results = results_of(
+        tmp_path,
+        SKIP,
+        {
+            ("with", 0): [10, 60], ("with", 1): [10, 70], ("with", 2): [10, 50], ("with", 3): [10, 90],
+            ("without", 0): [10, 58], ("without", 1): [10, 67.9], ("without", 2): [10, 48.1], ("without", 3): [10],
+        },
+    )  # fmt: skip
+    table = claim_table(SKIP, results)
+    assert table is not None
+    assert table.header[-1] == "verdict on tiny at mini scale"
+    # of 2.0, 2.1 and 1.9: mean 2, standard error 0.1 / sqrt(3), 4.303 of them on either side
+    assert list(table.rows[0]) == [
+        *("the skip connection adds 0.5", "top-1", "+0.5", "+2.00", "[+1.75, +2.25]", "3", "reproduced"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([2.0, 2.1, 1.9], "reproduced"),
+        ([-2.0, -2.1, -1.9], "contradicted"),
+        ([2.0, -2.1, 0.4], r"cannot tell \(n needed: \d+\)"),
+        ([2.0], r"cannot tell \(one seed has no spread\)"),
+    ],
+)
+def test_verdicts(tmp_path: Path, differences: list[float], verdict: str) -> None:
+    with_skip = {("with", seed): [10, 60 + difference] for seed, difference in enumerate(differences)}
+    without = {("without", seed): [10.0, 60.0] for seed in range(len(differences))}
+    table = claim_table(SKIP, results_of(tmp_path, SKIP, with_skip | without))
+    assert table is not None
+    assert re.fullmatch(verdict, table.rows[0][-1]), table.rows[0][-1]
+
+
+def test_claims_about_rows_that_did_not_run_are_left_out(tmp_path: Path) -> None:
+    assert claim_table(SKIP, results_of(tmp_path, SKIP, {("with", 0): [10, 60]})) is None
+
+
+def test_two_rows_can_read_one_run(tmp_path: Path) -> None:
+    """Table 7: the raw weights and their average are of the same run, one point apart here."""
+    results = results_of(tmp_path, SMOOTHING, {("LS 0.0", 0): [10, 60], ("LS 0.1", 0): [10, 70]})
+    assert {row[0]: row[4] for row in row_table(SMOOTHING, results).rows} == {
+        "neither": "59.0",
+        "EMA": "60.0",
+        "LS": "69.0",
+        "LS + EMA": "70.0",
+    }
+
+
+def test_the_sampler_is_judged_by_updates_time_gap_and_test_resolutions(tmp_path: Path) -> None:
+    def curve(top1: float, train_s: float, updates: float, at_32: float) -> list[dict[str, float]]:
+        last = epoch_of(top1, train_s=train_s, updates=2 * updates) | {
+            "test_32px/top1": at_32,
+            "test_64px/top1": top1,
+        }
+        return [epoch_of(10, train_s=train_s, updates=updates), last]
+
+    curves = {}
+    for seed in (0, 1):
+        curves["MobileNetv2 multi-scale", seed] = curve(60 + seed, 8, 62, 50)
+        curves["MobileNetv2 standard", seed] = curve(60, 10, 100, 30)
+        curves["MobileViT-S multi-scale", seed] = curve(60, 8, 62, 50)
+        curves["MobileViT-S standard", seed] = curve(60, 8, 62, 30 + seed)
+    results = read_results(write_journal(tmp_path / "journal.jsonl", SAMPLER, curves, epochs=2))
+    table = claim_table(SAMPLER, results)
+    assert table is not None
+    rows = {row[0]: list(row[1:]) for row in table.rows}
+    updates, time = (rows[name] for name in rows if "fewer updates" in name or "less time" in name)
+    assert updates == ["updates, %", "-38.0", "-38.00", "[-38.00, -38.00]", "2", "reproduced"]
+    assert time == ["train_s, %", "-14.0", "-20.00", "[-20.00, -20.00]", "2", "reproduced"]
+    assert rows["S is better over test resolutions (9c)"][2] == "+9.75", "means of 55 against 45 and 45.5"
+    assert rows["S has a smaller generalisation gap (9b)"][2] == "+0.00"
+    shown = {row[0]: list(row[9:]) for row in row_table(SAMPLER, results).rows}
+    assert shown["MobileNetv2 standard"] == ["200", "375,000", "20", "78,000"]
+
+
+@pytest.mark.parametrize("experiment", [SKIP, SMOOTHING, PATCH, SAMPLER], ids=lambda each: each.name)
+def test_a_report_is_four_files(tmp_path: Path, experiment: Experiment) -> None:
+    curves = {
+        (arm, seed): [epoch_of(10), epoch_of(60 + seed) | {"test_32px/top1": 40.0, "test_64px/top1": 60.0}]
+        for arm in experiment.runs
+        for seed in (0, 1)
+    }
+    results = read_results(write_journal(tmp_path / "journal.jsonl", experiment, curves, epochs=2))
+    page = write_report(experiment, results, tmp_path / "report")
+    assert {path.name for path in (tmp_path / "report").iterdir()} == set(FILES)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert text == page.markdown()
+    assert "not comparable with the paper's; a verdict speaks of this set at this scale only" in text
+    for origin in ("0123456789abcdef", "d" * 64, "python jobs/x.py --seeds 3", "torch 2.13.0"):
+        assert origin in text
+    whole = (tmp_path / "report" / "report.html").read_text()
+    assert 'src="data:image/png;base64,' in whole
+    assert not re.search(r"(src|href)=\"(?!data:)", whole), "it needs nothing beside it"
+    with Image.open(tmp_path / "report" / "figure.png") as picture:
+        assert picture.width > 1000
+    with (tmp_path / "report" / "table.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(experiment.rows) * 2 * 4
+    assert {line["weights_sha256"] for line in lines} == {f"{arm} {seed} 2" for arm in experiment.runs for seed in (0, 1)}
+
+
+def test_what_people_wrote_cannot_become_html() -> None:
+    page = Page("<b>", [Heading("<i>"), Paragraph("a & b"), Table(["<u>"], [["<s>"], ["reproduced"]])])
+    whole = page.html()
+    for harmless in ("<h1>&lt;b&gt;</h1>", "<h2>&lt;i&gt;</h2>", "a &amp; b", "<th>&lt;u&gt;</th>", "<td>&lt;s&gt;</td>"):
+        assert harmless in whole
+    assert '<td class="reproduced">reproduced</td>' in whole
+
+
+def test_markdown_columns_line_up() -> None:
+    lines = markdown_table(["a", "long"], [["xyz", "1"]]).splitlines()
+    assert lines == ["| a   | long |", "|:----|-----:|", "| xyz |    1 |"]
