@@ -109,7 +109,9 @@ def test_what_cannot_be_told_is_refused(
     assert why in capsys.readouterr().err
 
 
-def test_a_report_is_made_anew_from_the_journal(storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_made_anew_from_the_journal(
+    storage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["report", EXPERIMENT.name, "--storage", str(storage), "--out", str(tmp_path / "out")]) == 0
     assert "| with " in capsys.readouterr().out
     assert (tmp_path / "out" / "report.html").exists()

@@ -1,4 +1,4 @@
-"""What the experiments vary, they vary at every scale, and nothing else; what the paper says of them is in their files."""
+"""What the experiments vary, they vary at every scale, and nothing else; their claims are the paper's."""
 
 import pytest
 

@@ -4,12 +4,13 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import pytest
 import torch
 from training.small import RUN, assign, few_digits, go, newest
 
 from mvlab.data.sources.digits import CLASSES, digits
 from mvlab.data.write import write_split
-from mvlab.models.initial import file_sha256
+from mvlab.models.initial import InitialWeightsError, file_sha256
 from mvlab.training.keep import Keep
 from mvlab.training.state import FILE
 
@@ -51,3 +52,9 @@ def test_a_run_that_goes_on_takes_its_checkpoint_and_not_the_file(tmp_path: Path
     assert go(parts)
     for name, weight in newest(whole).ema.items():
         assert torch.equal(weight, newest(parts).ema[name])
+
+
+def test_a_run_without_its_file_and_without_a_checkpoint_does_not_begin_with_random_weights(tmp_path: Path) -> None:
+    job = assign(tmp_path / "run", few_digits(tmp_path / "ten"), replace(RUN, initial_weights="f" * 64))
+    with pytest.raises(InitialWeightsError, match="no checkpoint to go on from: name its file with --initial-weights"):
+        go(job)

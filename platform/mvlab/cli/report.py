@@ -43,7 +43,8 @@ def run(parsed: argparse.Namespace) -> int:
         root = Path(parsed.storage) / experiment.name
         study = Path(parsed.study) if parsed.study else newest_study(root, parsed.scale)
         if study is None or not (study / JOURNAL).is_file():
-            raise ExperimentError(f"{parsed.study or root} holds no study of {experiment.name}: give --study DIR or --storage DIR")
+            where = parsed.study or root
+            raise ExperimentError(f"{where} holds no study of {experiment.name}: give --study DIR or --storage DIR")
         results = read_results(study / JOURNAL)
         source, out = str(study), Path(parsed.out) if parsed.out else study / "report"
     _require_of(results, experiment.name)

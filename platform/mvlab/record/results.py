@@ -32,6 +32,8 @@ class RunResult:
     """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms."""
     status: Status | None
     config_digest: str
+    revision: str
+    """Of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str
     """Of the EMA weights after the last epoch that it ended; empty before the first."""
 
@@ -143,5 +145,11 @@ def run_result(
         costs=costs,
         status=status,
         config_digest=tags[CONFIG_TAG],
+        revision=_revision(tags),
         weights_sha256=tags.get(WEIGHTS_TAG, ""),
     )
+
+
+def _revision(tags: Mapping[str, str]) -> str:
+    dirty = " with changes" if tags.get("mvlab.git.dirty") == "true" else ""
+    return tags.get("mvlab.git.revision", "unknown")[:12] + dirty

@@ -1,7 +1,6 @@
 """The report of a study, from its results alone: markdown, HTML, CSV and the figure."""
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 
 from mvlab.experiment import Experiment
@@ -13,6 +12,11 @@ from mvlab.report.tables import claim_table, row_table, shown_rows
 
 REPORT, HTML, CSV, FIGURE = "report.md", "report.html", "table.csv", "figure.png"
 FILES = (REPORT, HTML, CSV, FIGURE)
+COLUMNS = (
+    *("experiment", "row", "run", "seed", "metric", "value", "paper"),
+    *("scale", "config_digest", "dataset_digest", "revision", "weights_sha256"),
+)
+"""Of the CSV."""
 MACHINE_TAG, COMMAND_TAG = "mvlab.machine", "mvlab.command"
 
 
@@ -36,7 +40,7 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
         blocks += [Heading("What the paper says"), claims, Paragraph(CLAIM_NOTE)]
     blocks += [Picture(figure, "Bands reach from the lowest to the highest seed; bars are one standard deviation.")]
     blocks += [Heading("Where the numbers come from"), _runs(results)]
-    blocks += [Paragraph(cost_note(runs, results.tags.get(MACHINE_TAG, "this machine"))), _provenance(results.tags)]
+    blocks += [Paragraph(cost_note(runs, results.tags.get(MACHINE_TAG, "this machine"))), _provenance(results)]
     return blocks
 
 
@@ -76,13 +80,12 @@ def _runs(results: Results) -> Table:
     return Table(header, rows)
 
 
-def _provenance(tags: Mapping[str, str]) -> Table:
-    revision = tags.get("mvlab.git.revision", "unknown")
-    dirty = " with changes" if tags.get("mvlab.git.dirty") == "true" else ""
+def _provenance(results: Results) -> Table:
+    tags = results.tags
     versions = {name.rpartition(".")[2]: value for name, value in tags.items() if name.startswith("mvlab.version.")}
     rows = [
         ["command", tags.get(COMMAND_TAG, "unknown")],
-        ["code", revision + dirty],
+        ["code", ", ".join(dict.fromkeys(run.revision for run in results.runs))],
         ["data", f"{tags['mvlab.dataset']}, digest {tags['mvlab.dataset_digest']}"],
         ["ranks a run", tags.get("mvlab.world_size", "unknown")],
         ["machine", tags.get(MACHINE_TAG, "unknown")],
@@ -93,20 +96,15 @@ def _provenance(tags: Mapping[str, str]) -> Table:
 
 def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
     """A line for each row and seed, with all that it takes to find where it came from."""
-    tags = results.tags
+    digest = results.tags["mvlab.dataset_digest"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["experiment", "row", "run", "seed", "metric", "value", "paper", "scale", "config_digest"]
-            + ["dataset_digest", "git_revision", "weights_sha256"]
-        )
+        writer.writerow(COLUMNS)
         for row in shown_rows(experiment, results):
             reading, paper = experiment.rows[row], experiment.paper.get(row, {})
             for run in results.of_arm(reading.run):
                 for metric in (reading.metric, "updates", "train_s", "gap"):
                     stated = paper.get("top1" if metric == reading.metric else metric, "")
-                    writer.writerow(
-                        [results.experiment, row, run.arm, run.seed, metric, run.value(metric), stated, results.scale]
-                        + [run.config_digest, tags["mvlab.dataset_digest"], tags.get("mvlab.git.revision", "")]
-                        + [run.weights_sha256]
-                    )
+                    measured = (results.experiment, row, run.arm, run.seed, metric, run.value(metric), stated)
+                    origin = (results.scale, run.config_digest, digest, run.revision, run.weights_sha256)
+                    writer.writerow(measured + origin)

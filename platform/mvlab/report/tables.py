@@ -1,4 +1,4 @@
-"""The tables of a study: *row | cost | measured | interval | spread | n | paper*, and *claim | paper | measured | verdict*."""
+"""A study's tables: *row | cost | measured | interval | sd | n | paper*, and *claim | paper | measured | n | verdict*."""
 
 from collections.abc import Sequence
 
@@ -112,8 +112,11 @@ def verdict(judgement: Judgement) -> str:
     """In words, e.g. "cannot tell (n needed: 12)"."""
     if judgement.verdict != "cannot tell":
         return judgement.verdict
-    needed = f"n needed: {judgement.needed}" if judgement.needed else judgement.why
-    return f"{judgement.verdict} ({needed})"
+    if judgement.needed is None:
+        return f"{judgement.verdict} ({judgement.why})"
+    if judgement.needed <= judgement.difference.n:
+        return f"{judgement.verdict} (this n had an 80% chance to)"
+    return f"{judgement.verdict} (n needed: {judgement.needed})"
 
 
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:

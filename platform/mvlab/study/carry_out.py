@@ -27,6 +27,7 @@ from mvlab.sweep.tuner import run_sweep
 from mvlab.training.placement import Placement, place
 
 TOP1 = "val_ema/top1"
+ROOT = Path(__file__).parents[3]
 SECONDS_FOR_THE_RECORD = 120.0
 """How long the end waits for an MLflow server that does not answer."""
 
@@ -121,7 +122,7 @@ def _record_costs(study: Study, journal: Journal) -> None:
 
 def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
     """Where the numbers of every run come from."""
-    return provenance(Path(__file__).parents[3]) | {
+    return provenance(ROOT) | {
         "mvlab.study": study.experiment.name,
         "mvlab.source": study.experiment.source,
         "mvlab.scale": study.options.scale,
@@ -130,8 +131,15 @@ def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
         "mvlab.dataset_digest": data.digest,
         "mvlab.world_size": str(placement.workers),
         "mvlab.ray_job_id": cluster.job_id(),
-        COMMAND_TAG: redacted(shlex.join(["python", *sys.argv])),
+        COMMAND_TAG: _command(),
     }
+
+
+def _command() -> str:
+    """What was typed, as it can be typed in the project's root anywhere."""
+    script = Path(sys.argv[0]).absolute()
+    shown = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
+    return redacted(shlex.join(["python", str(shown), *sys.argv[1:]]))
 
 
 def _end_open_runs(journal: Journal, status: Status) -> None:

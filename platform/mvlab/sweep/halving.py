@@ -11,9 +11,9 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
+from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Journal
 
-METRIC = "val_ema/top1"
 REDUCTION = 3
 """One run in three goes on past each rung: after `grace_epochs`, three times as many, nine times, and so on."""
 
@@ -29,7 +29,7 @@ class Halving:
         self._seen: dict[str, Any] = {}
         self._rule: Any = AsyncHyperBandScheduler(
             time_attr="epoch",
-            metric=METRIC,
+            metric=EMA_TOP1,
             mode="max",
             max_t=max(epochs.values()),
             grace_period=grace_epochs,
@@ -42,8 +42,8 @@ class Halving:
         """One that has seen all that the journal tells, also of runs of earlier times."""
         halving = cls(epochs, grace_epochs)
         for event in journal.events():
-            if event.kind == "metrics" and event.step and METRIC in event.metrics:
-                halving.see(event.run, event.step, event.metrics[METRIC])
+            if event.kind == "metrics" and event.step and EMA_TOP1 in event.metrics:
+                halving.see(event.run, event.step, event.metrics[EMA_TOP1])
         return halving
 
     def see(self, run: str, epoch: int, top1: float) -> bool:
@@ -51,7 +51,7 @@ class Halving:
         if run not in self._seen:
             self._seen[run] = SimpleNamespace(trial_id=run)
             self._rule.on_trial_add(None, self._seen[run])
-        said = self._rule.on_trial_result(None, self._seen[run], {"epoch": epoch, METRIC: top1})
+        said = self._rule.on_trial_result(None, self._seen[run], {"epoch": epoch, EMA_TOP1: top1})
         if said != TrialScheduler.STOP or run in self.stopped or epoch >= self.epochs.get(run, epoch):
             return False
         self.stopped[run] = epoch

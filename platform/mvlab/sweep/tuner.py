@@ -11,12 +11,13 @@ from typing import Any
 from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal, Status
 from mvlab.record.results import WEIGHTS_TAG
 from mvlab.sweep.console import Console
 from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
-from mvlab.sweep.halving import METRIC, Halving
+from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import pruning
 from mvlab.sweep.run_trial import attempt
 from mvlab.sweep.trial import Trial
@@ -186,7 +187,7 @@ class Reporter(TrialProgressCallback):
                 )
             )
             self.say(f"{trial.name} | {_epoch_line(epoch, trial.run.epochs)}")
-            if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[METRIC]):
+            if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[EMA_TOP1]):
                 self._prune(trial)
         self._recorded[trial.name] = max(recorded, len(epochs)), size
         return max(recorded, len(epochs))
