@@ -89,7 +89,9 @@ def test_mlflow_holds_everything(first) -> None:
     assert set(child.data.metrics) == METRICS
     history = client.get_metric_history(child.info.run_id, "val/samples")
     assert [(metric.step, metric.value) for metric in history] == [(epoch, 360.0) for epoch in range(1, 7)]
-    assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {"table.md", "figure.png"}
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} == {
+        *("report.md", "report.html", "table.csv", "figure.png", "bundle.json"),
+    }
     artifacts = Path(client.download_artifacts(child.info.run_id, ""))
     config = json.loads((artifacts / "config.json").read_text())
     assert config["model"]["patch_sizes"] == [8, 4, 2]

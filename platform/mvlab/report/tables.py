@@ -1,4 +1,4 @@
-"""A study's tables: *row | cost | measured | interval | sd | n | paper*, and *claim | paper | measured | n | verdict*."""
+"""The tables: *row | cost | measured | interval | sd | n | paper* and *claim | paper | measured | n | verdict*."""
 
 from collections.abc import Sequence
 

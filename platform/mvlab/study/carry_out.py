@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from mvlab.record.results import WEIGHTS_TAG, read_results
 from mvlab.record.store import close_stale_runs, connect
 from mvlab.record.tracking import redacted
 from mvlab.report.costs import measure_costs
+from mvlab.report.page import Page
 from mvlab.report.study import COMMAND_TAG, FILES, MACHINE_TAG, write_report
+from mvlab.study import predict
 from mvlab.study.bundle import BUNDLE, bundle_of
+from mvlab.study.estimate import span
 from mvlab.study.events import begin_sweep, begin_trial, go_on
 from mvlab.study.folder import JOURNAL, begin_work, new_folder
 from mvlab.study.prepare import Study
+from mvlab.study.remaining import remaining
 from mvlab.sweep import cluster
 from mvlab.sweep.interrupts import Interrupted, Stop, interruptible
+from mvlab.sweep.pruned import pruned
 from mvlab.sweep.tuner import run_sweep
 from mvlab.training.placement import Placement, place
 
@@ -45,7 +51,11 @@ def carry_out(study: Study) -> dict[str, Any]:
     data = embedded_digits(study.storage) if options.data is None else study.data
     print(f"{len(study.trials)} runs on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
     placement = place(
-        cluster.connect(), workers=options.workers, min_workers=options.min_workers, trials=len(study.trials)
+        cluster.connect(),
+        workers=options.workers,
+        min_workers=options.min_workers,
+        trials=len(study.trials),
+        gpu_share=options.gpus_per_worker,
     )
     folder = study.resumed or new_folder(study.storage / study.experiment.name, options.scale)
     begin_work(folder, study.trials, data, experiment=study.experiment.name, scale=options.scale)
@@ -81,33 +91,55 @@ def _sweep_and_report(study: Study, data: DataSet, placement: Placement, journal
         print(f"going on with {folder}: {len(finished)} runs are finished", file=sys.stderr)
     else:
         begin_sweep(study.experiment, study.trials, data, placement, tags, journal)
-    remaining = [trial for trial in study.trials if trial.name not in finished]
-    with stop.gracefully([trial.folder(folder).stop for trial in remaining]):
-        run_sweep(
-            remaining,
-            journal,
-            partial(begin_trial, study.experiment, data=data, placement=placement, tags=tags, journal=journal),
-            data=data.uri,
-            manner=study.options.manner,
-            placement=placement,
-            storage=folder,
-        )
+    _train(study, data, placement, tags, journal, stop)
     cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
     print("measuring latency, writing the report", file=sys.stderr)
-    _record_costs(study, journal)
-    results = read_results(journal.path)
-    page = write_report(study.experiment, results, folder / "report")
-    (folder / "report" / BUNDLE).write_text(json.dumps(bundle_of(study.trials, results, **_as_begun(study)), indent=1))
-    for file in (*FILES, BUNDLE):
-        journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / "report" / file)))
-    all_finished = all(status == "FINISHED" for status in _statuses(study, journal).values())
-    journal.append(Event(run=SWEEP, kind="end", status="FINISHED" if all_finished else "FAILED"))
+    page = _report(study, journal)
+    given_up = pruned(journal)
+    ended = all(status == "FINISHED" or name in given_up for name, status in _statuses(study, journal).items())
+    journal.append(Event(run=SWEEP, kind="end", status="FINISHED" if ended else "FAILED"))
     _end_open_runs(journal, "KILLED")  # none, unless Tune was told to end its sweep early
     return page.markdown(pictures=False)
 
 
-def _as_begun(study: Study) -> dict[str, Any]:
-    return {"seeds": study.options.seeds, "workers": study.options.workers, "data": study.options.data}
+def _train(
+    study: Study, data: DataSet, placement: Placement, tags: dict[str, str], journal: Journal, stop: Stop
+) -> None:
+    """Whatever is not finished, after a look at how long it will take if that was asked for."""
+    folder, options = journal.path.parent, study.options
+    left = remaining(study.trials, journal)
+    is_predicted = options.estimate and bool(left)
+    if is_predicted:
+        prediction = predict.predict(left, data, placement)
+        predict.write(prediction, folder)
+        print(f"the runs will take {span(prediction.total)}, as measured on this machine", file=sys.stderr)
+    started = time.monotonic()
+    with stop.gracefully([trial.folder(folder).stop for trial in left]):
+        run_sweep(
+            left,
+            journal,
+            partial(begin_trial, study.experiment, data=data, placement=placement, tags=tags, journal=journal),
+            data=data.uri,
+            manner=options.manner,
+            placement=placement,
+            storage=folder,
+            grace_epochs=options.grace_epochs,
+        )
+    if is_predicted:
+        print(predict.compare(folder, time.monotonic() - started), file=sys.stderr)
+
+
+def _report(study: Study, journal: Journal) -> Page:
+    """Of all that the journal tells, in the study's folder and on the parent run."""
+    folder, options = journal.path.parent / "report", study.options
+    _record_costs(study, journal)
+    results = read_results(journal.path)
+    page = write_report(study.experiment, results, folder)
+    bundle = bundle_of(study.trials, results, seeds=options.seeds, workers=options.workers, data=options.data)
+    (folder / BUNDLE).write_text(json.dumps(bundle, indent=1), encoding="utf-8")
+    for file in (*FILES, BUNDLE):
+        journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / file)))
+    return page
 
 
 def _record_costs(study: Study, journal: Journal) -> None:
@@ -154,7 +186,7 @@ def _statuses(study: Study, journal: Journal) -> dict[str, Status | None]:
 
 
 def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]:
-    statuses = _statuses(study, journal)
+    statuses, given_up = _statuses(study, journal), pruned(journal)
     last = {event.run: event for event in journal.events() if event.kind == "metrics" and event.step}
     return {
         "experiment": study.experiment.name,
@@ -164,6 +196,7 @@ def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]
                 "name": trial.name,
                 "run_id": sink.run_ids.get(trial.name),
                 "status": statuses[trial.name],
+                "pruned_at_epoch": given_up.get(trial.name),
                 "top1": last[trial.name].metrics[TOP1] if trial.name in last else None,
                 "weights_sha256": last[trial.name].tags[WEIGHTS_TAG] if trial.name in last else None,
             }
