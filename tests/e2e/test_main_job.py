@@ -27,7 +27,7 @@ METRICS = {
     *(f"{split}/{metric}" for split in ("train", "val", "val_ema") for metric in ("loss", "top1", "top5")),
     *(f"cost/{what}" for what in ("params", "macs", "attention_macs", "latency_ms")),
     *("val/samples", "lr", "images_per_s", "data_wait_share", "epoch_s", "update", "data/corrupt_rows"),
-    *("train/updates_left_out", "train_s", "world_size"),
+    *("train/updates_left_out", "train_s", "world_size", "system/max_rss_gb"),
 }
 
 

@@ -24,7 +24,7 @@ RUN_TAG, JOURNAL_TAG = "mvlab.run", "mvlab.journal"
 """On every run: which of which journal it is, so that none is ever made twice."""
 ATTEMPTS = 3
 """At what a server which answers will not take."""
-EVENTS_OF_A_BATCH = 500
+EVENTS_OF_A_BATCH = 2000
 """Metrics of so many events at most are carried together."""
 
 Batch = tuple[Sequence[Event], int]

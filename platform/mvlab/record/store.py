@@ -120,9 +120,13 @@ def _owner(run: Run) -> Process | None:
 
 
 def _be_brief() -> None:
-    """A server that is gone should cost seconds here, not minutes; what the user set stands."""
+    """A server that is gone should cost seconds here, not minutes, and no run two lines on standard output as it ends.
+
+    What the user set stands.
+    """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
 
 
