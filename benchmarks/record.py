@@ -28,7 +28,7 @@ from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.store import connect
 from mvlab.record.tracking import TrackingError
 
-SEARCHES = 20
+SEARCHES = 10
 TAG = {"mvlab.study": "benchmark"}
 DATASETS = tuple(
     DataUse(name="synthetic", digest=letter * 64, uri="file:///data", num_samples=1000, context=context)

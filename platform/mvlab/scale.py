@@ -31,7 +31,7 @@ class _Smaller:
 
 
 SMOKE = _Smaller(widths=NANO, width=0.25, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
-MINI = _Smaller(widths=XXS, width=0.5, epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.99)
+MINI = _Smaller(widths=XXS, width=0.5, epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.95)
 
 
 def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> RunConfig:
