@@ -1,8 +1,11 @@
 """What the experiments vary, they vary at every scale, and nothing else; their claims are the paper's."""
 
+from pathlib import Path
+
 import pytest
 
 from mvlab.cli.find import known_experiments
+from mvlab.cli.job import run
 from mvlab.config import flatten
 from mvlab.experiment import Experiment
 from mvlab.scale import SCALES, at_scale
@@ -16,8 +19,8 @@ def varied(experiment: Experiment, scale: str) -> set[str]:
         flatten(at_scale(run, scale, keep_network=experiment.compares_networks).as_dict())  # type: ignore[arg-type]
         for run in experiment.runs.values()
     ]
-    names = {name for run in runs for name in run}
-    return {name for name in names if len({str(run.get(name)) for run in runs}) > 1}
+    names = {name for each in runs for name in each}
+    return {name for name in names if len({str(each.get(name)) for each in runs}) > 1}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -49,6 +52,14 @@ def test_compared_networks_stay_apart(name: str, scale: str) -> None:
         for run in ABLATIONS[name].runs.values()
     }
     assert len(models) == 5
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_a_dry_run_shows_every_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = ABLATIONS[name]
+    assert run(experiment, ["--dry-run", "--seeds", "2", "--storage", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{arm} seed {seed}" in shown for arm in experiment.runs for seed in (0, 1))
 
 
 def test_claims_agree_with_the_papers_own_values() -> None:

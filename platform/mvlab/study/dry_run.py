@@ -68,10 +68,7 @@ def _trials(study: Study) -> str:
     varies = study.experiment.varies
     return markdown_table(
         ["run", varies, "seed", "config digest"],
-        [
-            [trial.name, str(flatten(trial.run.as_dict())[varies]), str(trial.seed), trial.run.digest()]
-            for trial in study.trials
-        ],
+        [[trial.name, _varied(trial, varies), str(trial.seed), trial.run.digest()] for trial in study.trials],
     )
 
 
@@ -87,6 +84,11 @@ def left_of(study: Study) -> list[Trial]:
     if study.resumed is None:
         return list(study.trials)
     return remaining(study.trials, Journal(study.resumed / JOURNAL))
+
+
+def _varied(trial: Trial, varies: str) -> str:
+    """The value of the field that runs differ in; of a whole part of the config, as the model is, the arm's name."""
+    return str(flatten(trial.run.as_dict()).get(varies, trial.arm))
 
 
 def _record(study: Study) -> str:
