@@ -15,7 +15,7 @@ EXPERIMENT = Experiment(
     question="What do label smoothing and the average of the weights each add?",
     source="Table 7, section C",
     varies="label_smoothing",
-    label="with",
+    label="trained with",
     runs={
         "LS 0.0": vary(mobilevit_s(), "label_smoothing", 0.0),
         "LS 0.1": vary(mobilevit_s(), "label_smoothing", 0.1),

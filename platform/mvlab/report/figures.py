@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from matplotlib import colormaps
@@ -18,6 +19,8 @@ Axes = Any
 """Matplotlib's, which has no types."""
 PANEL_WIDTH, PANEL_HEIGHT = 6.0, 4.6
 """Inches."""
+LETTERS_OF_AN_INCH = 14
+"""That the note below a figure has, at most."""
 
 
 def study_figure(experiment: Experiment, results: Results, *, note: str, path: Path) -> None:
@@ -29,7 +32,7 @@ def study_figure(experiment: Experiment, results: Results, *, note: str, path: P
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(experiment.title, fontsize=12, fontweight="bold")
-    figure.supxlabel(note, fontsize=8, color="0.35")
+    figure.supxlabel(fill(note, int(LETTERS_OF_AN_INCH * figure.get_figwidth())), fontsize=8, color="0.35")
     figure.savefig(path, dpi=130)
 
 
