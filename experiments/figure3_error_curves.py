@@ -1,15 +1,7 @@
 """Figure 3: training and validation error of MobileViTs, and where two CNNs end."""
 
-from experiments.recipes import RECIPES
+from experiments.figure6_backbones import PAPER, RUNS
 from mvlab.experiment import Claim, Experiment
-
-PAPER = {  # final validation top-1 in percent; the figure is a plot of 1 - top-1 over epochs
-    "MobileViT-XXS": {"top1": 69.0},
-    "MobileViT-XS": {"top1": 74.8},
-    "MobileViT-S": {"top1": 78.4},
-    "MobileNetv2": {"top1": 73.3},
-    "ResNet-50": {"top1": 78.6},
-}
 
 EXPERIMENT = Experiment(
     name="figure3_error_curves",
@@ -18,13 +10,7 @@ EXPERIMENT = Experiment(
     source="Figure 3, section 2",
     varies="model",
     label="network",
-    runs={
-        "MobileViT-XXS": RECIPES["mobilevit_xxs"],
-        "MobileViT-XS": RECIPES["mobilevit_xs"],
-        "MobileViT-S": RECIPES["mobilevit_s"],
-        "MobileNetv2": RECIPES["mobilenetv2_multi_scale"],
-        "ResNet-50": RECIPES["resnet50_multi_scale"],
-    },
+    runs=RUNS,
     paper=PAPER,
     claims=(
         Claim(

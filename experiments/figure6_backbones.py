@@ -24,6 +24,14 @@ POINTS = (  # as printed in Figures 6b and 6c, and in Table 3
     Point("PiT", 4.9, 73.0),
 )
 
+RUNS = {
+    "MobileViT-XXS": RECIPES["mobilevit_xxs"],
+    "MobileViT-XS": RECIPES["mobilevit_xs"],
+    "MobileViT-S": RECIPES["mobilevit_s"],
+    "MobileNetv2": RECIPES["mobilenetv2_multi_scale"],
+    "ResNet-50": RECIPES["resnet50_multi_scale"],
+}
+
 EXPERIMENT = Experiment(
     name="figure6_backbones",
     title="Figures 6 and 7: MobileViT against other backbones",
@@ -31,13 +39,7 @@ EXPERIMENT = Experiment(
     source="Figures 6 and 7, section 4.1",
     varies="model",
     label="backbone",
-    runs={
-        "MobileViT-XXS": RECIPES["mobilevit_xxs"],
-        "MobileViT-XS": RECIPES["mobilevit_xs"],
-        "MobileViT-S": RECIPES["mobilevit_s"],
-        "MobileNetv2": RECIPES["mobilenetv2_multi_scale"],
-        "ResNet-50": RECIPES["resnet50_multi_scale"],
-    },
+    runs=RUNS,
     paper=PAPER,
     claims=(
         Claim(says="MobileViT-XS is 1.5 above MobileNetv2", row="MobileViT-XS", than="MobileNetv2", paper=1.5),

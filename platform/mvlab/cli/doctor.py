@@ -1,9 +1,10 @@
 """`mvlab doctor`: what dead processes left behind, and mending it."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mvlab.cli.tracking import add_tracking_uri
 
 if TYPE_CHECKING:
     from mvlab.study.doctor import Finding
@@ -21,12 +22,7 @@ def add_to(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--storage", default="storage", metavar="DIR", help="where studies are kept (./%(default)s)")
-    parser.add_argument(
-        "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}",
-        metavar="URI",
-        help="MLflow server or store (MLFLOW_TRACKING_URI, or ./mlflow.db)",
-    )
+    add_tracking_uri(parser)
     parser.add_argument(
         "--mend",
         action="store_true",

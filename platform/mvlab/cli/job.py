@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import os
 import re
 import sys
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from mvlab.cli.tracking import add_tracking_uri
 from mvlab.data.render import OnCorrupt
 from mvlab.experiment import Experiment
 from mvlab.record.tracking import TrackingError
@@ -151,12 +151,7 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
         metavar="DIR",
         help="checkpoints and reports; on several machines a folder that all share (./%(default)s)",
     )
-    parser.add_argument(
-        "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}",
-        metavar="URI",
-        help="MLflow server or store (MLFLOW_TRACKING_URI, or ./mlflow.db)",
-    )
+    add_tracking_uri(parser)
     parser.add_argument(
         "--only", action="append", default=[], metavar="RUN", help="this run only; may be given again for more"
     )

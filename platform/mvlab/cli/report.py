@@ -6,7 +6,7 @@ from typing import Any
 
 from mvlab.cli.find import ExperimentError, find_experiment
 from mvlab.record.results import Results, read_results
-from mvlab.record.tracking import redacted
+from mvlab.record.tracking import mlflow_experiment, redacted
 from mvlab.scale import SCALES
 from mvlab.study.folder import JOURNAL, newest_study
 
@@ -36,8 +36,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.tracking_uri:
         from mvlab.record.remote import read_remote  # seconds to import
 
-        name = f"mobilevit/classification/{experiment.name}"
-        results = read_remote(parsed.tracking_uri, name, parent=parsed.parent)
+        results = read_remote(parsed.tracking_uri, mlflow_experiment(experiment.name), parent=parsed.parent)
         source, out = redacted(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
     else:
         root = Path(parsed.storage) / experiment.name

@@ -1,13 +1,13 @@
 """`mvlab reproduce`: does a study again from its provenance bundle, and says whether it came to the same weights."""
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mvlab.cli.find import find_experiment
+from mvlab.cli.tracking import add_tracking_uri
 from mvlab.report.markdown import markdown_table
 from mvlab.study.bundle import Bundle, BundleError, read_bundle, require_same, version_differences
 from mvlab.study.prepare import Options, prepare
@@ -30,12 +30,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--data", metavar="URI", help="where the shards are now (where they were)")
     parser.add_argument("--only", action="append", default=[], metavar="RUN", help="this run only; may be given again")
     parser.add_argument("--storage", default="storage", metavar="DIR", help="of the new study (./%(default)s)")
-    parser.add_argument(
-        "--tracking-uri",
-        default=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}",
-        metavar="URI",
-        help="MLflow server or store (MLFLOW_TRACKING_URI, or ./mlflow.db)",
-    )
+    add_tracking_uri(parser)
     parser.set_defaults(run=run)
 
 

@@ -2,6 +2,9 @@
 
 import re
 
+PREFIX = "mobilevit/"
+"""Of the names of all our experiments in MLflow."""
+
 
 class TrackingError(ConnectionError):
     """The MLflow server cannot be used; the message says what to do."""
@@ -17,3 +20,8 @@ def first_line(error: Exception) -> str:
     """What an error says, in a line that may be shown."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return redacted(lines[0][:300]) if lines else type(error).__name__
+
+
+def mlflow_experiment(name: str, *, task: str = "classification") -> str:
+    """The MLflow experiment that the studies of our experiment `name` are in."""
+    return f"{PREFIX}{task}/{name}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.data.locate import DataSet, embedded_digits
+from mvlab.experiment import EMA_TOP1
 from mvlab.measure.machine import machine_name
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.mlflow_sink import MlflowSink
@@ -32,7 +33,6 @@ from mvlab.sweep.pruned import pruned
 from mvlab.sweep.tuner import run_sweep
 from mvlab.training.placement import Placement, place
 
-TOP1 = "val_ema/top1"
 ROOT = Path(__file__).parents[3]
 SECONDS_FOR_THE_RECORD = 120.0
 """How long the end waits for an MLflow server that does not answer."""
@@ -197,7 +197,7 @@ def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]
                 "run_id": sink.run_ids.get(trial.name),
                 "status": statuses[trial.name],
                 "pruned_at_epoch": given_up.get(trial.name),
-                "top1": last[trial.name].metrics[TOP1] if trial.name in last else None,
+                "top1": last[trial.name].metrics[EMA_TOP1] if trial.name in last else None,
                 "weights_sha256": last[trial.name].tags[WEIGHTS_TAG] if trial.name in last else None,
             }
             for trial in study.trials

@@ -14,13 +14,10 @@ from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import Process
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
-from mvlab.record.tracking import TrackingError, redacted
+from mvlab.record.tracking import PREFIX, TrackingError, mlflow_experiment, redacted
 from mvlab.report.study import COMMAND_TAG
 from mvlab.study.folder import JOURNAL, OWNER, STUDY
 
-PREFIX = "mobilevit/"
-"""Of the names of all our experiments in MLflow."""
-TASK = "classification"
 SECONDS_FOR_THE_RECORD = 120.0
 """How long a store that does not answer is waited for, for each journal."""
 
@@ -203,7 +200,7 @@ def _study(folder: Path, stores: dict[str, str]) -> IdleStudy:
     described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     journal, owner = Journal(folder / JOURNAL), _owner(folder)
     carried = read_carried(journal.path)
-    experiment = f"{PREFIX}{TASK}/{described['experiment']}"
+    experiment = mlflow_experiment(described["experiment"])
     commands = [event.tags[COMMAND_TAG] for event in journal.events() if COMMAND_TAG in event.tags]
     general = f"the job of {described['experiment']} with --scale {described['scale']} --resume {folder}"
     return IdleStudy(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
+from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import Scale
 from mvlab.study.fine_tuned import as_begun, fine_tuned
 from mvlab.study.folder import find_folder, require_same_study
@@ -58,7 +59,7 @@ class Study:
 
     @property
     def mlflow_experiment(self) -> str:
-        return f"mobilevit/classification/{self.experiment.name}"
+        return mlflow_experiment(self.experiment.name)
 
     @property
     def rows(self) -> list[str]:
