@@ -113,6 +113,21 @@ def test_stopped_again_and_again_it_goes_on_to_the_same_bits(
 # Killed
 
 
+def test_after_the_last_epoch_other_resolutions_are_tested(data: str, tmp_path: Path) -> None:
+    """Once, also of a run that is stopped again and again, in these evaluations too."""
+    run = replace(RUN, evaluation=replace(RUN.evaluation, also=(32, 64)))
+    whole, stopped = assign(tmp_path / "whole", data, run), assign(tmp_path / "stopped", data, run)
+    assert go(whole)
+    first, last = newest(whole).history
+    assert not any(name.startswith("test_") for name in first)
+    assert {name for name in last if name.startswith("test_")} == {"test_32px/top1", "test_64px/top1"}
+    assert last["test_32px/top1"] == last["val_ema/top1"], "of the same pixels"
+    for stop_at in (17, 13, 16, 19, 22):
+        assert not go(stopped, stop_at=stop_at)
+    assert go(stopped)
+    assert untimed(newest(stopped).history) == untimed([first, last])
+
+
 def killed_after(batches: int) -> Feed:
     """Ends the process' work as a kill does: without a word, between two steps, with no checkpoint made."""
 
