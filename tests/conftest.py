@@ -27,6 +27,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Victim:
     return job
 
 
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has its tables already, which take MLflow seconds to make."""
+    from mvlab.record.store import connect  # MLflow: seconds to import, which other tests need not wait for
+
+    file = tmp_path_factory.mktemp("tables") / "mlflow.db"
+    connect(f"sqlite:///{file}", "of no interest")
+    return file
+
+
 @pytest.fixture
 def all_moments(request: pytest.FixtureRequest) -> bool:
     """Whether there is time for everything; tests of a lost machine skip where there is not."""

@@ -16,7 +16,7 @@ from mvlab.record.process import Process
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
 from mvlab.record.tracking import PREFIX, TrackingError, mlflow_experiment, redacted
 from mvlab.report.study import COMMAND_TAG
-from mvlab.study.folder import JOURNAL, OWNER, STUDY
+from mvlab.study.folder import JOURNAL, OWNER, STUDY, owner_of
 
 SECONDS_FOR_THE_RECORD = 120.0
 """How long a store that does not answer is waited for, for each journal."""
@@ -198,7 +198,7 @@ def _working_on(folder: Path) -> Iterator[None]:
 def _study(folder: Path, stores: dict[str, str]) -> IdleStudy:
     """`stores`: the id of each experiment in the store that is looked into."""
     described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
-    journal, owner = Journal(folder / JOURNAL), _owner(folder)
+    journal, owner = Journal(folder / JOURNAL), owner_of(folder)
     carried = read_carried(journal.path)
     experiment = mlflow_experiment(described["experiment"])
     commands = [event.tags[COMMAND_TAG] for event in journal.events() if COMMAND_TAG in event.tags]
@@ -223,13 +223,8 @@ def _leftovers(folder: Path) -> tuple[Path, ...]:
 
 def _is_worked_on(folder: Path) -> bool:
     """By a living process of this machine."""
-    owner = _owner(folder)
+    owner = owner_of(folder)
     return owner is not None and not _is_foreign(owner) and not owner.is_dead()
-
-
-def _owner(folder: Path) -> Process | None:
-    path = folder / OWNER
-    return Process.parse(path.read_text()) if path.exists() else None
 
 
 def _is_foreign(owner: Process) -> bool:

@@ -50,7 +50,7 @@ def find_folder(root: Path, scale: str, named: str) -> Path:
         if not begun:
             raise ResumeError(f"--resume: no study of scale {scale} was begun in {root}; leave --resume out")
         folder = begun[-1]
-    if (owner := _owner(folder)) and owner.host == socket.gethostname() and not owner.is_dead():
+    if (owner := owner_of(folder)) and owner.host == socket.gethostname() and not owner.is_dead():
         raise ResumeError(f"--resume: process {owner.pid} still works on {folder}; stop it first")
     return folder
 
@@ -105,7 +105,8 @@ def _replace(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _owner(folder: Path) -> Process | None:
+def owner_of(folder: Path) -> Process | None:
+    """The process that works on the study, or did last."""
     path = folder / OWNER
     return Process.parse(path.read_text()) if path.exists() else None
 

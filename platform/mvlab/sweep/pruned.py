@@ -16,4 +16,5 @@ def pruning(run: str, epoch: int) -> list[Event]:
 def pruned(journal: Journal) -> dict[str, int]:
     """The runs that were pruned, with the epochs after which."""
     told = {event.run: int(event.tags[TAG]) for event in journal.events() if TAG in event.tags}
-    return {run: epoch for run, epoch in told.items() if journal.statuses().get(run) != "FINISHED"}
+    statuses = journal.statuses()
+    return {run: epoch for run, epoch in told.items() if statuses.get(run) != "FINISHED"}
