@@ -15,7 +15,7 @@ def test_it_is_the_recurrence_on_every_float_and_a_copy_of_every_count() -> None
         with torch.no_grad():
             model[0].weight.add_(torch.randn(4, 4))
         model(torch.randn(8, 4))
-        ema.update(model)
+        ema.update()
         for name, value in model.state_dict().items():
             expected[name] = 0.9 * expected[name] + 0.1 * value if value.is_floating_point() else value.clone()
     for name, value in ema.module.state_dict().items():

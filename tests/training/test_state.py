@@ -55,7 +55,7 @@ def test_a_state_is_a_copy_that_training_does_not_touch() -> None:
     state = capture(trainer, so_far=so_far, history=history, dataset_digest="", **how)
     before = flat([state.model, state.ema, state.optimizer, state.so_far, state.history])
     trainer.optimizer.step()
-    trainer.ema.update(trainer.bare)
+    trainer.ema.update()
     so_far += 1
     history[0]["epoch"] = 2
     assert flat([state.model, state.ema, state.optimizer, state.so_far, state.history]) == before

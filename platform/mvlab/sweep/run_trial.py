@@ -36,8 +36,9 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
 
     Ends without it if it was told to stop.
     """
-    # How long a lost worker goes unnoticed: two seconds otherwise. Train passes it on.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    # How long a lost worker goes unnoticed: two seconds otherwise; each check takes the worker from its training for a
+    # moment. Train passes it on.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", SECONDS_FOR_WORKERS)
     folder = trial.folder(storage)
     if folder.stop.exists():

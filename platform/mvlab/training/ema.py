@@ -3,24 +3,29 @@
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Ema:
     """`module` follows a model: ema = decay * ema + (1 - decay) * model, statistics of BatchNorm included."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
+        """Begins as a copy of `model`, whose tensors have to stay the same ones from now on."""
         self.decay = decay
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
+        # Gathered once: at every update it would take as long as averaging them.
+        self._averaged, self._counts = _by_kind(self.module)
+        self._latest, self._latest_counts = _by_kind(model)
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         """One optimizer update further."""
-        averaged, latest = [], []
-        for ema, new in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
-            if ema.is_floating_point():
-                averaged.append(ema)
-                latest.append(new)
-            else:
-                ema.copy_(new)  # BatchNorm's count of batches
-        torch._foreach_lerp_(averaged, latest, 1 - self.decay)
+        torch._foreach_lerp_(self._averaged, self._latest, 1 - self.decay)
+        if self._counts:
+            torch._foreach_copy_(self._counts, self._latest_counts)
+
+
+def _by_kind(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """What can be averaged, and BatchNorm's counts of batches."""
+    state = model.state_dict().values()
+    return [each for each in state if each.is_floating_point()], [each for each in state if not each.is_floating_point()]

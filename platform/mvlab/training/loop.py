@@ -87,11 +87,12 @@ class Trainer:
 
     def _update(self, epoch: int, step: Step) -> bool:
         """One optimizer update, unless the gradients are not finite; all ranks have the same gradients by now."""
-        for group in self.optimizer.param_groups:
+        groups = self.optimizer.param_groups
+        for group in groups:
             group["lr"] = step.lr
         self.scaler.unscale_(self.optimizer)
-        parameters = [parameter for parameter in self.bare.parameters() if parameter.grad is not None]
-        norm = get_total_norm(parameter.grad for parameter in parameters if parameter.grad is not None)
+        parameters = [each for group in groups for each in group["params"] if each.grad is not None]
+        norm = get_total_norm([each.grad for each in parameters])
         finite = bool(torch.isfinite(norm))
         if not finite and not self.scaler.is_enabled() and self.run.numerics.non_finite == "stop":
             raise NonFiniteError(epoch, step, self._since_update)
@@ -99,7 +100,7 @@ class Trainer:
             if self.run.optimizer.clip_norm is not None:
                 clip_grads_with_norm_(parameters, self.run.optimizer.clip_norm, norm)
             self.scaler.step(self.optimizer)
-            self.ema.update(self.bare)
+            self.ema.update()
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self._since_update.clear()

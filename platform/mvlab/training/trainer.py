@@ -14,6 +14,10 @@ from mvlab.training.worker import EndWithACheckpoint, train
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """How often an elastic run that is smaller than it could be looks for machines."""
 
+KEEP_FREED_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
+"""For glibc. Ray Train calls a rank's training function in a thread; what a thread frees, glibc gives back to the kernel
+and faults in again at every step, thousands of pages of it."""
+
 
 def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
     """A trainer that goes on, from the run's own checkpoints, whatever it loses.
@@ -38,5 +42,6 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=-1),
             callbacks=ends,
+            worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
         ),
     )
