@@ -27,5 +27,6 @@ class Ema:
 
 def _by_kind(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """What can be averaged, and BatchNorm's counts of batches."""
-    state = model.state_dict().values()
-    return [each for each in state if each.is_floating_point()], [each for each in state if not each.is_floating_point()]
+    state = list(model.state_dict().values())
+    averaged = [tensor for tensor in state if tensor.is_floating_point()]
+    return averaged, [tensor for tensor in state if not tensor.is_floating_point()]

@@ -14,9 +14,13 @@ from mvlab.training.worker import EndWithACheckpoint, train
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """How often an elastic run that is smaller than it could be looks for machines."""
 
-KEEP_FREED_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": str(1 << 32), "MALLOC_MMAP_THRESHOLD_": str(1 << 30)}
-"""For glibc. Ray Train calls a rank's training function in a thread; what a thread frees, glibc gives back to the kernel
-and faults in again at every step, thousands of pages of it."""
+KEEP_FREED_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+}
+"""For glibc. Ray Train calls the training function in a thread; what that frees, glibc gives back to the kernel and
+faults in again, thousands of pages at every step."""
 
 
 def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
