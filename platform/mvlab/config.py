@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mvlab.checks import require
-from mvlab.networks import NetworkConfig
+from mvlab.networks import NetworkConfig, TimmConfig
 
 NETWORK_STRIDE = 32
 """Ratio of the input's side to that of the last feature map (Table 4); resolutions are multiples of it."""
@@ -183,6 +183,13 @@ class RunConfig:
         require(0 <= self.label_smoothing < 1, f"label_smoothing={self.label_smoothing} must be in [0, 1)")
         require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay} must be in [0, 1)")
         require(0 <= self.seed < 2**32, f"seed={self.seed} must be in [0, 2^32)")
+        if isinstance(self.model, TimmConfig) and self.model.image_size is not None:
+            sides = {*self.sampler.resolutions, self.evaluation.crop, *self.evaluation.also}
+            require(
+                sides == {self.model.image_size},
+                f"{self.model.name} takes images of {self.model.image_size} px only, and the run has images of "
+                f"{sorted(sides)} px: train and evaluate at model.image_size alone",
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for JSON."""

@@ -1,9 +1,9 @@
-"""The networks of the paper as values: Table 4's columns, what its ablations vary, and the CNNs of Table 5."""
+"""The networks of the paper as values: Table 4's columns, what its ablations vary, and its rivals."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mvlab.checks import require
+from mvlab.checks import require, require_one_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,23 +127,137 @@ class MobileViTConfig:
         require(self.kernel_size % 2 == 1, f"kernel_size={self.kernel_size} must be odd")
 
 
-TorchvisionName = Literal["mobilenet_v2", "resnet50"]
+TorchvisionName = Literal[
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "shufflenet_v2",
+    "mnasnet",
+    "efficientnet_b0",
+    "densenet169",
+    "resnet50",
+    "resnet101",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TorchvisionConfig:
-    """A network of torchvision's, by torchvision's name for it (Table 5's CNNs)."""
+    """A CNN of torchvision's, by torchvision's name for it, without the width that some have in theirs."""
 
     name: TorchvisionName
     width: float = 1.0
-    """Of MobileNetv2: the multiplier of all channels. Of ResNet-50: of the bottlenecks' inner channels."""
+    """The multiplier of all channels; of a ResNet, of the bottlenecks' inner channels."""
 
     def __post_init__(self) -> None:
-        require(
-            self.name in get_args(TorchvisionName),
-            f"model.name={self.name!r} is not one of {', '.join(get_args(TorchvisionName))}",
-        )
+        require_one_of("model.name", self.name, get_args(TorchvisionName))
         require(self.width > 0, f"model.width={self.width} must be positive")
 
 
-NetworkConfig = MobileViTConfig | TorchvisionConfig
+TimmName = Literal[
+    "mobilenetv1_100",
+    "mixnet_s",
+    "mixnet_m",
+    "mixnet_l",
+    "seresnet101",
+    "deit_tiny_patch16_224",
+    "pit_ti_224",
+    "pit_xs_224",
+    "cait_xxs24_224",
+    "convit_tiny",
+    "crossvit_tiny_240",
+    "crossvit_9_240",
+]
+ONE_SIZE: tuple[TimmName, ...] = (
+    "deit_tiny_patch16_224",
+    "pit_ti_224",
+    "pit_xs_224",
+    "cait_xxs24_224",
+    "convit_tiny",
+)
+"""ViTs whose position embeddings are those of images of one size. (CrossViT resizes its input to 240 pixels itself.)"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimmConfig:
+    """A network of timm's, by timm's name for it: the rivals of Tables 1 to 3 and Figure 7 that torchvision lacks."""
+
+    name: TimmName
+    width: float = 1.0
+    """Of MobileNetv1: the multiplier of all channels."""
+    image_size: int | None = None
+    """Side of its images in pixels, for one of ONE_SIZE; the others take any."""
+
+    def __post_init__(self) -> None:
+        require_one_of("model.name", self.name, get_args(TimmName))
+        require(
+            self.width == 1 or (self.name == "mobilenetv1_100" and self.width > 0),
+            f"model.width={self.width}: only mobilenetv1_100 comes in other widths, above 0; leave it at 1",
+        )
+        if self.name not in ONE_SIZE:
+            require(
+                self.image_size is None,
+                f"model.image_size={self.image_size}: {self.name} takes images of any size; leave it out",
+            )
+            return
+        require(
+            self.image_size is not None and self.image_size >= 32,
+            f"model.image_size={self.image_size}: the position embeddings of {self.name} are made for images of one "
+            "size, of 32 pixels or more; say which, e.g. 224, the paper's",
+        )
+
+
+NetworkConfig = MobileViTConfig | TorchvisionConfig | TimmConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SSDLiteConfig:
+    """SSDLite on MobileViT (section 4.2.1): an object detector."""
+
+    backbone: MobileViTConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeepLabv3Config:
+    """DeepLabv3 on MobileViT (section 4.2.2): a segmenter. The head's numbers are those of the release."""
+
+    backbone: MobileViTConfig
+    output_stride: Literal[8, 16] = 16
+    """Ratio of the image's side to that of the map that the head reads."""
+    channels: int = 256
+    """Of each branch of the atrous pyramid."""
+    rates: tuple[int, int, int] = (6, 12, 18)
+    """Dilations of the pyramid's 3x3 convolutions."""
+    dropout: float = 0.1
+    """After the pyramid, and, of whole channels, before the classifier."""
+
+    def __post_init__(self) -> None:
+        require(self.output_stride in (8, 16), f"output_stride={self.output_stride} is neither 8 nor 16")
+        require(min(self.rates) >= 1, f"rates={self.rates} must be positive")
+
+
+ReferenceName = Literal[
+    "ssdlite_mobilenet_v1",
+    "ssdlite_mobilenet_v2",
+    "ssdlite_mobilenet_v3_large",
+    "ssd300_vgg16",
+    "lraspp_mobilenet_v3_large",
+    "fcn_mobilenet_v3_large",
+    "deeplabv3_mobilenet_v3_large",
+    "deeplabv3_mobilenet_v1",
+    "deeplabv3_mobilenet_v2",
+    "deeplabv3_resnet101",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceConfig:
+    """A detector or segmenter that the paper compares with (Tables 1, 2, 10 and 12): counted here, not trained."""
+
+    name: ReferenceName
+
+    def __post_init__(self) -> None:
+        require_one_of("network.name", self.name, get_args(ReferenceName))
+
+
+AnyNetworkConfig = NetworkConfig | SSDLiteConfig | DeepLabv3Config
+"""Of every task; what a run trains so far is a `NetworkConfig`, a classifier."""

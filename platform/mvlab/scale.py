@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from mvlab.config import AugmentationConfig, EvaluationConfig, OptimizerConfig, RunConfig, SamplerConfig
-from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TorchvisionConfig, Widths, halved
+from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TimmConfig, TorchvisionConfig, Widths, halved
 
 Scale = Literal["smoke", "mini", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
 PAPER_RANKS = 8
+SMALL_SIDE = 64
+"""Pixels of the base resolution, and of evaluation, at the smaller scales."""
 SMALL_RANKS = 2
 """That the smaller scales are meant for; what `--workers` is unless it is given."""
 
@@ -24,7 +26,7 @@ class _Smaller:
     """Of a CNN, times its own."""
     epochs: int
     base_batch: int
-    """Images a rank at 64 px."""
+    """Images a rank at the base resolution."""
     warmup_updates: int
     """Fewer updates want a shorter warm-up, and an average over fewer of them."""
     ema_decay: float
@@ -46,6 +48,8 @@ def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> Run
     With `keep_network`, for experiments that compare networks, larger ones stay larger: mini has the paper's own, and
     smoke's MobileViTs have half the width of each of the paper's.
 
+    Networks of timm's stay as they are, except that a ViT of one image size gets the smaller one.
+
     Both smaller ones compute in fp32. SGD's learning rates follow the images of an update (linear scaling rule): two
     ranks' at 64 px against eight ranks' at the paper's base resolution. AdamW's stay.
     """
@@ -61,13 +65,13 @@ def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> Run
 
 def _shrunk(run: RunConfig, to: _Smaller, *, keep_network: bool) -> RunConfig:
     images = to.base_batch * SMALL_RANKS / (run.sampler.base_batch * PAPER_RANKS)
-    sides = (32, 64, 96) if len(run.sampler.resolutions) > 1 else (64,)
+    sides = (32, SMALL_SIDE, 96) if len(run.sampler.resolutions) > 1 else (SMALL_SIDE,)
     also = (32, 64, 96, 128) if run.evaluation.also else ()
     return replace(
         run,
         model=_kept_apart(run.model, to) if keep_network else _narrower(run.model, to),
-        sampler=SamplerConfig(resolutions=sides, base_resolution=64, base_batch=to.base_batch),
-        evaluation=EvaluationConfig(resize=64, crop=64, batch=64, also=also),
+        sampler=SamplerConfig(resolutions=sides, base_resolution=SMALL_SIDE, base_batch=to.base_batch),
+        evaluation=EvaluationConfig(resize=SMALL_SIDE, crop=SMALL_SIDE, batch=64, also=also),
         optimizer=replace(_rates_scaled(run.optimizer, images), warmup_updates=to.warmup_updates),
         numerics=replace(run.numerics, precision="fp32"),
         epochs=to.epochs,
@@ -81,13 +85,17 @@ def _narrower(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
             return replace(model, widths=to.widths)
         case TorchvisionConfig():
             return replace(model, width=model.width * to.width)
+        case TimmConfig():
+            return model if model.image_size is None else replace(model, image_size=SMALL_SIDE)
 
 
 def _kept_apart(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
     """Narrower in proportion, or not at all."""
-    if to is MINI:
-        return model
     match model:
+        case TimmConfig():
+            return _narrower(model, to)
+        case _ if to is MINI:
+            return model
         case MobileViTConfig():
             return replace(model, widths=halved(model.widths))
         case TorchvisionConfig():

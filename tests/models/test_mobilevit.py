@@ -7,38 +7,21 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from models.weight_mapping import to_timm, to_transformers
-from transformers import MobileViTConfig as HuggingFaceConfig
-from transformers import MobileViTForImageClassification
+from models.realistic import realistic
+from models.weights.theirs import VARIANTS, transformers_classifier
 
 from mvlab.models.layers import fold, unfold
 from mvlab.models.mobilevit import MobileViT
+from mvlab.models.weights.timm import TIMM
+from mvlab.models.weights.transformers import TRANSFORMERS
 from mvlab.networks import XS, XXS, MobileViTConfig, S, Widths
 
-VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
 # 208 px: maps of 26, 13 and 7 pixels, so the odd ones are resized; 224x288: not square.
 INPUT_SIZES = [(256, 256), (224, 288), (208, 208)]
 
 
 def num_parameters(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
-
-
-def realistic(model: MobileViT) -> MobileViT:
-    """The model in evaluation mode with weights and statistics as unlike their defaults as trained ones."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            noise = torch.randn(tensor.shape, generator=generator)
-            if name.endswith("running_var"):
-                tensor.copy_(1 + 0.2 * noise.abs())
-            elif name.endswith("running_mean"):
-                tensor.copy_(0.1 * noise)
-            elif tensor.dim() == 1 and tensor.is_floating_point():
-                tensor.add_(0.1 * noise)
-            elif tensor.dim() == 2:
-                tensor.copy_(noise / tensor.shape[1] ** 0.5)
-    return model.eval()
 
 
 @pytest.mark.parametrize(
@@ -63,37 +46,33 @@ def test_patch_size_changes_no_parameter(patch_sizes: tuple[int, int, int]) -> N
 @pytest.mark.parametrize("size", INPUT_SIZES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_logits_equal_timms(variant: str, size: tuple[int, int]) -> None:
-    ours = realistic(MobileViT(MobileViTConfig(widths=VARIANTS[variant]), 1000))
+    config = MobileViTConfig(widths=VARIANTS[variant])
+    ours = realistic(MobileViT(config, 1000))
     theirs = timm.create_model(f"mobilevit_{variant}").eval()
-    theirs.load_state_dict(to_timm(ours.state_dict()))
+    theirs.load_state_dict(TIMM.to_theirs(ours.state_dict(), config, "rgb"))
     assert_same_logits(ours, theirs, size)
 
 
 @pytest.mark.parametrize("size", INPUT_SIZES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_logits_equal_transformers(variant: str, size: tuple[int, int]) -> None:
-    widths = VARIANTS[variant]
-    ours = realistic(MobileViT(MobileViTConfig(widths=widths), 1000))
-    config = HuggingFaceConfig(
-        hidden_sizes=[stage.dim for stage in widths.stages],
-        neck_hidden_sizes=[widths.stem, *widths.mv2, *(s.channels for s in widths.stages), widths.tail],
-        expand_ratio=float(widths.expansion),
-        num_labels=1000,
-    )
-    theirs = MobileViTForImageClassification(config).eval()
-    theirs.load_state_dict(to_transformers(ours.state_dict()))
+    config = MobileViTConfig(widths=VARIANTS[variant])
+    ours = realistic(MobileViT(config, 1000))
+    theirs = transformers_classifier(variant)
+    theirs.load_state_dict(TRANSFORMERS.to_theirs(ours.state_dict(), config, "rgb"))
     assert_same_logits(ours, lambda x: theirs(x).logits, size)
 
 
 @pytest.mark.parametrize("patch", [3, 4])
 def test_larger_patches_equal_timms(patch: int) -> None:
     """Table 6's 3,3,3 and 4,4,4: 32, 16 and 8 pixels are no multiples of 3."""
-    ours = realistic(MobileViT(MobileViTConfig(widths=XXS, patch_sizes=(patch,) * 3), 10))
+    config = MobileViTConfig(widths=XXS, patch_sizes=(patch,) * 3)
+    ours = realistic(MobileViT(config, 10))
     theirs = timm.create_model("mobilevit_xxs", num_classes=10).eval()
     for stage in theirs.stages[2:]:
         stage[1].patch_size = (patch, patch)
         stage[1].patch_area = patch * patch
-    theirs.load_state_dict(to_timm(ours.state_dict()))
+    theirs.load_state_dict(TIMM.to_theirs(ours.state_dict(), config, "rgb"))
     assert_same_logits(ours, theirs, (256, 256))
 
 

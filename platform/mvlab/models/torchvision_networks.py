@@ -1,23 +1,82 @@
-"""The CNNs of Table 5, as torchvision has them.
+"""The CNNs of Tables 1, 2, 5 and Figure 6 that torchvision has.
 
 The release trains ResNets of its own, with a 3x3 stem and a depthwise convolution in place of max pooling. The
 paper compares with PyTorch's ResNet-50 and says nothing of changes to it, so ours is PyTorch's.
 """
 
+from functools import partial
+
 from torch import nn
-from torchvision.models import mobilenet_v2, resnet50  # type: ignore[import-untyped]
+from torchvision.models import (  # type: ignore[import-untyped]
+    DenseNet,
+    EfficientNet,
+    MNASNet,
+    ShuffleNetV2,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
+    resnet50,
+    resnet101,
+)
+from torchvision.models.efficientnet import MBConvConfig  # type: ignore[import-untyped]
 
 from mvlab.networks import TorchvisionConfig
 
 RESNET_WIDTH = 64
-"""Inner channels of ResNet-50's first bottleneck."""
+"""Inner channels of a ResNet's first bottleneck."""
+SHUFFLENET_CHANNELS = {0.5: 48, 1.0: 116, 1.5: 176, 2.0: 244}
+"""Of the first stage, by width (Ma et al., 2018, Table 5); each stage after it has twice as many."""
 
 
 def build_torchvision(config: TorchvisionConfig, num_classes: int) -> nn.Module:
     """Images (B, 3, H, W) in [0, 1] -> logits (B, classes), with torchvision's own random initialisation."""
+    width = config.width
     match config.name:
         case "mobilenet_v2":
-            network: nn.Module = mobilenet_v2(num_classes=num_classes, width_mult=config.width)
+            network: nn.Module = mobilenet_v2(num_classes=num_classes, width_mult=width)
+        case "mobilenet_v3_small":
+            network = mobilenet_v3_small(num_classes=num_classes, width_mult=width)
+        case "mobilenet_v3_large":
+            network = mobilenet_v3_large(num_classes=num_classes, width_mult=width)
+        case "shufflenet_v2":
+            network = _shufflenet(width, num_classes)
+        case "mnasnet":
+            network = MNASNet(width, num_classes)
+        case "efficientnet_b0":
+            network = _efficientnet_b0(width, num_classes)
+        case "densenet169":
+            network = DenseNet(
+                growth_rate=int(32 * width),
+                block_config=(6, 12, 32, 32),
+                num_init_features=int(64 * width),
+                num_classes=num_classes,
+            )
         case "resnet50":
-            network = resnet50(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * config.width))
+            network = resnet50(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width))
+        case "resnet101":
+            network = resnet101(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width))
+    return network
+
+
+def _shufflenet(width: float, num_classes: int) -> nn.Module:
+    """Of a published width, or of another in proportion; channels are even, since a unit splits them in two."""
+    first = SHUFFLENET_CHANNELS.get(width, 2 * round(SHUFFLENET_CHANNELS[1.0] / 2 * width))
+    channels = [24, first, 2 * first, 4 * first, 2048 if width >= 2 else 1024]
+    network: nn.Module = ShuffleNetV2([4, 8, 4], channels, num_classes)
+    return network
+
+
+def _efficientnet_b0(width: float, num_classes: int) -> nn.Module:
+    """Tan & Le (2019a), Table 1: expansion, kernel, stride, channels in and out, layers."""
+    stage = partial(MBConvConfig, width_mult=width, depth_mult=1.0)
+    stages = [
+        stage(1, 3, 1, 32, 16, 1),
+        stage(6, 3, 2, 16, 24, 2),
+        stage(6, 5, 2, 24, 40, 2),
+        stage(6, 3, 2, 40, 80, 3),
+        stage(6, 5, 1, 80, 112, 3),
+        stage(6, 5, 2, 112, 192, 4),
+        stage(6, 3, 1, 192, 320, 1),
+    ]
+    network: nn.Module = EfficientNet(stages, dropout=0.2, num_classes=num_classes)
     return network

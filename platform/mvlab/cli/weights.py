@@ -1,0 +1,101 @@
+"""`mvlab weights`: weights in and out, in the formats of the authors' release, timm and transformers."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mvlab.models.weights.errors import WeightsError, few
+from mvlab.report.markdown import markdown_table
+
+if TYPE_CHECKING:
+    from mvlab.models.weights.saved import SavedNetwork
+
+FORMATS = ("cvnets", "timm", "transformers")
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "weights",
+        help="weights of the authors' release, timm and transformers, in and out",
+        description="Weights of MobileViT, and of SSDLite and DeepLabv3 on it, as others keep them.",
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    import_ = actions.add_parser(
+        "import",
+        help="others' weights as ours",
+        description="Writes a file that --initial-weights takes. Format and network are found out if they are not "
+        "said. Our networks see RGB: BGR is folded into the first convolution.",
+        allow_abbrev=False,
+    )
+    import_.add_argument("file", metavar="FILE", help=".safetensors, or what torch.save wrote (.pt, .pth, .bin)")
+    import_.add_argument("--format", choices=FORMATS, help="whose names the weights have")
+    import_.add_argument("--network", metavar="NAME", help="e.g. mobilevit_xxs or ssdlite_mobilevit_s")
+    import_.set_defaults(run=run_import)
+    export = actions.add_parser(
+        "export",
+        help="our weights as others'",
+        description="Writes the averaged weights of a run's checkpoint, or imported ones.",
+        allow_abbrev=False,
+    )
+    export.add_argument("file", metavar="FILE", help="a run's state.pt, or what `mvlab weights import` wrote")
+    export.add_argument("--format", choices=FORMATS, required=True, help="whose names to give them")
+    export.set_defaults(run=run_export)
+    for action in (import_, export):
+        action.add_argument(
+            "--channels",
+            choices=("rgb", "bgr"),
+            help="what the others' network sees, if not the usual (cvnets and transformers bgr, timm rgb): ml-cvnets "
+            "after v0.1 trains on rgb",
+        )
+        action.add_argument("--out", metavar="FILE", required=True, help="file to write")
+
+
+def run_import(parsed: argparse.Namespace) -> int:
+    from mvlab.models.weights.convert import import_weights  # torch: seconds to import
+    from mvlab.models.weights.saved import write_saved
+
+    file, out = _files(parsed)
+    saved, fit = import_weights(file, format_=parsed.format, network=parsed.network, channels=parsed.channels)
+    write_saved(saved, out)
+    rows = [["format", f"{fit.format.name}, {saved.source['channels'].upper()}"]]
+    if fit.left_out:
+        rows.append(["left out", f"{few(fit.left_out)}: needed for training only"])
+    print(f"{_table(saved, out, rows)}\n\n{out} is for RGB; fine-tune it with --initial-weights {out}")
+    return 0
+
+
+def run_export(parsed: argparse.Namespace) -> int:
+    from mvlab.models.weights.convert import export_weights  # torch: seconds to import
+    from mvlab.models.weights.saved import read_saved
+
+    file, out = _files(parsed)
+    saved = read_saved(file)
+    seen = export_weights(saved, out, format_=parsed.format, channels=parsed.channels)
+    theirs = replace(saved, preprocessing=replace(saved.preprocessing, channels=seen))
+    print(_table(theirs, out, [["format", f"{parsed.format}, {seen.upper()}"]]))
+    return 0
+
+
+def _files(parsed: argparse.Namespace) -> tuple[Path, Path]:
+    file, out = Path(parsed.file), Path(parsed.out)
+    if out.resolve() == file.resolve():
+        raise WeightsError(f"--out {out} is the file that is read: name another")
+    return file, out
+
+
+def _table(saved: "SavedNetwork", out: Path, rows: list[list[str]]) -> str:
+    from mvlab.models.build import network_name  # torch
+    from mvlab.models.initial import file_sha256
+
+    parameters = sum(parameter.numel() for parameter in saved.build().parameters())
+    rows = [
+        *rows,
+        ["network", network_name(saved.network)],
+        ["classes", f"{saved.num_classes:,}"],
+        ["parameters", f"{parameters:,}"],
+        ["preprocessing", str(saved.preprocessing)],
+        ["sha256", file_sha256(out)],
+    ]
+    return markdown_table([str(out), ""], rows)

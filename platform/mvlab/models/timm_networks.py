@@ -1,0 +1,53 @@
+"""The rivals that timm has. timm is imported here, and nowhere else."""
+
+from functools import partial
+from typing import Any
+
+import timm
+from timm.models.efficientnet import _gen_mobilenet_v1
+from torch import Tensor, nn
+
+from mvlab.networks import TimmConfig
+
+
+class ImageSizeError(ValueError):
+    """A ViT is given images of another size than its position embeddings are made for."""
+
+
+def build_timm(config: TimmConfig, num_classes: int) -> nn.Module:
+    """Images (B, 3, H, W) in [0, 1] -> logits (B, classes), with timm's own random initialisation.
+
+    Where `config` fixes the size of the images, others are refused with an ImageSizeError.
+    """
+    if config.image_size is not None:
+        vit: nn.Module = timm.create_model(config.name, num_classes=num_classes, img_size=config.image_size)
+        vit.register_forward_pre_hook(partial(_require_size, config))
+        return vit
+    if config.width != 1:
+        mobilenet_v1: Any = _gen_mobilenet_v1
+        slimmer: nn.Module = mobilenet_v1(config.name, channel_multiplier=config.width, num_classes=num_classes)
+        return slimmer
+    network: nn.Module = timm.create_model(config.name, num_classes=num_classes)
+    return network
+
+
+def _require_size(config: TimmConfig, _network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    height, width = inputs[0].shape[-2:]
+    if height != config.image_size or width != config.image_size:
+        raise ImageSizeError(
+            f"{config.name} was built for images of {config.image_size}x{config.image_size} pixels, to which its "
+            f"position embeddings belong, and is given {height}x{width}: resize them, or build it with "
+            f"TimmConfig(name={config.name!r}, image_size={height})"
+        )
+
+
+def timm_mobilenet_v1() -> nn.Module:
+    """MobileNetv1, without a classifier."""
+    network: nn.Module = timm.create_model("mobilenetv1_100", num_classes=0)
+    return network
+
+
+def timm_features(name: str, *, output_stride: int) -> tuple[nn.Module, int]:
+    """Images (B, 3, H, W) -> a list of one map, at `output_stride`; and how many channels it has."""
+    features: Any = timm.create_model(name, features_only=True, output_stride=output_stride, out_indices=(4,))
+    return features, features.feature_info.channels()[-1]

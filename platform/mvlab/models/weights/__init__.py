@@ -1,0 +1,1 @@
+"""Weights in and out: the authors' release, timm, transformers, and ours."""

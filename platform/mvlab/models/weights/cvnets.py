@@ -1,0 +1,89 @@
+"""The authors' release, ml-cvnets: names as its tag v0.1, which belongs to the paper, has them.
+
+Read in cvnets/models/{classification/mobilevit,detection/ssd,segmentation/heads/deeplabv3}.py and in the modules that
+these use. Its images are OpenCV's: BGR. Later versions have the same names, but for the segmenter's classifier, and
+train on RGB.
+"""
+
+from mvlab.models.weights.catalogue import MobileViTNetwork, backbone_of
+from mvlab.models.weights.format import Format, Rules
+from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.networks import DeepLabv3Config, MobileViTConfig, SSDLiteConfig
+
+SEGMENTER = "seg_head.classifier.classifier"
+
+
+def rules(config: MobileViTNetwork) -> Rules:
+    return [
+        (r"^backbone\.", "encoder."),
+        (r"\bstem\.", "conv_1."),
+        (r"\bstage(\d)\.", r"layer_\1."),
+        (r"\.expand\.", ".block.exp_1x1."),
+        (r"\.depthwise\.", ".block.conv_3x3."),
+        (r"(layer_[12]\.\d|layer_\d\.0)\.project\.", r"\1.block.red_1x1."),
+        (r"(layer_\d\.1)\.project\.", r"\1.conv_proj."),
+        (r"\.local\.0\.", ".local_rep.conv_3x3."),
+        (r"\.local\.1\.", ".local_rep.conv_1x1.conv."),
+        *_after_the_transformer(config),
+        (r"\.transformer\.", ".global_rep."),
+        (r"\.attention_norm\.", ".pre_norm_mha.0."),
+        (r"\.attention\.qkv\.", ".pre_norm_mha.1.qkv_proj."),
+        (r"\.attention\.out\.", ".pre_norm_mha.1.out_proj."),
+        (r"\.ffn_norm\.", ".pre_norm_ffn.0."),
+        (r"\.ffn\.0\.", ".pre_norm_ffn.1."),
+        (r"\.ffn\.2\.", ".pre_norm_ffn.4."),
+        (r"\.fuse\.", ".fusion."),
+        *_heads(config),
+        (r"\.conv\.(\w+)$", r".block.conv.\1"),
+        (r"\.bn\.(\w+)$", r".block.norm.\1"),
+    ]
+
+
+def _after_the_transformer(config: MobileViTNetwork) -> Rules:
+    """The LayerNorm after the last layer counts as one more of them."""
+    return [
+        (rf"(layer_{number})\.1\.norm\.", rf"\1.1.global_rep.{stage.depth}.")
+        for number, stage in enumerate(backbone_of(config).widths.stages, 3)
+    ]
+
+
+def _heads(config: MobileViTNetwork) -> Rules:
+    match config:
+        case SSDLiteConfig():
+            return [
+                *((rf"^extra\.{index}\.0\.", f"extra_layers.os_{64 * 2**index}.dw_conv.") for index in range(3)),
+                *((rf"^extra\.{index}\.1\.", f"extra_layers.os_{64 * 2**index}.pw_conv.") for index in range(3)),
+                (r"^extra\.3\.1\.", "extra_layers.os_-1.1.conv."),
+                (r"^heads\.(\d)\.project\.", r"ssd_heads.\1.proj_layer."),
+                (r"^heads\.(\d)\.predict\.0\.", r"ssd_heads.\1.loc_cls_layer.dw_conv."),
+                (r"^heads\.(\d)\.predict\.1\.", r"ssd_heads.\1.loc_cls_layer.pw_conv.conv."),
+                (r"^heads\.5\.predict\.(\w+)$", r"ssd_heads.5.loc_cls_layer.conv.\1"),
+            ]
+        case DeepLabv3Config():
+            return [
+                (r"^aspp\.branches\.", "seg_head.aspp.aspp_layer.convs."),
+                (r"^aspp\.pooled\.", "seg_head.aspp.aspp_layer.convs.4.aspp_pool.conv_1x1."),
+                (r"^aspp\.project\.", "seg_head.aspp.aspp_layer.project."),
+                (r"^classifier\.", f"{SEGMENTER}.conv."),
+            ]
+        case _:
+            return [(r"^tail\.", "conv_1x1_exp."), (r"^classifier\.", "classifier.fc.")]
+
+
+def preprocessing(config: MobileViTNetwork) -> Preprocessing:
+    match config:
+        case SSDLiteConfig():
+            return Preprocessing(resize=None, crop=320, channels="bgr")
+        case DeepLabv3Config():
+            return Preprocessing(resize=None, crop=512, channels="bgr")
+        case _:
+            return Preprocessing(resize=288, crop=256, channels="bgr")
+
+
+CVNETS = Format(
+    name="cvnets",
+    networks=(MobileViTConfig, SSDLiteConfig, DeepLabv3Config),
+    rules=rules,
+    other_names=[(r"^seg_head\.classifier\.block\.", f"{SEGMENTER}.block."), (r"^seg_head\.aux_head\..*", "")],
+    preprocessing=preprocessing,
+)

@@ -1,0 +1,107 @@
+"""Which format and network a state dict is of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Size, Tensor
+
+from mvlab.models.weights.catalogue import CATALOGUE, MobileViTNetwork, require_known
+from mvlab.models.weights.cvnets import CVNETS
+from mvlab.models.weights.errors import WeightsError, few
+from mvlab.models.weights.format import Format, lacks_counter, renamed
+from mvlab.models.weights.layout import class_biases
+from mvlab.models.weights.timm import TIMM
+from mvlab.models.weights.transformers import TRANSFORMERS
+
+FORMATS = {each.name: each for each in (CVNETS, TIMM, TRANSFORMERS)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """How well weights fit a network in a format."""
+
+    format: Format
+    network: str
+    """By its name in the catalogue."""
+    num_classes: int
+    missing: tuple[str, ...]
+    foreign: tuple[str, ...]
+    misshapen: tuple[str, ...]
+    """With both shapes."""
+    left_out: tuple[str, ...]
+    """Only training needs them."""
+
+    @property
+    def config(self) -> MobileViTNetwork:
+        return CATALOGUE[self.network]
+
+    @property
+    def num_problems(self) -> int:
+        return len(self.missing) + len(self.foreign) + len(self.misshapen)
+
+    def __str__(self) -> str:
+        problems = {"missing": self.missing, "foreign": self.foreign, "of another shape": self.misshapen}
+        return "; ".join(f"{len(names):,} {what} ({few(names)})" for what, names in problems.items() if names)
+
+
+def recognise(weights: Mapping[str, Tensor], file: Path, *, format_: str | None, network: str | None) -> Fit:
+    """The format and network of `weights`, read from `file`, where these are not said.
+
+    Raises:
+        WeightsError: they are not what was said, or of none that is known; names say why, and what fits is suggested.
+    """
+    if network is not None:
+        require_known(network)
+    fits = [fit(weights, each, name) for each in FORMATS.values() for name in _networks(each)]
+    said = [each for each in fits if format_ in (None, each.format.name) and network in (None, each.network)]
+    if not said:
+        held = ", ".join(_networks(FORMATS[format_])) if format_ else "none"
+        raise WeightsError(f"{format_} has no {network}: it has {held}; cvnets has all that we build")
+    best, best_of_all = (min(some, key=lambda each: each.num_problems) for some in (said, fits))
+    if best.num_problems == 0:
+        return best
+    if best_of_all.num_problems == 0:
+        asked = " of ".join(each for each in (network, format_) if each)
+        raise WeightsError(
+            f"{file} is not {asked}: of its weights, {best}. It is {best_of_all.network} of {best_of_all.format.name}: "
+            f"say --network {best_of_all.network} --format {best_of_all.format.name}, or leave both out"
+        )
+    known = f"known are {', '.join(CATALOGUE)}, in the formats {', '.join(FORMATS)}"
+    if len(best.foreign) == len(weights):
+        raise WeightsError(f"{file} has no name that is known ({few(best.foreign)}); {known}")
+    raise WeightsError(
+        f"{file} is no network that is known, and nearest to {best.network} of {best.format.name}: of its weights, "
+        f"{best}; {known}"
+    )
+
+
+def fit(weights: Mapping[str, Tensor], format_: Format, network: str) -> Fit:
+    """How well `weights` are the catalogue's `network` as `format_` has it, with as many classes as they have."""
+    config = CATALOGUE[network]
+    named = {renamed(name, format_.other_names): name for name in weights}
+    biases = class_biases(config)
+    (classes,) = format_.names(config)[biases.name]
+    num_classes = max(1, biases.num_classes(weights[named[classes]].numel())) if classes in named else 1
+    expected = format_.shapes(config, num_classes)
+    return Fit(
+        format=format_,
+        network=network,
+        num_classes=num_classes,
+        missing=tuple(name for name in expected if name not in named and not lacks_counter(named, name)),
+        foreign=tuple(original for name, original in named.items() if name and name not in expected),
+        misshapen=tuple(
+            _both(name, weights[named[name]].shape, shape)
+            for name, shape in expected.items()
+            if name in named and weights[named[name]].shape != shape
+        ),
+        left_out=tuple(name for name in weights if not renamed(name, format_.other_names)),
+    )
+
+
+def _networks(format_: Format) -> list[str]:
+    return [name for name, config in CATALOGUE.items() if isinstance(config, format_.networks)]
+
+
+def _both(name: str, theirs: Size, expected: Size) -> str:
+    return f"{name} {tuple(theirs)} in place of {tuple(expected)}"

@@ -1,0 +1,104 @@
+"""A format: how others name, split and order the weights of our networks."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Size, Tensor
+
+from mvlab.models.weights.catalogue import MobileViTNetwork
+from mvlab.models.weights.layout import layout, spelled_out
+from mvlab.models.weights.preprocessing import Channels, Preprocessing
+
+Rules = list[tuple[str, str]]
+"""Regular expression -> replacement, one after the other."""
+
+COUNTER = "num_batches_tracked"
+"""Of BatchNorm."""
+STEM = "stem.0.weight"
+"""What sees the image: where the order of its channels lies."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """How others keep weights."""
+
+    name: str
+    networks: tuple[type[MobileViTNetwork], ...]
+    """The kinds that it has."""
+    rules: Callable[[MobileViTNetwork], Rules]
+    """From our names, as `spelled_out` has them, to theirs. {a,b}: ours is their a and b, one after the other."""
+    other_names: Rules
+    """From what some versions call otherwise to what `rules` give; to nothing where only training needs it."""
+    preprocessing: Callable[[MobileViTNetwork], Preprocessing]
+    """What its networks are made for."""
+
+    def names(self, config: MobileViTNetwork) -> dict[str, tuple[str, ...]]:
+        """Our name -> theirs; several where they split ours along its first dimension."""
+        return _names(self.rules, config)
+
+    def shapes(self, config: MobileViTNetwork, num_classes: int) -> dict[str, Size]:
+        """Their name -> shape."""
+        ours, names = layout(config, num_classes), self.names(config)
+        return {part: _part(ours[name], len(parts)) for name, parts in names.items() for part in parts}
+
+    def to_ours(self, theirs: Mapping[str, Tensor], config: MobileViTNetwork, channels: Channels) -> dict[str, Tensor]:
+        """Weights by our names, in fp32, of a network that sees RGB; `theirs` sees `channels`."""
+        named = {renamed(name, self.other_names): tensor for name, tensor in theirs.items()}
+        ours = {
+            name: torch.tensor(0) if lacks_counter(named, parts[0]) else _joined([named[part] for part in parts])
+            for name, parts in self.names(config).items()
+        }
+        return _reordered(ours, channels)
+
+    def to_theirs(self, ours: Mapping[str, Tensor], config: MobileViTNetwork, channels: Channels) -> dict[str, Tensor]:
+        """The inverse."""
+        ours = _reordered(ours, channels)
+        return {
+            part: tensor
+            for name, parts in self.names(config).items()
+            for part, tensor in zip(parts, _split(ours[name], len(parts)), strict=True)
+        }
+
+
+@cache
+def _names(rules: Callable[[MobileViTNetwork], Rules], config: MobileViTNetwork) -> dict[str, tuple[str, ...]]:
+    in_order = rules(config)
+    return {ours: _alternatives(renamed(spelled, in_order)) for ours, spelled in spelled_out(config).items()}
+
+
+def renamed(name: str, rules: Rules) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def lacks_counter(theirs: Mapping[str, object], name: str) -> bool:
+    """Whether `name` counts BatchNorm's batches and is left out, as in some files; nothing here reads it."""
+    return name.endswith(COUNTER) and name not in theirs
+
+
+def _alternatives(name: str) -> tuple[str, ...]:
+    braces = re.search(r"\{(.+)\}", name)
+    return tuple(name.replace(braces[0], each) for each in braces[1].split(",")) if braces else (name,)
+
+
+def _part(shape: Size, num_parts: int) -> Size:
+    return Size((shape[0] // num_parts, *shape[1:])) if num_parts > 1 else shape
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    whole = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+    return whole.float() if whole.is_floating_point() else whole
+
+
+def _split(tensor: Tensor, num_parts: int) -> Sequence[Tensor]:
+    return [part.clone() for part in tensor.chunk(num_parts)] if num_parts > 1 else [tensor]
+
+
+def _reordered(weights: Mapping[str, Tensor], channels: Channels) -> dict[str, Tensor]:
+    """The weights for images whose channels are in another order; turning BGR round twice is RGB again."""
+    turned = {name: weights[name].flip(1) for name in weights if name.endswith(STEM) and channels == "bgr"}
+    return {**weights, **turned}

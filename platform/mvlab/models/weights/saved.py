@@ -1,0 +1,115 @@
+"""Weights as we keep them: with the network's config, its classes, and how images are prepared for it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mvlab.models.build import build_network
+from mvlab.models.weights.errors import WeightsError
+from mvlab.models.weights.files import SAFETENSORS, read_contents, state_dict_in, write_contents
+from mvlab.models.weights.layout import class_biases
+from mvlab.models.weights.network_json import network_from_dict, network_to_json
+from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.networks import AnyNetworkConfig
+
+MARK = "mvlab_weights"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedNetwork:
+    """A network, as a file of ours has it: one that `mvlab weights import` wrote, or a run's checkpoint."""
+
+    network: AnyNetworkConfig
+    num_classes: int
+    """Of a detector without the background, of a segmenter with it."""
+    preprocessing: Preprocessing
+    weights: dict[str, Tensor]
+    """Averaged ones, where training averaged them."""
+    source: dict[str, str] = field(default_factory=dict)
+    """Of an import: the format, name and sha256 of the file that it read."""
+
+    def build(self) -> nn.Module:
+        """The network with these weights, in evaluation mode.
+
+        Raises:
+            WeightsError: they are another network's.
+        """
+        network = build_network(self.network, self.num_classes)
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise WeightsError(f"the weights do not fit the network that they are said to be of: {error}") from error
+        return network.eval()
+
+
+def write_saved(saved: SavedNetwork, path: Path) -> None:
+    """Writes what `read_saved` reads, and what fine-tuning begins with (`load_initial`).
+
+    Raises:
+        WeightsError: the file is called as one that holds tensors only.
+        OSError: it cannot be written.
+    """
+    if path.suffix == SAFETENSORS:
+        raise WeightsError(f"{path}: safetensors holds no config beside the weights; call the file .pt")
+    contents = {
+        MARK: VERSION,
+        "ema": saved.weights,
+        "network": network_to_json(saved.network),
+        "num_classes": saved.num_classes,
+        "preprocessing": json.dumps(saved.preprocessing.as_dict(), sort_keys=True),
+        "source": json.dumps(saved.source, sort_keys=True),
+    }
+    write_contents(contents, path)
+
+
+def read_saved(path: Path) -> SavedNetwork:
+    """Reads what `mvlab weights import` wrote, or a run's state.pt.
+
+    Raises:
+        WeightsError: it is neither, or broken, or nothing that this version reads.
+        OSError: there is no such file.
+    """
+    contents = read_contents(path)
+    if not is_saved(contents):
+        raise WeightsError(
+            f"{path} is neither a run's checkpoint nor what `mvlab weights import` writes: import it first"
+        )
+    try:
+        return _of_import(contents, path) if MARK in contents else _of_run(contents, path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is not what this version of mvlab writes: {error}") from error
+
+
+def is_saved(contents: Mapping[str, Any]) -> bool:
+    """Whether these are the contents of a file of ours."""
+    return MARK in contents or {"config", "config_digest", "ema"} <= contents.keys()
+
+
+def _of_import(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
+    if contents[MARK] != VERSION:
+        raise WeightsError(f"it has version {contents[MARK]}, and {VERSION} is read")
+    return SavedNetwork(
+        network=network_from_dict(json.loads(contents["network"])),
+        num_classes=contents["num_classes"],
+        preprocessing=Preprocessing.from_dict(json.loads(contents["preprocessing"])),
+        weights=state_dict_in(contents, path),
+        source=json.loads(contents["source"]),
+    )
+
+
+def _of_run(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
+    """Of a run's checkpoint: it was evaluated as its config says."""
+    config = json.loads(contents["config"])
+    network, weights = network_from_dict(config["model"]), state_dict_in(contents, path)
+    biases = class_biases(network)
+    return SavedNetwork(
+        network=network,
+        num_classes=biases.num_classes(weights[biases.name].numel()),
+        preprocessing=Preprocessing(resize=config["evaluation"]["resize"], crop=config["evaluation"]["crop"]),
+        weights=weights,
+    )

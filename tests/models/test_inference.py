@@ -1,0 +1,70 @@
+"""A network prepared for inference computes what it computed before."""
+
+import pytest
+import torch
+from models.realistic import realistic
+from torch import Tensor, nn
+
+from mvlab.models.build import build_network
+from mvlab.models.inference import for_inference
+from mvlab.models.mobilevit import MobileViT
+from mvlab.networks import XS, XXS, MobileViTConfig, S, TorchvisionConfig
+
+NETWORKS = {
+    "xxs": MobileViTConfig(widths=XXS),
+    "xs": MobileViTConfig(widths=XS),
+    "s": MobileViTConfig(widths=S),
+    "resized patches": MobileViTConfig(widths=XXS, patch_sizes=(3, 3, 3)),
+    "no skip": MobileViTConfig(widths=XXS, skip_connection=False),
+    "MobileNetv2": TorchvisionConfig(name="mobilenet_v2"),
+}
+
+
+def image(batch: int, height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(batch, 3, height, width, generator=generator).to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_the_numbers_are_the_same(name: str) -> None:
+    """Also for batches and images of other shapes than those that it was prepared for."""
+    model = realistic(build_network(NETWORKS[name], 10))
+    prepared = for_inference(model, image(2, 128, 128))
+    for shape in ((2, 128, 128), (1, 128, 128), (3, 96, 160)):
+        assert_close(prepared(image(*shape)), model(image(*shape)), 1e-5)
+
+
+def test_the_model_itself_stays_as_it_is() -> None:
+    model = realistic(build_network(NETWORKS["xxs"], 10)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for_inference(model, image(1, 64, 64))
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_no_norm_and_no_activation_of_a_convolution_is_left() -> None:
+    prepared = for_inference(build_network(NETWORKS["s"], 10), image(1, 64, 64))
+    left = [module for module in prepared.modules() if isinstance(module, nn.BatchNorm2d | nn.Conv2d | nn.SiLU)]
+    if torch.backends.mkldnn.is_available():
+        assert left == []
+    else:
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in left)
+
+
+@torch.no_grad()
+def test_bf16_is_as_near_as_the_plain_model_in_bf16() -> None:
+    """To fp32: folding costs no accuracy, since it is done in fp32."""
+    model = realistic(MobileViT(NETWORKS["xs"], 10))
+    images = image(4, 128, 128)
+    exact = model(images)
+    halves = images.to(torch.bfloat16)
+    ours = (for_inference(model, halves)(halves).float() - exact).abs().mean()
+    plain = (realistic(MobileViT(NETWORKS["xs"], 10)).bfloat16()(halves).float() - exact).abs().mean()
+    assert 0 < ours < 1.5 * plain
+
+
+def assert_close(ours: Tensor, theirs: Tensor, share: float) -> None:
+    """To within `share` of the largest value."""
+    assert (ours - theirs).abs().max() <= share * theirs.abs().max()
