@@ -1,11 +1,19 @@
-"""Parameters and multiply-adds of a network: exact, without running it."""
+"""Parameters and multiply-adds of a network: exact, without running it. How they are counted is a value."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+from mvlab.models.layers import Attention
+
+PRODUCTS = ("bmm", "baddbmm")
+"""Operators that only attention has: the products of queries, keys and values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +25,36 @@ class Cost:
     """Multiply-adds of convolutions and linear layers."""
     attention_macs: int
     """Multiply-adds of the products of queries, keys and values, which some conventions leave out."""
+    release_macs: int | None
+    """What the authors' release counts in all; None for attention that it has no layer for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """A way to count multiply-adds."""
+
+    name: str
+    says: str
+    """What counts, for people."""
+    count: Callable[[Cost], int | None]
+    """Multiply-adds for one image; None where the convention says nothing of such a network."""
+
+
+LAYERS = Convention("layers alone", "convolutions and linear layers", lambda cost: cost.macs)
+WITH_ATTENTION = Convention(
+    "with attention", "and the products of attention", lambda cost: cost.macs + cost.attention_macs
+)
+RELEASE = Convention(
+    "release's profiler",
+    "what the authors' release counts: N d^2 for each product of N tokens of width d, and biases of linear layers",
+    lambda cost: cost.release_macs,
+)
+CONVENTIONS = (LAYERS, WITH_ATTENTION, RELEASE)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable or not; running statistics are none."""
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_cost(model: nn.Module, resolution: int) -> Cost:
@@ -26,12 +64,44 @@ def count_cost(model: nn.Module, resolution: int) -> Cost:
     """
     image = torch.empty(1, 3, resolution, resolution, device="meta")
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter, sdpa_kernel(SDPBackend.MATH):
-        model.eval()(image)
+    counted = deepcopy(model).eval().requires_grad_(False)  # the counter looks for gradients where there may be some
+    with torch.no_grad(), _release_extras(counted) as extras, counter, sdpa_kernel(SDPBackend.MATH):
+        counted(image)
     macs = {str(operator): flops // 2 for operator, flops in counter.get_flop_counts()["Global"].items()}
-    attention = sum(count for operator, count in macs.items() if operator.endswith(("bmm", "baddbmm")))
+    attention = sum(count for operator, count in macs.items() if operator.endswith(PRODUCTS))
+    layers = sum(macs.values()) - attention
+    is_ours = not attention or any(isinstance(module, Attention) for module in counted.modules())
     return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        macs=sum(macs.values()) - attention,
+        parameters=count_parameters(counted),
+        macs=layers,
         attention_macs=attention,
+        release_macs=layers + sum(extras) if is_ours else None,
     )
+
+
+@contextmanager
+def _release_extras(model: nn.Module) -> Iterator[list[int]]:
+    """Collects what the release's profiler counts besides products of weights.
+
+    Its `MultiHeadAttention.profile_module` has seq_len * in_channels * in_channels for each of the two products of
+    attention; its `LinearLayer.profile_module` takes all parameters for multiply-adds, biases too.
+    """
+    extras: list[int] = []
+
+    def count_products(_layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        tokens = inputs[0]  # (..., d)
+        extras.append(2 * tokens.numel() * tokens.shape[-1])
+
+    def count_biases(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        extras.append(output.numel() if layer.bias is not None else 0)
+
+    hooks = [
+        module.register_forward_hook(count_products if isinstance(module, Attention) else count_biases)
+        for module in model.modules()
+        if isinstance(module, Attention | nn.Linear)
+    ]
+    try:
+        yield extras
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -3,26 +3,82 @@
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 
+from mvlab.checks import require
+
 WARMUPS = 5
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How networks are timed."""
+
+    repeats: int = 100
+    """Whose median counts."""
+    threads: int | None = None
+    """Of the CPU; None for all that this process may use."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    batch: int = 1
+    """Images at a time; times are for one of them."""
+
+    def __post_init__(self) -> None:
+        require(self.repeats >= 1, f"repeats={self.repeats}: at least one is needed")
+        require(self.threads is None or self.threads >= 1, f"threads={self.threads}: at least one is needed")
+        require(self.batch >= 1, f"batch={self.batch}: at least one image is needed")
+        require(self.device == "cpu" or torch.cuda.is_available(), "device=cuda: torch sees no GPU here; use cpu")
+
+
 @torch.no_grad()
-def latencies_ms(models: Mapping[str, nn.Module], resolution: int, *, repeats: int) -> dict[str, float]:
-    """Median milliseconds for one RGB image of `resolution` pixels, on the CPU, fp32, channels last.
+def latencies_ms(
+    models: Mapping[str, nn.Module],
+    resolution: int | Mapping[str, int],
+    *,
+    repeats: int,
+    device: str = "cpu",
+    batch: int = 1,
+) -> dict[str, float]:
+    """Median milliseconds for one RGB image of `resolution` pixels (of all models, or of each), fp32, channels last.
 
     The models take turns, so that whatever else the machine does falls on all of them alike.
     """
-    image = torch.rand(1, 3, resolution, resolution).to(memory_format=torch.channels_last)
-    ready = {name: model.eval().to(memory_format=torch.channels_last) for name, model in models.items()}  # type: ignore[call-overload]
+    sides = dict.fromkeys(models, resolution) if isinstance(resolution, int) else resolution
+    images = {
+        side: torch.rand(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
+        for side in sorted(set(sides.values()))
+    }
+    ready = {
+        name: model.eval().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for name, model in models.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in ready}
     for turn in range(WARMUPS + repeats):
         for name, model in ready.items():
-            started = time.perf_counter()
-            model(image)
+            started = _now(device)
+            model(images[sides[name]])
             if turn >= WARMUPS:
-                times[name].append(1000 * (time.perf_counter() - started))
+                times[name].append(1000 * (_now(device) - started) / batch)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _now(device: str) -> float:
+    """Seconds, when all that was asked of the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def enliven(model: nn.Module) -> nn.Module:
+    """Gives convolutions and linear layers weights that keep activations near 1, as trained ones do.
+
+    Where activations fade to denormal numbers, as under the small weights that transformers begin with, a CPU takes
+    ten times as long.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+    return model

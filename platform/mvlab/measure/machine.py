@@ -18,6 +18,13 @@ def machine_name() -> str:
     return f"{processor} ({threads} thread{'s' * (threads > 1)}, torch {torch.__version__.partition('+')[0]})"
 
 
+def device_name(device: str) -> str:
+    """Of the GPU and its torch, or of the machine."""
+    if device == "cuda":
+        return f"{torch.cuda.get_device_name()} (torch {torch.__version__.partition('+')[0]})"
+    return machine_name()
+
+
 def use_all_cores() -> None:
     """Lets torch use every core that this process may; Ray allows the driver of a submitted job only one."""
     process = psutil.Process()

@@ -1,9 +1,13 @@
 """Where a number came from: code, machine and versions."""
 
 import platform
+import shlex
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
+
+from mvlab.record.tracking import redacted
 
 VERSIONS = ("torch", "torchvision", "ray", "mlflow", "coremltools", "numpy", "pyarrow", "pillow")
 
@@ -17,6 +21,13 @@ def provenance(root: Path) -> dict[str, str]:
         tags["mvlab.git.revision"] = revision
         tags["mvlab.git.dirty"] = str(bool(_git(root, "status", "--porcelain"))).lower()
     return tags
+
+
+def command(root: Path) -> str:
+    """What was typed, as it can be typed in `root` anywhere."""
+    script = Path(sys.argv[0]).absolute()
+    shown = script.relative_to(root) if script.is_relative_to(root) else script.name
+    return redacted(shlex.join(["python", str(shown), *sys.argv[1:]]))
 
 
 def _git(root: Path, *arguments: str) -> str:

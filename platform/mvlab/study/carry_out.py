@@ -1,7 +1,6 @@
 """Carries a study out: trains, exports, measures, reports and records."""
 
 import json
-import shlex
 import sys
 import time
 from functools import partial
@@ -13,10 +12,9 @@ from mvlab.experiment import EMA_TOP1
 from mvlab.measure.machine import machine_name
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.mlflow_sink import MlflowSink
-from mvlab.record.provenance import provenance
+from mvlab.record.provenance import command, provenance
 from mvlab.record.results import WEIGHTS_TAG, read_results
 from mvlab.record.store import close_stale_runs, connect
-from mvlab.record.tracking import redacted
 from mvlab.report.costs import measure_costs
 from mvlab.report.page import Page
 from mvlab.report.study import COMMAND_TAG, FILES, MACHINE_TAG, write_report
@@ -163,15 +161,8 @@ def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
         "mvlab.dataset_digest": data.digest,
         "mvlab.world_size": str(placement.workers),
         "mvlab.ray_job_id": cluster.job_id(),
-        COMMAND_TAG: _command(),
+        COMMAND_TAG: command(ROOT),
     }
-
-
-def _command() -> str:
-    """What was typed, as it can be typed in the project's root anywhere."""
-    script = Path(sys.argv[0]).absolute()
-    shown = script.relative_to(ROOT) if script.is_relative_to(ROOT) else script.name
-    return redacted(shlex.join(["python", str(shown), *sys.argv[1:]]))
 
 
 def _end_open_runs(journal: Journal, status: Status) -> None:

@@ -1,0 +1,11 @@
+"""Figure 3(d): where the parameters of a MobileViT are. It is a picture of bars, without numbers."""
+
+from experiments.costs.table4_architecture import NETWORKS
+from mvlab.facts import LevelTable
+
+TABLE = LevelTable(
+    name="figure3d",
+    title="Figure 3(d): parameters at each output stride",
+    image_size=256,
+    networks=NETWORKS,
+)

@@ -1,0 +1,52 @@
+"""Figure 8: MobileViT with two settings of patch sizes, at three tasks. It prints no numbers; the tables have some."""
+
+from experiments.costs.networks import CONFIG_A, CONFIG_B, IPHONE, WIDTHS
+from mvlab.facts import CostRow, CostTable, Network, Task
+from mvlab.networks import DeepLabv3Config, MobileViTConfig, SSDLiteConfig
+
+IMAGE_SIZES: dict[Task, int] = {"classification": 256, "detection": 320, "segmentation": 512}
+CONFIGS = {"Config-A": CONFIG_A, "Config-B": CONFIG_B}
+KNOWN: dict[tuple[Task, str, str], float] = {  # milliseconds, of Tables 6 and 10
+    ("classification", "XS", "Config-A"): 7.28,
+    ("classification", "XS", "Config-B"): 5.93,
+    ("classification", "S", "Config-A"): 9.85,
+    ("classification", "S", "Config-B"): 8.20,
+    ("detection", "XS", "Config-A"): 12.6,
+    ("detection", "XS", "Config-B"): 10.7,
+    ("segmentation", "XS", "Config-A"): 32.3,
+    ("segmentation", "XS", "Config-B"): 25.1,
+}
+
+
+def _network(task: Task, backbone: MobileViTConfig) -> Network:
+    match task:
+        case "classification":
+            return backbone
+        case "detection":
+            return SSDLiteConfig(backbone=backbone)
+        case "segmentation":
+            return DeepLabv3Config(backbone=backbone)
+
+
+def _rows(task: Task) -> tuple[CostRow, ...]:
+    return tuple(
+        CostRow(
+            name=f"MobileViT-{size}, {config}",
+            network=_network(task, MobileViTConfig(widths=widths, patch_sizes=patch_sizes)),
+            ms={IPHONE: KNOWN[task, size, config]} if (task, size, config) in KNOWN else {},
+        )
+        for size, widths in WIDTHS.items()
+        for config, patch_sizes in CONFIGS.items()
+    )
+
+
+TABLES = tuple(
+    CostTable(
+        name=f"figure8_{task}",
+        title=f"Figure 8: {task} at {side} pixels, patches 2,2,2 (Config-A) and 8,4,2 (Config-B)",
+        task=task,
+        image_size=side,
+        rows=_rows(task),
+    )
+    for task, side in IMAGE_SIZES.items()
+)

@@ -1,0 +1,133 @@
+"""The command lines of jobs that make tables and train nothing: `jobs/cost_tables.py`, `jobs/latency_tables.py`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from mvlab.cli.job import BAD_INPUT, FAILED
+from mvlab.cli.tracking import add_tracking_uri
+from mvlab.experiment import did_you_mean
+from mvlab.facts import CostTable, FactTable
+from mvlab.record.tracking import TrackingError
+
+if TYPE_CHECKING:
+    from mvlab.study.tables import Made
+
+T = TypeVar("T", bound=FactTable)
+
+
+class TableError(ValueError):
+    """There is no such table, or it cannot be made as asked; the message says what to do."""
+
+
+def submit_facts(tables: Sequence[FactTable]) -> NoReturn:
+    """Prints and records facts as the command line says, and ends the process.
+
+    Exit status: 0 all is recorded, 1 MLflow did not take all of it, 2 what was asked for cannot be done.
+    """
+    sys.exit(run_facts(tables, sys.argv[1:]))
+
+
+def submit_latencies(tables: Sequence[CostTable]) -> NoReturn:
+    """The same for times."""
+    sys.exit(run_latencies(tables, sys.argv[1:]))
+
+
+def run_facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
+    """`submit_facts` without the end of the process."""
+    by_name = {table.name: table for table in tables}
+    parsed = _parser("Counts what the paper's networks cost, and holds it against its tables.", by_name, "facts")
+    options = parsed.parse_args(arguments)
+
+    def write(chosen: Sequence[FactTable], folder: Path) -> "Made":
+        from mvlab.measure.facts import find_facts  # torch: only for what is known to be good
+        from mvlab.report.facts import FILES, count_verdicts, write_facts
+        from mvlab.study.tables import Made
+
+        facts = [(table, find_facts(table)) for table in chosen]
+        print(write_facts(facts, folder).markdown())
+        return Made(files=[folder / file for file in FILES], metrics=count_verdicts(facts))
+
+    return _run("facts", by_name, options, write)
+
+
+def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
+    """`submit_latencies` without the end of the process."""
+    by_name = {table.name: table for table in tables}
+    parser = _parser("Times the paper's networks on this machine, beside its tables.", by_name, "latencies")
+    parser.add_argument("--repeats", type=int, default=100, metavar="N", help="whose median counts (%(default)s)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (all that this process may use)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (%(default)s)")
+    options = parser.parse_args(arguments)
+    from mvlab.measure.latency import Settings  # torch
+
+    try:
+        settings = Settings(
+            repeats=options.repeats, threads=options.threads, device=options.device, batch=options.batch
+        )
+    except ValueError as error:
+        return _refused(error)
+
+    def write(chosen: Sequence[CostTable], folder: Path) -> "Made":
+        from mvlab.measure.timings import time_tables
+        from mvlab.report.latency import FILES, write_latencies
+        from mvlab.study.tables import Made
+
+        measured = time_tables(chosen, settings, tell=partial(print, file=sys.stderr))
+        print(write_latencies(chosen, [measured], folder).markdown())
+        return Made(files=[folder / file for file in FILES], metrics={"networks": len(measured.ms)})
+
+    return _run("latencies", by_name, options, write)
+
+
+def _run(
+    name: str,
+    tables: Mapping[str, T],
+    options: argparse.Namespace,
+    write: Callable[[Sequence[T], Path], "Made"],
+) -> int:
+    from mvlab.study.tables import FolderError, record_tables  # MLflow: seconds to import
+
+    try:
+        chosen = _chosen(tables, options.only)
+        recorded = record_tables(
+            partial(write, chosen),
+            name=name,
+            params={"tables": " ".join(table.name for table in chosen)},
+            folder=Path(options.out).absolute() if options.out else None,
+            tracking_uri=options.tracking_uri,
+        )
+    except (TableError, FolderError, TrackingError, OSError) as error:
+        return _refused(error)
+    summary: dict[str, Any] = {**recorded.made.metrics, "folder": str(recorded.folder), "run_id": recorded.run_id}
+    print(json.dumps(summary), flush=True)
+    return 0 if recorded.is_complete else FAILED
+
+
+def _refused(error: Exception) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _chosen(tables: Mapping[str, T], names: Sequence[str]) -> list[T]:
+    for name in names:
+        if name not in tables:
+            raise TableError(f"--only {name}: there is no such table{did_you_mean(name, tables)}")
+    return [table for name, table in tables.items() if not names or name in names]
+
+
+def _parser(description: str, tables: Mapping[str, FactTable], kind: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, epilog=f"Tables: {'  '.join(tables)}", allow_abbrev=False)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="TABLE", help="this table only; may be given again for more"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"where they are written (a new folder, ./storage/tables/{kind}-…)"
+    )
+    add_tracking_uri(parser)
+    return parser

@@ -1,0 +1,118 @@
+"""Times CoreML packages on a Mac, in turns. Needs macOS, and coremltools, numpy and pillow; nothing of mvlab.
+
+    python on_device_latency.py FOLDER --out results.json [--compute-units CPU_AND_NE] [--repeats 100]
+
+FOLDER holds .mlpackage files, named as `mvlab latency names` says; `mvlab latency import results.json` shows their
+times beside the paper's.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = "mvlab.latency/1"
+COMPUTE_UNITS = ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")
+WARMUPS = 10
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status: 0 measured, 2 cannot be done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--compute-units", choices=COMPUTE_UNITS, default=COMPUTE_UNITS[0], help="(%(default)s)")
+    parser.add_argument("--repeats", type=int, default=100, metavar="N", help="whose median counts (%(default)s)")
+    parsed = parser.parse_args(arguments)
+    packages = sorted(parsed.folder.glob("*.mlpackage"))
+    if platform.system() != "Darwin":
+        return refuse(f"CoreML predicts on macOS only, and this is {platform.system()}: run it on a Mac")
+    if not packages:
+        return refuse(f"{parsed.folder} holds no .mlpackage: name the folder that they are in")
+    if parsed.repeats < 1:
+        return refuse(f"--repeats {parsed.repeats}: at least one is needed")
+    predictions = {path.stem: load(path, parsed.compute_units) for path in packages}
+    times = take_turns(predictions, parsed.repeats)
+    document = results(times, device=mac(), system=f"macOS {platform.mac_ver()[0]}", compute_units=parsed.compute_units)
+    parsed.out.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    print(f"{len(times)} packages measured on {document['device']}: {parsed.out}")
+    return 0
+
+
+def refuse(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def load(path: Path, compute_units: str) -> Callable[[], Any]:
+    """A prediction of the package at `path`, for one random input."""
+    import coremltools as ct
+
+    model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[compute_units])
+    inputs = example_inputs(model.get_spec().description)
+    return lambda: model.predict(inputs)
+
+
+def example_inputs(description: Any) -> dict[str, Any]:
+    """A random image or array for each input that a package's description names."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    inputs: dict[str, Any] = {}
+    for each in description.input:
+        kind = each.type.WhichOneof("Type")
+        if kind == "imageType":
+            shape = (each.type.imageType.height, each.type.imageType.width, 3)
+            inputs[each.name] = Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8))
+        elif kind == "multiArrayType":
+            inputs[each.name] = random.random(tuple(each.type.multiArrayType.shape), dtype=np.float32)
+        else:
+            raise ValueError(f"input {each.name} is a {kind}: only images and arrays can be made up")
+    return inputs
+
+
+def take_turns(predictions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Name -> milliseconds of each prediction after WARMUPS; whatever else the device does falls on all alike."""
+    times: dict[str, list[float]] = {name: [] for name in predictions}
+    for turn in range(WARMUPS + repeats):
+        for name, predict in predictions.items():
+            started = time.perf_counter()
+            predict()
+            if turn >= WARMUPS:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def results(times: Mapping[str, list[float]], *, device: str, system: str, compute_units: str) -> dict[str, Any]:
+    """What `mvlab latency import` reads."""
+    return {
+        "format": FORMAT,
+        "device": device,
+        "os": system,
+        "compute_units": compute_units,
+        "measurements": [
+            {"package": name, "median_ms": statistics.median(values), "repeats": len(values)}
+            for name, values in times.items()
+        ],
+    }
+
+
+def mac() -> str:
+    """E.g. "Apple M2 (Mac14,2)"."""
+    chip, model = (
+        subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=True).stdout.strip()
+        for key in ("machdep.cpu.brand_string", "hw.model")
+    )
+    return f"{chip} ({model})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""The blocks of a network, in order, with the maps that they put out: what Tables 4 and 8 and Figure 3(d) are of."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """A part of a network that puts out a map for the next one."""
+
+    name: str
+    """In the network, e.g. "stage3.1"."""
+    module: nn.Module
+    channels: int
+    """Of its output."""
+    side: int
+    """Of its square output, pixels."""
+    stride: int
+    """Ratio of the image's side to `side`."""
+
+    @property
+    def values(self) -> int:
+        """In its output, for one image."""
+        return self.channels * self.side**2
+
+
+def blocks(network: nn.Module, resolution: int) -> list[Block]:
+    """The blocks of `network`, on the meta device, for a square RGB image of `resolution` pixels.
+
+    A network's children are its blocks, and in place of a plain `nn.Sequential` its own. What puts out no map, as a
+    classifier does, is none.
+    """
+    found: list[Block] = []
+
+    def see(name: str, module: nn.Module, output: object) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4:
+            _, channels, side, _ = output.shape
+            stride = resolution // side
+            found.append(Block(name=name, module=module, channels=channels, side=side, stride=stride))
+
+    hooks = [
+        module.register_forward_hook(lambda module, _, output, name=name: see(name, module, output))
+        for name, module in _parts(network, "")
+    ]
+    try:
+        with torch.no_grad():
+            network.eval()(torch.empty(1, 3, resolution, resolution, device="meta"))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _parts(network: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in network.named_children():
+        if type(child) is nn.Sequential:
+            yield from _parts(child, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", child

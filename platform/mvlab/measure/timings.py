@@ -1,0 +1,113 @@
+"""The networks of the paper's tables, timed: here, or on another device by somebody else."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mvlab.experiment import did_you_mean
+from mvlab.facts import CostRow, CostTable, Network
+from mvlab.measure.latency import Settings, enliven, latencies_ms
+from mvlab.measure.machine import device_name, use_all_cores
+from mvlab.measure.on_device import LatencyError, OnDevice
+from mvlab.models.build import build_network, network_name
+from mvlab.networks import DeepLabv3Config, MobileViTConfig, ReferenceConfig, SSDLiteConfig
+
+Key = tuple[str, str]
+"""Name of a table, and of a row in it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """Times of rows, all from one place."""
+
+    where: str
+    """Device, system and settings, for people."""
+    ms: Mapping[Key, float]
+    """For one image."""
+
+
+def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, Network]]:
+    """The rows whose network is built here."""
+    for table in tables:
+        for row in table.rows:
+            if row.network is not None:
+                yield table, row, row.network
+
+
+def side_of(table: CostTable, row: CostRow) -> int:
+    """Pixels of the image that a row is timed with."""
+    return row.timed_at or table.image_size
+
+
+def package_name(table: CostTable, row: CostRow) -> str:
+    """What a row's CoreML package is called, without suffix, e.g. "mobilevit-xs-8,4,2-256".
+
+    Rows of the same network and the same images share it.
+    """
+    if row.network is None:
+        raise ValueError(f"{table.name}: {row.name} is not built here, and has no package")
+    return f"{_spelled(row.network)}-{side_of(table, row)}".lower()
+
+
+def _spelled(network: Network) -> str:
+    match network:
+        case MobileViTConfig():
+            return f"{network_name(network)}-{','.join(map(str, network.patch_sizes))}"
+        case SSDLiteConfig():
+            return f"SSDLite-{_spelled(network.backbone)}"
+        case DeepLabv3Config():
+            return f"DeepLabv3-{_spelled(network.backbone)}"
+        case ReferenceConfig():
+            return network.name.replace("_", "-")
+        case _:
+            return network_name(network)
+
+
+def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[[str], None]) -> Measured:
+    """Times the networks of each table, in turns, with random weights; `tell` hears of each table before it begins."""
+    if settings.threads is None:
+        use_all_cores()
+    else:
+        torch.set_num_threads(settings.threads)
+    ms: dict[Key, float] = {}
+    for table in tables:
+        rows = {row.name: (row, network) for _, row, network in timed_rows([table])}
+        tell(f"{table.title}: {len(rows)} networks, {settings.repeats} times each")
+        found = latencies_ms(
+            {name: enliven(_built(network, table.num_classes(row))) for name, (row, network) in rows.items()},
+            {name: side_of(table, row) for name, (row, _) in rows.items()},
+            repeats=settings.repeats,
+            device=settings.device,
+            batch=settings.batch,
+        )
+        ms |= {(table.name, name): value for name, value in found.items()}
+    batch = f", batch of {settings.batch}" if settings.batch > 1 else ""
+    where = f"{device_name(settings.device)}, fp32{batch}, median of {settings.repeats}"
+    return Measured(where=where, ms=ms)
+
+
+def of_tables(found: OnDevice, tables: Sequence[CostTable]) -> Measured:
+    """Times of packages as those of rows.
+
+    Raises:
+        LatencyError: a package is of no row.
+    """
+    packages = {(table.name, row.name): package_name(table, row) for table, row, _ in timed_rows(tables)}
+    known = dict.fromkeys(packages.values())
+    for name in found.ms:
+        if name not in known:
+            raise LatencyError(f"no table has a package {name!r}{did_you_mean(name, known)}")
+    where = f"{found.device}, {found.os}, {found.compute_units}, median of {found.repeats}"
+    return Measured(
+        where=where, ms={key: found.ms[package] for key, package in packages.items() if package in found.ms}
+    )
+
+
+def _built(network: Network, num_classes: int) -> nn.Module:
+    if isinstance(network, ReferenceConfig):
+        from mvlab.models.references import build_reference  # seconds to import
+
+        return build_reference(network, num_classes)
+    return build_network(network, num_classes)

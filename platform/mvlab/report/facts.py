@@ -1,0 +1,131 @@
+"""Facts as a page, a CSV and JSON: *row | quantity | paper | ours | difference | verdict | why*."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mvlab.facts import SCALES, Fact, FactTable
+from mvlab.measure.cost import CONVENTIONS
+from mvlab.measure.facts import agreeing, by_convention, printed_macs
+from mvlab.report.page import Block, Heading, Page, Paragraph, Table
+
+HEADER = ("row", "quantity", "paper", "ours", "difference", "verdict", "why")
+MARKDOWN, HTML, CSV, JSON = "facts.md", "facts.html", "facts.csv", "facts.json"
+FILES = (MARKDOWN, HTML, CSV, JSON)
+NOTHING = "–"
+MORE_DIGITS = 2
+"""That ours shows than the paper."""
+NOTE = (
+    "A fact agrees if ours is the paper's number in as many digits as the paper prints. Multiply-adds are held against "
+    "the simplest way to count that gives the paper's number, which is named; all ways are in the last table."
+)
+
+Facts = Sequence[tuple[FactTable, Sequence[Fact]]]
+
+
+def write_facts(facts: Facts, folder: Path) -> Page:
+    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = facts_page(facts)
+    (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
+    (folder / HTML).write_text(page.html(), encoding="utf-8")
+    (folder / JSON).write_text(json.dumps(_as_json(facts), indent=1), encoding="utf-8")
+    with (folder / CSV).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["table", "row", "quantity", "paper", "ours", "verdict", "why"])
+        writer.writerows([table.name, *_record(fact).values()] for table, rows in facts for fact in rows)
+    return page
+
+
+def facts_page(facts: Facts) -> Page:
+    """Every table with its facts, and at the end the multiply-adds by each convention."""
+    blocks: list[Block] = [Paragraph(NOTE)]
+    for table, rows in facts:
+        blocks += [Heading(table.title), Table(HEADER, list(_lines(rows)))]
+    return Page("What the paper's networks cost", [*blocks, *_conventions([table for table, _ in facts])])
+
+
+def count_verdicts(facts: Facts) -> dict[str, int]:
+    """How many facts there are, and how many of each verdict."""
+    verdicts = Counter(fact.verdict for _, rows in facts for fact in rows)
+    return {
+        "facts": verdicts.total(),
+        "agree": verdicts["agrees"],
+        "differ": verdicts["differs"],
+        "not_built": verdicts["not built"],
+        "not_printed": verdicts["not printed"],
+    }
+
+
+def _as_json(facts: Facts) -> dict[str, list[dict[str, Any]]]:
+    """Table -> its facts."""
+    return {table.name: [_record(fact) for fact in rows] for table, rows in facts}
+
+
+def _record(fact: Fact) -> dict[str, Any]:
+    """As plain values; ours in ones, or bytes."""
+    return {
+        "row": fact.row,
+        "quantity": fact.quantity,
+        "paper": fact.paper.text if fact.paper else None,
+        "ours": fact.ours,
+        "verdict": fact.verdict,
+        "why": fact.why,
+    }
+
+
+def _lines(facts: Sequence[Fact]) -> Iterator[list[str]]:
+    """A line for each fact; plain numbers of the same row, as those of a layer, share one."""
+
+    def place(fact: Fact) -> tuple[str, str]:
+        return fact.row, fact.verdict if fact.paper and not fact.paper.unit else fact.quantity
+
+    for (row, _), group in groupby(facts, place):
+        together = list(group)
+        columns = list(zip(*map(_cells, together), strict=True))
+        quantity, paper, ours = (", ".join(column) for column in columns[1:4])
+        difference, verdict, why = (", ".join(dict.fromkeys(column)) for column in columns[4:])
+        yield [row, quantity, paper, ours, difference, verdict, why]
+
+
+def _cells(fact: Fact) -> list[str]:
+    paper = fact.paper.text if fact.paper else NOTHING
+    return [fact.row, fact.quantity, paper, _ours(fact), _difference(fact), fact.verdict, fact.why]
+
+
+def _ours(fact: Fact) -> str:
+    if fact.ours is None:
+        return NOTHING
+    if fact.paper is None or not fact.paper.unit:
+        return f"{fact.ours:,.0f}"
+    digits = -int(fact.paper.number.as_tuple().exponent) + MORE_DIGITS
+    return f"{fact.ours / SCALES[fact.paper.unit]:,.{digits}f} {fact.paper.unit}"
+
+
+def _difference(fact: Fact) -> str:
+    if fact.ours is None or fact.paper is None:
+        return NOTHING
+    if not fact.paper.unit:
+        difference = fact.ours - fact.paper.value
+        return f"{difference:+,.0f}" if difference else "0"
+    return f"{100 * (fact.ours / fact.paper.value - 1):+.1f}%"
+
+
+def _conventions(tables: Sequence[FactTable]) -> list[Block]:
+    """The multiply-adds that the paper prints, in G, by each way to count."""
+    lines = []
+    for table, row, paper, cost in printed_macs(tables):
+        found = by_convention(cost)
+        counts = [f"{found[each] / 1e9:.3f}" if each in found else NOTHING for each in CONVENTIONS]
+        agree = ", ".join(each.name for each in agreeing(paper, cost)) or "none"
+        attention = f"{cost.attention_macs / 1e9:.3f}"
+        lines.append([f"{table.name}: {row.name}", f"{table.image_size}", paper.text, attention, *counts, agree])
+    if not lines:
+        return []
+    header = ["network", "pixels", "paper", "attention", *(each.name for each in CONVENTIONS), "the paper's is"]
+    meaning = "; ".join(f"{convention.name}: {convention.says}" for convention in CONVENTIONS)
+    return [Heading("Multiply-adds by each way to count, G"), Table(header, lines), Paragraph(f"{meaning}.")]

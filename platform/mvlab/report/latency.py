@@ -1,0 +1,60 @@
+"""Times as tables: the paper's devices, and ours beside them, also as multiples of each table's first row."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from mvlab.facts import CostTable
+from mvlab.measure.timings import Measured, side_of
+from mvlab.report.page import Block, Heading, Page, Paragraph, Table
+
+MARKDOWN, HTML, JSON = "latency.md", "latency.html", "latency.json"
+FILES = (MARKDOWN, HTML, JSON)
+NOTHING = "–"
+NOTE = (
+    "Milliseconds for one image. Devices differ, so that their times are not to be held against each other; in "
+    "brackets is how many times as long a network takes as the first that has a time on all devices."
+)
+
+
+def write_latencies(tables: Sequence[CostTable], measured: Sequence[Measured], folder: Path) -> Page:
+    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = latency_page(tables, measured)
+    (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
+    (folder / HTML).write_text(page.html(), encoding="utf-8")
+    (folder / JSON).write_text(json.dumps([_as_json(each) for each in measured], indent=1), encoding="utf-8")
+    return page
+
+
+def latency_page(tables: Sequence[CostTable], measured: Sequence[Measured]) -> Page:
+    """Every table that has a time, its rows with the paper's times and those that were `measured`."""
+    blocks: list[Block] = [Paragraph(NOTE)]
+    blocks += [Paragraph(f"[{number}] {each.where}.") for number, each in enumerate(measured, 1)]
+    for table in tables:
+        if any((table.name, row.name) in each.ms for each in measured for row in table.rows):
+            blocks += [Heading(table.title), _table(table, measured)]
+    return Page("How fast the paper's networks are", blocks)
+
+
+def _table(table: CostTable, measured: Sequence[Measured]) -> Table:
+    devices = list(dict.fromkeys(device for row in table.rows for device in row.ms))
+    columns = [[row.ms.get(device) for row in table.rows] for device in devices]
+    columns += [[each.ms.get((table.name, row.name)) for row in table.rows] for each in measured]
+    first = next((index for index, times in enumerate(zip(*columns, strict=True)) if None not in times), None)
+    names = [row.name for row in table.rows]
+    sides = [f"{side_of(table, row)}" for row in table.rows]
+    header = ["network", "pixels", *(f"paper: {device}" for device in devices)]
+    header += [f"[{number}]" for number in range(1, len(measured) + 1)]
+    cells = [_shown(column, None if first is None else column[first]) for column in columns]
+    return Table(header, [list(row) for row in zip(names, sides, *cells, strict=True)])
+
+
+def _shown(column: Sequence[float | None], unit: float | None) -> list[str]:
+    times = ("" if unit is None or ms is None else f" ({ms / unit:.2f}x)" for ms in column)
+    return [NOTHING if ms is None else f"{ms:.2f}{multiple}" for ms, multiple in zip(column, times, strict=True)]
+
+
+def _as_json(measured: Measured) -> dict[str, object]:
+    rows = [{"table": table, "row": row, "ms": ms} for (table, row), ms in measured.ms.items()]
+    return {"where": measured.where, "rows": rows}
