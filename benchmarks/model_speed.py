@@ -1,0 +1,170 @@
+"""How fast MobileViT is here, against timm's and transformers' of the same variant, alternately in one run.
+
+    python benchmarks/model_speed.py [--variant s] [--rounds 15] [--compile]
+
+Inference of one image and of 32, and a training step on 16, 256x256 pixels, in fp32 and in bf16 (of a training step:
+autocast). All networks have the same weights, are channels last, and train without dropout, which timm's and
+transformers' leave out by default. Ours infers as `for_inference` prepares it; with --compile timm's and ours are also
+compiled with frozen weights, which takes minutes. The last line is one JSON object: by setting, how many times as fast
+as each of theirs ours is; `lowest` is the worst of all.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import MobileViTConfig as HuggingFaceConfig
+from transformers import MobileViTForImageClassification
+
+from mvlab.measure.machine import machine_name, use_all_cores
+from mvlab.models.build import build_network
+from mvlab.models.inference import for_inference
+from mvlab.models.weights.timm import TIMM
+from mvlab.models.weights.transformers import TRANSFORMERS
+from mvlab.networks import XS, XXS, MobileViTConfig, S
+from mvlab.report.markdown import markdown_table
+
+VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
+SIDE = 256
+NUM_CLASSES = 1000
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+WARMUPS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", choices=VARIANTS, default="s")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    use_all_cores()
+    device = torch.device(options.device)
+    networks = build(options.variant, device)
+    print(f"MobileViT-{options.variant.upper()} on {machine_name() if device.type == 'cpu' else device}\n")
+    rows: list[list[str]] = []
+    ratios: dict[str, dict[str, float]] = {}
+    for precision, dtype in PRECISIONS.items():
+        for batch in (1, 32):
+            sides = inferring(networks, batch, dtype, device, compiled=options.compile)
+            rounds = 3 * options.rounds if batch == 1 else options.rounds
+            note(f"infer b{batch} {precision}", measure(sides, rounds, device), rows, ratios)
+        note(f"train b16 {precision}", measure(training(networks, dtype, device), options.rounds, device), rows, ratios)
+    print(markdown_table(["setting", "network", "ms", "ours is faster by"], rows))
+    lowest = min(ratio for setting in ratios.values() for ratio in setting.values())
+    print(json.dumps({**ratios, "lowest": lowest}))
+
+
+def build(variant: str, device: torch.device) -> dict[str, nn.Module]:
+    """Ours, theirs and theirs with the same weights: as far from zero as trained ones, so that nothing is denormal."""
+    widths = replace(VARIANTS[variant], dropout=0.0)
+    torch.manual_seed(0)
+    ours = build_network(MobileViTConfig(widths=widths, classifier_dropout=0.0), NUM_CLASSES)
+    with torch.no_grad():
+        for weight in ours.parameters():
+            if weight.ndim == 2:
+                nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+    state = ours.state_dict()
+    theirs = timm.create_model(f"mobilevit_{variant}", num_classes=NUM_CLASSES)
+    theirs.load_state_dict(TIMM.export(state))
+    config = HuggingFaceConfig(
+        hidden_sizes=[stage.dim for stage in widths.stages],
+        neck_hidden_sizes=[widths.stem, *widths.mv2, *(stage.channels for stage in widths.stages), widths.tail],
+        expand_ratio=float(widths.expansion),
+        hidden_dropout_prob=0.0,
+        classifier_dropout_prob=0.0,
+        num_labels=NUM_CLASSES,
+    )
+    face = MobileViTForImageClassification(config)
+    face.load_state_dict(TRANSFORMERS.export(state))
+    networks: dict[str, nn.Module] = {"ours": ours, "timm": theirs, "transformers": face}
+    return {name: network.to(device, memory_format=torch.channels_last) for name, network in networks.items()}  # type: ignore[call-overload]
+
+
+Side = Callable[[], Any]
+
+
+def inferring(
+    networks: dict[str, nn.Module], batch: int, dtype: torch.dtype, device: torch.device, *, compiled: bool
+) -> dict[str, Side]:
+    """What one batch through each is."""
+    images = torch.rand(batch, 3, SIDE, SIDE, device=device).to(dtype, memory_format=torch.channels_last)
+    ready = {name: copy.deepcopy(network).eval().to(dtype) for name, network in networks.items()}
+    ready["ours"] = for_inference(networks["ours"], images)
+    if compiled:
+        torch._inductor.config.freezing = True
+        ready["ours, compiled"] = torch.compile(copy.deepcopy(networks["ours"]).eval().to(dtype))  # type: ignore[assignment]
+        ready["timm, compiled"] = torch.compile(copy.deepcopy(networks["timm"]).eval().to(dtype))  # type: ignore[assignment]
+
+    def infer(network: nn.Module) -> Side:
+        @torch.inference_mode()
+        def once() -> None:
+            network(images)
+
+        return once
+
+    return {name: infer(network) for name, network in ready.items()}
+
+
+def training(networks: dict[str, nn.Module], dtype: torch.dtype, device: torch.device) -> dict[str, Side]:
+    """What forward and backward of one batch are."""
+    images = torch.rand(16, 3, SIDE, SIDE, device=device).to(memory_format=torch.channels_last)
+    labels = torch.randint(NUM_CLASSES, (16,), device=device)
+
+    def step(network: nn.Module) -> Side:
+        network.train()
+
+        def once() -> None:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                loss = F.cross_entropy(logits(network(images)), labels)
+            loss.backward()
+            network.zero_grad(set_to_none=True)
+
+        return once
+
+    return {name: step(network) for name, network in networks.items()}
+
+
+def logits(output: Any) -> Tensor:
+    """transformers' networks wrap theirs."""
+    return output if isinstance(output, Tensor) else output.logits  # type: ignore[no-any-return]
+
+
+def measure(sides: dict[str, Side], rounds: int, device: torch.device) -> dict[str, list[float]]:
+    """Milliseconds of every round; the sides take turns."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(WARMUPS + rounds):
+        for name, once in sides.items():
+            started = time.perf_counter()
+            once()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if turn >= WARMUPS:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def note(
+    setting: str, times: dict[str, list[float]], rows: list[list[str]], ratios: dict[str, dict[str, float]]
+) -> None:
+    """Adds the setting's rows and ratios: medians of what a turn's two sides took, one by the other."""
+    best = min((name for name in times if name.startswith("ours")), key=lambda name: statistics.median(times[name]))
+    ratios[setting] = {}
+    for name, taken in times.items():
+        ratio = statistics.median(theirs / ours for theirs, ours in zip(taken, times[best], strict=True))
+        rows.append([setting, name, f"{statistics.median(taken):.1f}", "–" if name == best else f"{ratio:.2f}"])
+        if not name.startswith("ours"):
+            ratios[setting][name] = round(ratio, 2)
+
+
+if __name__ == "__main__":
+    main()
