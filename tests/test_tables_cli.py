@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from experiments.costs import FACTS, LATENCIES
-from mvlab.cli.tables import run_facts, run_latencies
+from mvlab.cli.tables import run_facts, run_latencies, run_packages
 from mvlab.facts import CostRow, CostTable
 from mvlab.networks import NANO, MobileViTConfig
 from mvlab.study.tables import MLFLOW_EXPERIMENT
@@ -81,7 +82,7 @@ def test_times_are_printed_with_machine_and_settings_and_recorded(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--only", "table7"], "--only table7: there is no such table: did you mean 'table"),
+        (["--only", "table7"], "--only table7 is not known: did you mean 'table"),
         (["--tracking-uri", "http://127.0.0.1:9"], "MLflow at http://127.0.0.1:9 cannot be used"),
         (["--repeats", "0"], "repeats=0: at least one is needed"),
     ],
@@ -107,3 +108,20 @@ def test_a_folder_with_an_earlier_record_is_refused(
     assert run_facts(FACTS, options) == 0
     assert run_facts(FACTS, options) == 2
     assert "holds the record of an earlier run: name another folder" in capsys.readouterr().err
+
+
+def test_packages_are_made_run_and_recorded(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = CostRow(name="nano", network=MobileViTConfig(widths=NANO), num_classes=10, timed_at=64)
+    small_again, missing = replace(small, name="again"), CostRow(name="nobody's", network=None)
+    table = CostTable(name="t", title="T", task="classification", image_size=256, rows=(small, small_again, missing))
+    out = tmp_path / "out"
+    assert run_packages([table], ["--tracking-uri", store, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"\| mobilevit-nano-2,2,2-64 \| +64 \| .* \| +verified \|", printed)
+    summary = last_line(printed)
+    assert (summary["packages"], summary["verified"], summary["not_made"]) == (1, 1, 0)
+    assert (out / "mobilevit-nano-2,2,2-64.mlpackage").is_dir()
+    (entry,) = json.loads((out / "packages.json").read_text())
+    assert entry["verification"]["passed"]

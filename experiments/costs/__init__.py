@@ -41,3 +41,7 @@ LATENCIES: tuple[CostTable, ...] = (
     table11_devices.TABLE,
     *figure8_configurations.TABLES,
 )
+PACKAGES: tuple[CostTable, ...] = (
+    *LATENCIES,
+    *(table for table in FACTS if isinstance(table, CostTable) and table not in LATENCIES),
+)

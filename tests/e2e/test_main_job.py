@@ -14,11 +14,12 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from benchmarks.victim import Victim
+from mvlab.cli.main import run as mvlab
 from mvlab.data.manifest import read_manifest
 from mvlab.data.shards import SplitReader
 from mvlab.data.sources.digits import CLASSES, digits
 from mvlab.data.write import write_split
-from mvlab.export.coreml import check_structure
+from mvlab.export.coreml import describe
 from mvlab.training import state
 
 JOB = Path(__file__).parents[2] / "jobs" / "ablation_patch.py"
@@ -100,9 +101,24 @@ def test_mlflow_holds_everything(first) -> None:
     assert state.weights_sha256(checkpoint.ema) == summary["runs"][0]["weights_sha256"]
     assert (checkpoint.epoch, checkpoint.step) == (6, 0)
     verification = json.loads((artifacts / "verification.json").read_text())
-    again = check_structure(artifacts / "model.mlpackage", resolution=64, num_classes=10)
-    assert verification == {"checked": "structure", **again}
-    assert again["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
+    assert verification["package"] == describe(artifacts / "model.mlpackage")
+    assert (verification["checked"], verification["passed"]) == ("program", True)
+    assert verification["package"]["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
+
+
+def test_a_recorded_run_is_exported_again_and_logged_back(first, tmp_path: Path, capsys) -> None:
+    folder, summary, _, _ = first
+    run_id, out = summary["runs"][0]["run_id"], tmp_path / "fp32.mlpackage"
+    store = f"sqlite:///{folder}/mlflow.db"
+    options = ["--out", str(out), "--precision", "fp32", "--image-size", "96", "--licence", "MIT"]
+    assert mvlab(["export", run_id, *options, "--tracking-uri", store]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["precision"], found["passed"]) == ("fp32", True)
+    assert found["package"]["labels"] == list(CLASSES)
+    assert found["package"]["input"] == "image 96x96"
+    assert found["package"]["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
+    logged = {each.path for each in MlflowClient(store).list_artifacts(run_id)}
+    assert {"fp32.mlpackage", "fp32.verification.json"} <= logged
 
 
 def test_the_terminal_shows_progress_and_the_table(first) -> None:

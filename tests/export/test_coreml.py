@@ -1,51 +1,109 @@
 """Packages: written, loaded back, and what they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import coremltools as ct
 import pytest
+from export.packages import NANO_MOBILEVIT, SIDE
 from torch import nn
 
-from mvlab.export.coreml import ExportError, check_structure, export_classifier
-from mvlab.models.build import build_network, network_name
-from mvlab.networks import NANO, MobileViTConfig, TorchvisionConfig
+from mvlab.export.coreml import Target, describe, export_package, task_of
+from mvlab.export.errors import ExportError
+from mvlab.export.mil.load import load_program
+from mvlab.export.pictures import synthetic
+from mvlab.export.verify import as_prepared, verify
+from mvlab.models.build import build_network
+from mvlab.models.plausible import plausible
+from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.networks import NANO, AnyNetworkConfig, DeepLabv3Config, MobileViTConfig, SSDLiteConfig, TorchvisionConfig
 
 CLASSES = ("zero", "one", "two")
+TARGET = Target(
+    task="classification",
+    resolutions=(64,),
+    preprocessing=Preprocessing(resize=None, crop=64),
+    classes=CLASSES,
+    description="MobileViT-NANO",
+    licence="MIT",
+    metadata={"config_digest": "abc"},
+)
 
 
-def export(model: nn.Module, path: Path, *, name: str) -> None:
-    export_classifier(model, path, name=name, resolution=64, classes=CLASSES, metadata={"config_digest": "abc"})
+def small(network: AnyNetworkConfig = NANO_MOBILEVIT) -> nn.Module:
+    return plausible(build_network(network, len(CLASSES)), SIDE)
 
 
 @pytest.mark.parametrize("patch_sizes", [(2, 2, 2), (3, 3, 3), (8, 4, 2)])
 def test_a_saved_package_is_an_ml_program_with_our_input_labels_and_metadata(tmp_path: Path, patch_sizes) -> None:
     path = tmp_path / "m.mlpackage"
-    model = build_network(MobileViTConfig(widths=NANO, patch_sizes=patch_sizes), len(CLASSES))
-    export(model, path, name="MobileViT-NANO")
-    structure = check_structure(path, resolution=64, num_classes=3)
-    assert structure["input"] == "image RGB 64x64"
-    assert structure["labels"] == list(CLASSES)
-    assert structure["metadata"]["config_digest"] == "abc"
-    kinds = structure["operations_by_kind"]
+    model = small(MobileViTConfig(widths=NANO, patch_sizes=patch_sizes))
+    export_package(model, path, TARGET)
+    found = describe(path)
+    assert found["input"] == "image 64x64"
+    assert found["labels"] == list(CLASSES)
+    assert found["metadata"]["config_digest"] == "abc"
+    assert found["licence"] == "MIT"
+    kinds = found["operations_by_kind"]
     assert kinds["matmul"] == 2 * 3, "two products for each of the network's three transformer layers"
     assert kinds.get("upsample_bilinear", 0) == (6 if patch_sizes == (3, 3, 3) else 0)
-    assert structure["bytes"] > 2 * sum(p.numel() for p in model.parameters()), "fp16 weights are in it"
-
-    with pytest.raises(ExportError, match="not 96x96"):
-        check_structure(path, resolution=96, num_classes=3)
-    with pytest.raises(ExportError, match="3 class labels, not 10"):
-        check_structure(path, resolution=64, num_classes=10)
+    assert found["bytes"] > 2 * sum(p.numel() for p in model.parameters()), "fp16 weights are in it"
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
-def test_cnns_are_exported_and_called_by_their_names(tmp_path: Path, name) -> None:
+def test_cnns_are_exported(tmp_path: Path, name) -> None:
     path = tmp_path / "m.mlpackage"
-    config = TorchvisionConfig(name=name, width=0.25)
-    model = build_network(config, len(CLASSES))
-    export(model, path, name=network_name(config))
-    structure = check_structure(path, resolution=64, num_classes=3)
-    assert structure["labels"] == list(CLASSES)
-    assert structure["operations_by_kind"]["conv"] == sum(isinstance(each, nn.Conv2d) for each in model.modules())
-    description = ct.utils.load_spec(str(path)).description.metadata.shortDescription
-    assert description.startswith(network_name(config))
-    assert "MobileViT" not in description
+    model = small(TorchvisionConfig(name=name, width=0.25))
+    export_package(model, path, TARGET)
+    found = describe(path)
+    assert found["labels"] == list(CLASSES)
+    assert found["operations_by_kind"]["conv"] == sum(isinstance(each, nn.Conv2d) for each in model.modules())
+    assert ct.utils.load_spec(str(path)).description.metadata.shortDescription == "MobileViT-NANO"
+
+
+def test_several_resolutions_are_functions_that_share_their_weights(tmp_path: Path) -> None:
+    """At 96 pixels the last map has three rows, which patches of two do not tile: there it is resized."""
+    path, one = tmp_path / "several.mlpackage", tmp_path / "one.mlpackage"
+    model = small()
+    export_package(model, path, replace(TARGET, resolutions=(64, 96)))
+    export_package(model, one, TARGET)
+    found = describe(path)
+    assert found["functions"] == ["main", "size_96"]
+    assert found["input"] == "image 64x64, 96x96"
+    assert (found["metadata"]["config_digest"], found["licence"]) == ("abc", "MIT")
+    assert found["bytes"] < 1.5 * describe(one)["bytes"]
+    resizes = [
+        sum(each.kind == "upsample_bilinear" for each in load_program(path, function=function).operations)
+        for function in found["functions"]
+    ]
+    assert resizes == [0, 2]
+    assert verify(path, model, synthetic(2)).passed
+
+
+@pytest.mark.parametrize("network", [SSDLiteConfig(backbone=NANO_MOBILEVIT), DeepLabv3Config(backbone=NANO_MOBILEVIT)])
+def test_detectors_and_segmenters_give_what_the_network_gives(tmp_path: Path, network) -> None:
+    path = tmp_path / "m.mlpackage"
+    model = small(network)
+    export_package(model, path, replace(TARGET, task=task_of(network), precision="fp32"))
+    names = {"detection": ["box_offsets", "class_logits"], "segmentation": ["logits"]}
+    assert describe(path)["outputs"] == names[task_of(network)]
+    assert verify(path, model, synthetic(2)).passed
+
+
+def test_preprocessing_is_part_of_the_program(tmp_path: Path) -> None:
+    """Blue first, and normalised: as others' weights may want it."""
+    path = tmp_path / "m.mlpackage"
+    preprocessing = Preprocessing(resize=None, crop=64, channels="bgr", mean=(0.4, 0.45, 0.5), std=(0.2, 0.25, 0.3))
+    model = small()
+    export_package(model, path, replace(TARGET, preprocessing=preprocessing, precision="fp32"))
+    assert verify(path, model, synthetic(2), preprocess=as_prepared(preprocessing)).passed
+    assert not verify(path, model, synthetic(2)).passed
+
+
+def test_what_is_there_is_replaced_and_what_fails_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.mlpackage"
+    export_package(small(), path, TARGET)
+    before = describe(path)
+    with pytest.raises(ExportError, match="cannot be converted at 64x64"):
+        export_package(nn.Flatten(-5), path, TARGET)
+    assert describe(path) == before

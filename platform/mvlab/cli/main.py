@@ -4,21 +4,57 @@ import argparse
 import sys
 from typing import NoReturn
 
-from mvlab.cli import doctor, experiments, ingest, inspect, ledger, plan, power, preview, report, reproduce
+from mvlab.cli import (
+    doctor,
+    experiments,
+    export,
+    ingest,
+    inspect,
+    latency,
+    ledger,
+    plan,
+    power,
+    preview,
+    report,
+    reproduce,
+    verify,
+    weights,
+)
 from mvlab.cli.find import ExperimentError
 from mvlab.cli.job import BAD_INPUT
 from mvlab.data.storage import DataError
+from mvlab.export.errors import ExportError, PackageError, PicturesError
+from mvlab.measure.on_device import LatencyError
+from mvlab.models.weights.errors import WeightsError
 from mvlab.record.results import ResultsError
+from mvlab.record.tracking import TrackingError
 from mvlab.study.bundle import BundleError
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.ledger import LedgerError
 from mvlab.training.placement import PlacementError
 
 REFUSALS = (
-    *(DataError, ClusterError, LedgerError, ExperimentError, ResultsError, BundleError, PlacementError),
+    *(
+        DataError,
+        ClusterError,
+        LedgerError,
+        ExperimentError,
+        ResultsError,
+        TrackingError,
+        BundleError,
+        PlacementError,
+        LatencyError,
+        WeightsError,
+        ExportError,
+        PackageError,
+        PicturesError,
+    ),
     OSError,
 )
-COMMANDS = (ingest, inspect, plan, preview, experiments, report, power, reproduce, ledger, doctor)
+COMMANDS = (
+    *(ingest, inspect, plan, preview, experiments, report, power, reproduce, latency, ledger, doctor, weights),
+    *(export, verify),
+)
 
 
 def main() -> NoReturn:

@@ -1,4 +1,4 @@
-"""The command lines of jobs that make tables and train nothing: `jobs/cost_tables.py`, `jobs/latency_tables.py`."""
+"""The command lines of jobs that make tables and train nothing: `cost_tables`, `latency_tables`, `packages`."""
 
 import argparse
 import json
@@ -15,9 +15,10 @@ from mvlab.facts import CostTable, FactTable
 from mvlab.record.tracking import TrackingError
 
 if TYPE_CHECKING:
+    from mvlab.export.zoo import Wanted
     from mvlab.study.tables import Made
 
-T = TypeVar("T", bound=FactTable)
+T = TypeVar("T")
 
 
 class TableError(ValueError):
@@ -85,6 +86,34 @@ def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     return _run("latencies", by_name, options, write)
 
 
+def submit_packages(tables: Sequence[CostTable]) -> NoReturn:
+    """Makes and verifies packages; status 1 also if one is not what its network is."""
+    sys.exit(run_packages(tables, sys.argv[1:]))
+
+
+def run_packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
+    """`submit_packages` without the end of the process."""
+    from mvlab.export.zoo import make_packages, wanted  # torch and coremltools: seconds to import
+    from mvlab.report.packages import FILES, count, write_packages
+    from mvlab.study.tables import Made
+
+    by_name = {each.name: each for each in wanted(tables)}
+    parser = _parser("Makes a CoreML package of every network of the paper's tables, and runs it.", by_name, "packages")
+    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the programs (%(default)s)")
+    options = parser.parse_args(arguments)
+
+    counted: dict[str, int] = {}
+
+    def write(chosen: "Sequence[Wanted]", folder: Path) -> "Made":
+        made = make_packages(chosen, folder, precision=options.precision, tell=partial(print, file=sys.stderr))
+        print(write_packages(made, folder).markdown())
+        counted.update(count(made))
+        return Made(files=[folder / file for file in FILES], metrics=counted)
+
+    status = _run("packages", by_name, options, write)
+    return status or (0 if counted["verified"] == counted["packages"] else FAILED)
+
+
 def _run(
     name: str,
     tables: Mapping[str, T],
@@ -98,7 +127,7 @@ def _run(
         recorded = record_tables(
             partial(write, chosen),
             name=name,
-            params={"tables": " ".join(table.name for table in chosen)},
+            params={"tables": " ".join(options.only) or "all"},
             folder=Path(options.out).absolute() if options.out else None,
             tracking_uri=options.tracking_uri,
         )
@@ -117,14 +146,14 @@ def _refused(error: Exception) -> int:
 def _chosen(tables: Mapping[str, T], names: Sequence[str]) -> list[T]:
     for name in names:
         if name not in tables:
-            raise TableError(f"--only {name}: there is no such table{did_you_mean(name, tables)}")
+            raise TableError(f"--only {name} is not known{did_you_mean(name, tables)}")
     return [table for name, table in tables.items() if not names or name in names]
 
 
-def _parser(description: str, tables: Mapping[str, FactTable], kind: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, epilog=f"Tables: {'  '.join(tables)}", allow_abbrev=False)
+def _parser(description: str, tables: Mapping[str, object], kind: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, epilog=f"Known: {'  '.join(tables)}", allow_abbrev=False)
     parser.add_argument(
-        "--only", action="append", default=[], metavar="TABLE", help="this table only; may be given again for more"
+        "--only", action="append", default=[], metavar="NAME", help="this one only; may be given again for more"
     )
     parser.add_argument(
         "--out", metavar="DIR", help=f"where they are written (a new folder, ./storage/tables/{kind}-…)"

@@ -1,87 +1,185 @@
 """Weights -> .mlpackage (ML Program), and the structure of a saved package."""
 
 import logging
+import shutil
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, assert_never
 
 import torch
 from torch import Tensor, nn
+
+from mvlab.export.errors import ExportError
+from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.networks import (
+    AnyNetworkConfig,
+    DeepLabv3Config,
+    MobileViTConfig,
+    SSDLiteConfig,
+    TimmConfig,
+    TorchvisionConfig,
+)
 
 # At import it warns that it was tested with older torch and scikit-learn, and that this is no Mac.
 logging.getLogger("coremltools").setLevel(logging.CRITICAL)
 import coremltools as ct  # noqa: E402
 
+Task = Literal["classification", "detection", "segmentation"]
+Precision = Literal["fp16", "fp32"]
 
-class ExportError(RuntimeError):
-    """The package is not what was to be exported."""
-
-
-class _Normalised(nn.Module):
-    """The network behind CoreML's image input, which has already been scaled to [0, 1]."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor:
-        probabilities: Tensor = self.model(image).softmax(dim=1)
-        return probabilities
+OUTPUTS: dict[Task, tuple[str, ...]] = {
+    "classification": ("classLabel_probs",),
+    "detection": ("box_offsets", "class_logits"),
+    "segmentation": ("logits",),
+}
+"""Names of a package's outputs; a classifier's label comes along."""
 
 
-def export_classifier(
-    model: nn.Module, path: Path, *, name: str, resolution: int, classes: Sequence[str], metadata: Mapping[str, str]
-) -> None:
-    """Writes `path` (.mlpackage): RGB image of `resolution` pixels in, class label and probabilities out.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a package is to be, besides a network."""
 
-    Its description calls the network `name`.
-
-    Division by 255 is part of the program. Weights are fp16, CoreML's default.
-    """
-    example = torch.zeros(1, 3, resolution, resolution)
-    program = torch.export.export(_Normalised(model).eval(), (example,)).run_decompositions({})
-    package = ct.convert(
-        program,
-        inputs=[ct.ImageType(name="image", shape=tuple(example.shape), scale=1 / 255, color_layout=ct.colorlayout.RGB)],
-        classifier_config=ct.ClassifierConfig(list(classes)),
-        convert_to="mlprogram",
-        minimum_deployment_target=ct.target.iOS16,
-        skip_model_load=True,
-    )
-    package.short_description = f"{name} image classifier, trained as in arXiv 2110.02178; EMA weights"
-    for key, value in metadata.items():
-        package.user_defined_metadata[key] = value
-    package.save(str(path))
+    task: Task
+    resolutions: tuple[int, ...]
+    """Sides of the square images that it takes, in pixels; the first is the default."""
+    precision: Precision = "fp16"
+    """Of weights and of what is computed."""
+    preprocessing: Preprocessing
+    """What the program does to an image; resizing and cropping stay with who calls it."""
+    classes: tuple[str, ...] = ()
+    """Labels of a classifier, in the order of its logits."""
+    description: str = ""
+    licence: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_structure(path: Path, *, resolution: int, num_classes: int) -> dict[str, Any]:
-    """Loads a saved package back and describes it.
+def task_of(network: AnyNetworkConfig) -> Task:
+    """What the network is for."""
+    match network:
+        case MobileViTConfig() | TorchvisionConfig() | TimmConfig():
+            return "classification"
+        case SSDLiteConfig():
+            return "detection"
+        case DeepLabv3Config():
+            return "segmentation"
+        case _:
+            assert_never(network)
+
+
+def export_package(model: nn.Module, path: Path, target: Target) -> None:
+    """Writes `path` (.mlpackage), in place of one that is there: an image in, what `OUTPUTS` names out.
+
+    With several resolutions it has a function for each, with the same weights, stored once ("main", then "size_320"):
+    shapes that a program enumerates would go through its patches' resizing as if they were the first. Such a package
+    needs iOS 18 or macOS 15; one of a single resolution iOS 16 or macOS 13.
 
     Raises:
-        ExportError: it is no ML Program, or its input or labels are not those of the run.
+        ExportError: the network cannot be converted at one of the resolutions.
+    """
+    network = _Prepared(model, target).eval()
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "made.mlpackage"
+        if len(target.resolutions) == 1:
+            package = _convert(network, target, target.resolutions[0], ct.target.iOS16)
+        else:
+            package = _join(network, target, Path(scratch))
+        package.short_description, package.license = target.description, target.licence
+        for key, value in target.metadata.items():
+            package.user_defined_metadata[key] = value
+        package.save(str(made))
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.move(made, path)
+
+
+def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:
+    """A package with a function for each resolution."""
+    functions, joined = ct.utils.MultiFunctionDescriptor(), scratch / "joined.mlpackage"
+    for side in target.resolutions:
+        one = scratch / f"{side}.mlpackage"
+        _convert(network, target, side, ct.target.iOS18).save(str(one))
+        functions.add_function(str(one), src_function_name="main", target_function_name=function_name(side, target))
+    functions.default_function_name = function_name(target.resolutions[0], target)
+    ct.utils.save_multifunction(functions, str(joined))
+    return ct.models.MLModel(str(joined), skip_model_load=True)
+
+
+def function_name(side: int, target: Target) -> str:
+    """Of the function that takes images of `side` pixels."""
+    return "main" if side == target.resolutions[0] else f"size_{side}"
+
+
+class _Prepared(nn.Module):
+    """The network behind CoreML's image input, which has scaled the image and ordered its channels."""
+
+    def __init__(self, model: nn.Module, target: Target) -> None:
+        super().__init__()
+        self.model, self.gives_probabilities = model, target.task == "classification"
+        mean, std = (
+            torch.tensor(each).view(1, 3, 1, 1) for each in (target.preprocessing.mean, target.preprocessing.std)
+        )
+        self.is_normalised = bool(mean.any()) or not bool((std == 1).all())
+        self.mean, self.std = nn.Buffer(mean), nn.Buffer(std)
+
+    def forward(self, image_BCHW: Tensor) -> Any:
+        if self.is_normalised:
+            image_BCHW = (image_BCHW - self.mean) / self.std
+        outputs = self.model(image_BCHW)
+        return outputs.softmax(dim=1) if self.gives_probabilities else outputs
+
+
+def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any:
+    """A package of one resolution, not saved yet."""
+    layout = ct.colorlayout.BGR if target.preprocessing.channels == "bgr" else ct.colorlayout.RGB
+    image = ct.ImageType(name="image", shape=(1, 3, side, side), scale=target.preprocessing.scale, color_layout=layout)
+    if target.task == "classification":
+        returns: dict[str, Any] = {"classifier_config": ct.ClassifierConfig(list(target.classes))}
+    else:
+        returns = {"outputs": [ct.TensorType(name=name) for name in OUTPUTS[target.task]]}
+    try:
+        program = torch.export.export(network, (torch.zeros(1, 3, side, side),)).run_decompositions({})
+        return ct.convert(
+            program,
+            inputs=[image],
+            **returns,
+            convert_to="mlprogram",
+            compute_precision=ct.precision.FLOAT16 if target.precision == "fp16" else ct.precision.FLOAT32,
+            minimum_deployment_target=minimum,
+            skip_model_load=True,
+        )
+    except Exception as error:  # torch.export and the converter raise a dozen kinds
+        raise ExportError(f"the network cannot be converted at {side}x{side} pixels: {error}") from error
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Loads a saved package back, and tells what is in it.
+
+    Raises:
+        ExportError: it is no ML Program.
     """
     spec = ct.utils.load_spec(str(path))
     if spec.WhichOneof("Type") != "mlProgram":
         raise ExportError(f"{path} is a {spec.WhichOneof('Type')}, not an ML Program")
-    image = spec.description.input[0].type.imageType
-    if (image.width, image.height) != (resolution, resolution):
-        raise ExportError(f"{path} takes {image.width}x{image.height} images, not {resolution}x{resolution}")
-    block = next(iter(spec.mlProgram.functions["main"].block_specializations.values()))
-    operations = Counter(operation.type for operation in block.operations if operation.type != "const")
-    labels = _class_labels(block.operations)
-    if len(labels) != num_classes:
-        raise ExportError(f"{path} has {len(labels)} class labels, not {num_classes}")
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    functions = {
+        name: next(iter(each.block_specializations.values())) for name, each in spec.mlProgram.functions.items()
+    }
+    interfaces = list(spec.description.functions) or [spec.description]
+    first = functions.get("main") or next(iter(functions.values()))
+    operations = Counter(operation.type for operation in first.operations if operation.type != "const")
+    images = [each.input[0].type.imageType for each in interfaces]
     return {
-        "input": f"image RGB {image.width}x{image.height}",
-        "outputs": [output.name for output in spec.description.output],
-        "labels": labels,
+        "input": f"image {', '.join(f'{image.width}x{image.height}' for image in images)}",
+        "outputs": [output.name for output in interfaces[0].output],
+        "labels": _class_labels(first.operations),
         "specification_version": spec.specificationVersion,
+        "functions": sorted(functions),
         "operations": operations.total(),
         "operations_by_kind": dict(operations.most_common()),
-        "bytes": size,
+        "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "metadata": dict(spec.description.metadata.userDefined),
+        "licence": spec.description.metadata.license,
     }
 
 

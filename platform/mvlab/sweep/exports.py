@@ -8,7 +8,6 @@ from typing import Any
 import ray
 
 from mvlab.data.manifest import read_manifest
-from mvlab.models.build import build_network, network_name
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
 from mvlab.sweep.trial import Trial
@@ -52,28 +51,26 @@ class _Exporter:
     """An actor that counts no CPU: an export never waits for the trials that train, nor they for it."""
 
     def export(self, trial: Trial, data: str, results: Path) -> None:
-        """EMA weights -> package, loaded back and described, and MLflow model."""
+        """EMA weights -> package, whose program is run and held against the network, and MLflow model."""
         os.environ.setdefault("TQDM_DISABLE", "1")  # the converter's progress bars
-        from mvlab.export.coreml import check_structure, export_classifier  # seconds to import
+        from mvlab.export.checkpoint import target_of  # seconds to import
+        from mvlab.export.coreml import describe, export_package
+        from mvlab.export.pictures import synthetic
+        from mvlab.export.verify import verify
+        from mvlab.models.weights.saved import read_saved
 
-        classes = read_manifest(data, "train").classes
-        checkpoint = state.read_state(results / state.FILE)
-        model = build_network(trial.run.model, len(classes))
-        model.load_state_dict(checkpoint.ema)
-        resolution = trial.run.evaluation.crop
-        metadata = {
-            "config_digest": checkpoint.config_digest,
-            "dataset_digest": checkpoint.dataset_digest,
-            "weights_sha256": state.weights_sha256(checkpoint.ema),
-        }
-        export_classifier(
-            model,
-            results / PACKAGE,
-            name=network_name(trial.run.model),
-            resolution=resolution,
+        classes = tuple(read_manifest(data, "train").classes)
+        checkpoint = results / state.FILE
+        saved = read_saved(checkpoint)
+        target = target_of(checkpoint, saved, classes=classes)
+        package, network = results / PACKAGE, saved.build()
+        export_package(network, package, target)
+        verification = verify(package, network, synthetic()).as_dict()
+        (results / VERIFICATION).write_text(json.dumps(verification | {"package": describe(package)}, indent=1))
+        save_model(
+            network,
+            results / MODEL,
+            resolution=target.resolutions[0],
             classes=classes,
-            metadata=metadata,
+            metadata=target.metadata,
         )
-        structure = check_structure(results / PACKAGE, resolution=resolution, num_classes=len(classes))
-        (results / VERIFICATION).write_text(json.dumps({"checked": "structure", **structure}, indent=1))
-        save_model(model, results / MODEL, resolution=resolution, classes=classes, metadata=metadata)

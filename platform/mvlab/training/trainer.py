@@ -30,7 +30,8 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
     """
     fixed = placement.min_workers == placement.workers
     gpu = {"GPU": placement.gpu_share} if placement.use_gpu else {}
-    scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields
+    scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields, here and below
+    running: Any = ray.train.RunConfig
     ends: list[Any] = [EndWithACheckpoint(), GiveUp(assignment.folder.checkpoints)]
     return TorchTrainer(
         lambda config: train(config["assignment"]),
@@ -41,7 +42,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             use_gpu=placement.use_gpu,
             resources_per_worker={"CPU": placement.rank_cpus} | gpu,
         ),
-        run_config=ray.train.RunConfig(
+        run_config=running(
             name=assignment.name,
             storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=-1),

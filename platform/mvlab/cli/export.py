@@ -1,0 +1,99 @@
+"""`mvlab export`: a CoreML package of a recorded run or of a checkpoint, run and verified at once."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mvlab.cli.tracking import add_tracking_uri
+from mvlab.export.errors import ExportError
+
+if TYPE_CHECKING:
+    from mvlab.record.package import RecordedRun
+
+NOT_VERIFIED = 1
+TASKS = ("classification", "detection", "segmentation")
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="a CoreML package of a run or a checkpoint",
+        description="Writes the package, executes its program in torch and holds it against the network. A run's "
+        "package is logged back to the run. Status 1 if it does not compute what the network does. The last line is "
+        "one JSON object.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", metavar="RUN|CHECKPOINT", help="an MLflow run id, a run's state.pt, imported weights")
+    parser.add_argument("--out", metavar="X.mlpackage", required=True, help="the package to write")
+    parser.add_argument("--task", choices=TASKS, help="what it has to be for (that of the network)")
+    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the program (%(default)s)")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="PX",
+        help="sides of the images it takes (that of the evaluation); several make a package for iOS 18 or macOS 15",
+    )
+    parser.add_argument("--classes", metavar="FILE", help="labels, a line each (the run's own, or numbers)")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, for the package's metadata")
+    add_tracking_uri(parser)
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    out = Path(parsed.out)
+    if out.suffix != ".mlpackage":
+        raise ExportError(f"--out {out} has to end in .mlpackage")
+    from mvlab.record.package import RUN_ID, RecordedRun  # MLflow: seconds to import
+
+    with tempfile.TemporaryDirectory() as scratch:
+        if RUN_ID.fullmatch(parsed.source):
+            recorded = RecordedRun(parsed.tracking_uri, parsed.source)
+            return _export(parsed, recorded.checkpoint(Path(scratch)), out, recorded, Path(scratch))
+        return _export(parsed, Path(parsed.source), out, None, Path(scratch))
+
+
+def _export(
+    parsed: argparse.Namespace, checkpoint: Path, out: Path, recorded: "RecordedRun | None", scratch: Path
+) -> int:
+    from mvlab.export.checkpoint import target_of  # torch and coremltools: seconds to import
+    from mvlab.export.coreml import describe, export_package
+    from mvlab.export.pictures import synthetic
+    from mvlab.export.verify import as_prepared, verify
+    from mvlab.models.weights.saved import read_saved
+    from mvlab.report.verification import describe_verification
+
+    saved = read_saved(checkpoint)
+    target = target_of(
+        checkpoint,
+        saved,
+        task=parsed.task,
+        classes=_labels(parsed.classes) or (recorded.labels(scratch) if recorded else ()),
+        resolutions=tuple(parsed.image_size),
+        precision=parsed.precision,
+        licence=parsed.licence,
+    )
+    network = saved.build()
+    export_package(network, out, target)
+    verification = verify(out, network, synthetic(), preprocess=as_prepared(saved.preprocessing))
+    found = verification.as_dict() | {"package": describe(out)}
+    print(describe_verification(verification, "synthetic images, always the same"))
+    if recorded is not None:
+        file = scratch / f"{out.stem}.verification.json"
+        file.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        recorded.log(out, file)
+        print(f"\nLogged to run {recorded.run_id}: {out.name}, {file.name}")
+    print(json.dumps(found), flush=True)
+    return 0 if verification.passed else NOT_VERIFIED
+
+
+def _labels(file: str | None) -> tuple[str, ...]:
+    if file is None:
+        return ()
+    try:
+        return tuple(Path(file).read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        raise ExportError(f"--classes {file} cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,198 @@
+"""One function of a package, at one size of image, against the model: the runs, and what can be read from them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
+from mvlab.export.errors import PackageError
+from mvlab.export.losses import Loss, by_kind, by_operation, rounding
+from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
+from mvlab.export.mil.program import Program, Ref, Value
+from mvlab.export.reference import Preprocess, Reference, tensors_of, trace
+from mvlab.export.stored_weights import StoredWeights, compare_weights, is_rounding, with_weights
+from mvlab.export.verification import OutputErrors
+
+REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "with red and blue exchanged": lambda images: images.flip(1),
+    "255 times as bright": lambda images: images * 255,
+    "255 times as bright, red and blue exchanged": lambda images: images.flip(1) * 255,
+    "255 times as dark": lambda images: images / 255,
+    "in [-1, 1]": lambda images: images * 2 - 1,
+}
+"""What a package's preprocessing may do instead of the model's."""
+DECISIONS = ("cast", "softmax")
+"""What may follow the model's scores in a package."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A tensor of the program, and its counterpart among the model's outputs."""
+
+    label: str
+    name: str
+    place: int
+    """Of the model's output."""
+    is_probability: bool = False
+    """Whether it is the softmax of that output."""
+
+    def expected(self, outputs: tuple[Tensor, ...]) -> Tensor:
+        return outputs[self.place].softmax(1) if self.is_probability else outputs[self.place]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything is computed when it is first asked for."""
+
+    function: str
+    program: Program
+    model: nn.Module
+    images: Tensor
+    """uint8 (N, 3, H, W), RGB."""
+    preprocess: Preprocess
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The model's way with the first image."""
+        return trace(self.model, self.preprocess, self.images[:1])
+
+    @cached_property
+    def stored(self) -> StoredWeights:
+        return compare_weights(self.program, self.reference)
+
+    @cached_property
+    def restored(self) -> Program:
+        """The program with the model's own weights."""
+        return with_weights(self.program, self.stored.restored)
+
+    @cached_property
+    def pairs(self) -> list[_Pair]:
+        return list(_pairs(self.program, self.reference.outputs))
+
+    def errors(self) -> list[OutputErrors]:
+        """Of every output."""
+        with torch.no_grad():
+            expected = [tensors_of(self.model(self._model_input(place))) for place in range(len(self.images))]
+        exact, declared = self._results(self.restored, in_fp32), self._results(self.program, as_declared)
+        return [
+            self._error(
+                pair,
+                torch.cat([pair.expected(each) for each in expected]),
+                torch.cat([each[pair.name] for each in exact]),
+                torch.cat([each[pair.name] for each in declared]),
+            )
+            for pair in self.pairs
+        ]
+
+    def _error(self, pair: _Pair, expected: Tensor, exact: Tensor, declared: Tensor) -> OutputErrors:
+        if exact.shape != expected.shape:
+            raise PackageError(
+                f"the package gives {pair.label!r} of shape {tuple(exact.shape)}, the model {tuple(expected.shape)} "
+                f"for {len(self.images)} images: they are not the same network, or have not the same classes"
+            )
+        unit, off = spread(expected), (declared - expected).abs()
+        axis = 1 if expected.ndim != 3 else 2
+        agree = (declared.argmax(axis) == expected.argmax(axis)).double().mean()
+        return OutputErrors(
+            function=self.function,
+            size=(self.images.shape[2], self.images.shape[3]),
+            output=pair.label,
+            spread=unit,
+            exact=float((exact - expected).abs().max()) / unit,
+            relative=float(off.max()) / unit,
+            max_abs=float(off.max()),
+            mean_abs=float(off.mean()),
+            top1_agreement=float(agree),
+        )
+
+    def _results(self, program: Program, rounds: Rounds) -> list[dict[str, Tensor]]:
+        names = [pair.name for pair in self.pairs]
+        found = [outputs(program, image, names=names, rounds=rounds) for image in self.images]
+        return [{name: _tensor(values[name]) for name in names} for values in found]
+
+    def _model_input(self, place: int) -> Tensor:
+        return self.preprocess(self.images[place : place + 1])
+
+    def first_inexact(self, tolerance: float) -> Deviation | None:
+        """The first operation from which on the program, with the model's weights, is not the model."""
+        values = run(self.restored, self.images[0], rounds=in_fp32)
+        return first_unlike(self.program, values, self.reference.values, tolerance)
+
+    def first_imprecise(self, tolerance: float) -> Deviation | None:
+        """The first operation that what the program declares takes past the tolerance."""
+        return first_rounded_away(self.program, self._in_fp32, run(self.program, self.images[0]), tolerance)
+
+    def remedy(self, tolerance: float) -> str | None:
+        """What done to the image makes the model agree with the program, if anything does."""
+        pair = self.pairs[0]
+        found = _tensor(outputs(self.restored, self.images[0], names=[pair.name], rounds=in_fp32)[pair.name])
+        for remedy, change in REMEDIES.items():
+            with torch.no_grad():
+                expected = pair.expected(tensors_of(self.model(change(self._model_input(0)))))
+            if float((found - expected).abs().max()) / spread(expected) <= tolerance:
+                return remedy
+        return None
+
+    def foreign_epsilons(self) -> list[str]:
+        """Those of normalisations that the model has in none of the kind; at 1e-5 they may hardly move an output."""
+        found = []
+        for operation in self.program.operations:
+            known = [epsilon for kind, epsilon in self.reference.epsilons if kind == operation.kind]
+            argument = operation.arguments.get("epsilon")
+            if known and isinstance(argument, Ref):
+                stored = _tensor(self.program.constants[argument.name])
+                if not any(is_rounding(stored, torch.tensor(each)) for each in known):
+                    found.append(f"{operation.kind} {operation.name!r} has epsilon {float(stored):.1e}")
+        return found
+
+    @cached_property
+    def _in_fp32(self) -> dict[str, Value]:
+        """The first image's way through the stored program."""
+        return run(self.program, self.images[0], rounds=in_fp32)
+
+    def losses(self) -> tuple[list[Loss], list[Loss]]:
+        """By kind and by operation, in the first output."""
+        if not rounding(self.program):
+            return [], []
+        name = self.pairs[0].name
+        return by_kind(self.program, self._in_fp32, name), by_operation(self.program, self._in_fp32, name)
+
+
+def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
+    """What to compare: the scores that a package makes probabilities of, those, or its outputs as they are."""
+    classify = next((each for each in program.operations if each.kind == "classify"), None)
+    names = program.outputs
+    if classify is not None:
+        probabilities = classify.arguments["probabilities"]
+        assert isinstance(probabilities, Ref)
+        names = (probabilities.name,)
+    if len(names) != len(expected):
+        raise PackageError(
+            f"the package has {len(names)} outputs ({', '.join(names)}), the model {len(expected)}: "
+            "they are not the same network"
+        )
+    for place, name in enumerate(names):
+        scores, is_probability = _before_softmax(program, name)
+        yield _Pair("logits" if is_probability else name, scores, place)
+        if is_probability:
+            yield _Pair("probabilities", name, place, is_probability=True)
+
+
+def _before_softmax(program: Program, name: str) -> tuple[str, bool]:
+    """What the tensor called `name` is the softmax of; the tensor itself if it is of nothing."""
+    operation = program.producer(name)
+    while operation is not None and operation.kind in DECISIONS:
+        before = operation.arguments["x"]
+        assert isinstance(before, Ref)
+        if operation.kind == "softmax":
+            return before.name, True
+        operation = program.producer(before.name)
+    return name, False
+
+
+def _tensor(value: Value) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value

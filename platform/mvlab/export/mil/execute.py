@@ -1,0 +1,153 @@
+"""Carries out a program's operations, one by one, with the precision that it declares or with fp32 throughout.
+
+Every operation computes in fp32 and rounds its result once, to fp16 where the program declares fp16: what a unit does
+that keeps fp16 tensors and accumulates in fp32. Results beyond fp16's range become infinite. torch's own kernels for
+fp16 do the same on a CPU, slower, where they exist: none is used. A unit that accumulates in fp16 loses more.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mvlab.export.errors import PackageError
+from mvlab.export.mil import compressed, convolution, elementwise, linear, normalisation, reduction, resize, shape
+from mvlab.export.mil.kernels import Kernel, UnsupportedError
+from mvlab.export.mil.program import ImageInput, Operation, Output, Program, Ref, Value
+
+KERNELS: dict[str, Kernel] = {
+    **{**convolution.KERNELS, **elementwise.KERNELS, **linear.KERNELS, **normalisation.KERNELS},
+    **{**reduction.KERNELS, **resize.KERNELS, **shape.KERNELS, **compressed.KERNELS},
+}
+"""By MIL's names."""
+NUM_PIXEL_VALUES = 255
+
+Rounds = Callable[[Operation], bool]
+"""Whether an operation's results are rounded to what the program declares."""
+
+
+def as_declared(operation: Operation) -> bool:
+    """Every operation rounds."""
+    del operation
+    return True
+
+
+def in_fp32(operation: Operation) -> bool:
+    """None rounds."""
+    del operation
+    return False
+
+
+@torch.no_grad()
+def run(program: Program, image: Tensor, *, rounds: Rounds = as_declared) -> dict[str, Value]:
+    """What every name of the program stands for when it is given `image`, see `feed`.
+
+    Raises:
+        PackageError: an operation, or the value of an argument, is not known here; or a result has not the shape that
+            the program declares.
+    """
+    values = initial(program, image)
+    execute(program.operations, values, rounds=rounds)
+    return values
+
+
+@torch.no_grad()
+def outputs(
+    program: Program, image: Tensor, *, names: Collection[str] = (), rounds: Rounds = as_declared
+) -> dict[str, Value]:
+    """The program's outputs and what else is called `names`; values that nothing needs any more are let go."""
+    values = initial(program, image)
+    last_use = {name: operation.place for operation in program.operations for name in operation.refs()}
+    kept = {*program.outputs, *names}
+    for operation in program.operations:
+        execute((operation,), values, rounds=rounds)
+        for name in operation.refs():
+            if last_use[name] == operation.place and name not in kept:
+                values.pop(name, None)
+    return {name: values[name] for name in kept}
+
+
+def initial(program: Program, image: Tensor) -> dict[str, Value]:
+    """Constants, and the input; every floating-point number in fp32."""
+    return {name: _widened(value) for name, value in program.constants.items()} | feed(program, image)
+
+
+def feed(program: Program, image: Tensor) -> dict[str, Value]:
+    """The program's input. An image is uint8 (3, H, W), RGB, and arrives as CoreML hands it over: its values in
+    [0, 255], its channels in the order that the package asks for. A tensor input gets [0, 1] instead.
+
+    Raises:
+        PackageError: the program does not take images of this size.
+    """
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    if size not in program.input.sizes:
+        known = ", ".join(f"{width}x{height}" for height, width in program.input.sizes)
+        raise PackageError(f"the package takes images of {known} pixels, not {size[1]}x{size[0]}")
+    pixels_BCHW = image.float().unsqueeze(0)
+    if not isinstance(program.input, ImageInput):
+        return {program.input.name: pixels_BCHW / NUM_PIXEL_VALUES}
+    return {program.input.name: pixels_BCHW.flip(1) if program.input.colours == "BGR" else pixels_BCHW}
+
+
+def execute(operations: Iterable[Operation], values: dict[str, Value], *, rounds: Rounds) -> None:
+    """Adds the results of `operations`, in their order, to `values`."""
+    for operation in operations:
+        if operation.kind == "classify":
+            values |= _classified(operation, values)
+            continue
+        results = _results(operation, values)
+        for output, result in zip(operation.outputs, results, strict=True):
+            values[output.name] = _declared(operation, output, result, is_rounded=rounds(operation))
+
+
+def _results(operation: Operation, values: Mapping[str, Value]) -> tuple[Tensor, ...]:
+    kernel = KERNELS.get(operation.kind)
+    if kernel is None:
+        raise PackageError(f"{_where(operation)}: mvlab knows no such operation; add a kernel to mvlab/export/mil")
+    arguments = {name: _resolved(argument, values) for name, argument in operation.arguments.items()}
+    try:
+        inspect.signature(kernel).bind(**arguments)
+        result = kernel(**arguments)
+    except UnsupportedError as error:
+        raise PackageError(f"{_where(operation)}: {error} is not supported by mvlab") from error
+    except TypeError as error:
+        raise PackageError(f"{_where(operation)}: {error}, as mvlab knows this operation") from error
+    except (RuntimeError, IndexError, ValueError) as error:
+        raise PackageError(f"{_where(operation)} cannot be carried out: {error}") from error
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _resolved(argument: Any, values: Mapping[str, Value]) -> Any:
+    if isinstance(argument, Ref):
+        return values[argument.name]
+    if isinstance(argument, list):
+        return [_resolved(each, values) for each in argument]
+    return _widened(argument)
+
+
+def _declared(operation: Operation, output: Output, result: Tensor, *, is_rounded: bool) -> Tensor:
+    wrong = len(result.shape) != len(output.shape) or any(
+        declared not in (None, found) for declared, found in zip(output.shape, result.shape, strict=True)
+    )
+    if wrong:
+        raise PackageError(f"{_where(operation)} gives {tuple(result.shape)}, and declares {output.shape}")
+    return result.half().float() if is_rounded and output.type == "FLOAT16" else result
+
+
+def _classified(operation: Operation, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The label of the most probable class, and the probabilities in the order of the classes."""
+    probabilities = _resolved(operation.arguments["probabilities"], values).flatten()
+    classes = operation.arguments["classes"]
+    label, table = operation.outputs
+    assert isinstance(classes, list)
+    return {label.name: str(classes[int(probabilities.argmax())]), table.name: probabilities}
+
+
+def _widened(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype == torch.float16 else value
+
+
+def _where(operation: Operation) -> str:
+    return f"operation {operation.place + 1}, {operation.kind} {operation.name!r}"

@@ -1,0 +1,61 @@
+"""Images to verify packages with: from a folder, or made from a seed. uint8 (N, 3, H, W), RGB."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from mvlab.data.images import decode
+from mvlab.export.errors import PicturesError
+
+Pictures = Callable[[int, int], Tensor]
+"""(height, width) -> images of that size."""
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+def synthetic(count: int = 8, seed: int = 0) -> Pictures:
+    """Coloured clouds with some noise, the same for the same seed; no two channels alike."""
+
+    def pictures(height: int, width: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        clouds = sum(
+            F.interpolate(torch.randn(count, 3, cells, cells, generator=generator), (height, width), mode="bilinear")
+            for cells in (2, 5, 11)
+        )
+        noise = torch.randn(count, 3, height, width, generator=generator)
+        tint = torch.randn(count, 3, 1, 1, generator=generator)
+        return (255 * torch.sigmoid(clouds + tint + 0.2 * noise)).byte()
+
+    return pictures
+
+
+def from_folder(folder: Path) -> Pictures:
+    """All images in it, the largest centred part of each that has the shape, resized.
+
+    Raises:
+        PicturesError: there is none, or one cannot be read.
+    """
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise PicturesError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+
+    def pictures(height: int, width: int) -> Tensor:
+        return torch.stack([_fitted(file, height, width) for file in files])
+
+    return pictures
+
+
+def _fitted(file: Path, height: int, width: int) -> Tensor:
+    try:
+        image = decode(file.read_bytes())
+    except OSError as error:
+        raise PicturesError(f"{file} cannot be read as an image: {error}") from error
+    scale = min(image.width / width, image.height / height)
+    left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
+    box = (left, top, left + scale * width, top + scale * height)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)

@@ -1,0 +1,134 @@
+"""What a PyTorch model computes on its way: every intermediate value, and every weight as a converter may store it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+Preprocess = Callable[[Tensor], Tensor]
+"""uint8 images (B, 3, H, W), RGB -> what a model takes."""
+aten = torch.ops.aten
+NORMS = {
+    aten.native_batch_norm.default: "batch_norm",
+    aten._native_batch_norm_legit_no_training.default: "batch_norm",
+    aten.native_layer_norm.default: "layer_norm",
+}
+"""The last argument of each is its epsilon; the values are MIL's names."""
+HARD = (
+    *(aten.hardsigmoid.default, aten.hardsigmoid_.default),
+    *(aten.hardswish.default, aten.hardswish_.default),
+)
+"""Divide by 6; MIL's counterparts store the slope."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """One image's way through a model, in fp32."""
+
+    outputs: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    """The image as the model takes it, and the results of all operations, in order."""
+    weights: tuple[tuple[str, Tensor], ...]
+    """Parameters and buffers by name; those of convolutions with the BatchNorm behind them folded in; and other tensors
+    that operations are given, such as the mean of the preprocessing."""
+    scalars: tuple[float, ...]
+    """Numbers in the arguments of operations: epsilons, scales; and their squares, as torch's attention multiplies
+    queries and keys with the root of its scale each, where a converter stores the scale."""
+    epsilons: frozenset[tuple[str, float]]
+    """Of normalisations, with MIL's name for the kind."""
+
+
+@torch.no_grad()
+def trace(model: nn.Module, preprocess: Preprocess, image: Tensor) -> Reference:
+    """Runs `model` on one image (1, 3, H, W) as it is, attention as explicit products, and keeps everything."""
+    recorder = _Recorder(image)
+    with sdpa_kernel(SDPBackend.MATH), recorder:
+        taken = preprocess(image)
+        outputs = tensors_of(model(taken))
+    names = {id(tensor): name for name, tensor in _weights_of(model)}
+    folded = [
+        (f"{names.get(id(weight), 'weight')} with BatchNorm", tensor)
+        for weight, tensors in recorder.folded
+        for tensor in tensors
+    ]
+    constants = [("a constant", each) for each in recorder.constants if id(each) not in names]
+    scalars = sorted({power for each in recorder.scalars for power in (each, each * each)})
+    return Reference(
+        outputs=outputs,
+        values=(taken, *recorder.values),
+        weights=(*_weights_of(model), *folded, *constants),
+        scalars=tuple(scalars),
+        epsilons=frozenset(recorder.epsilons),
+    )
+
+
+def tensors_of(outputs: Any) -> tuple[Tensor, ...]:
+    """A model's outputs, whatever container they are in, in their order."""
+    return tuple(each for each in tree_leaves(outputs) if isinstance(each, Tensor))
+
+
+def _weights_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+@dataclass(slots=True)
+class _Convolution:
+    output: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+
+class _Recorder(TorchDispatchMode):
+    def __init__(self, image: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.values: list[Tensor] = []
+        self.folded: list[tuple[Tensor, tuple[Tensor, Tensor]]] = []
+        self.constants: list[Tensor] = []
+        self.scalars: set[float] = set()
+        self.epsilons: set[tuple[str, float]] = set()
+        self._seen = {id(image): image}
+        """Everything that is no constant, or is one that was met before; kept, so that no id is given again."""
+        self._convolutions: dict[int, _Convolution] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._record_constants(func, tree_leaves((args, kwargs)))
+        result = func(*args, **(kwargs or {}))
+        if func is aten.convolution.default:
+            self._convolutions[id(result)] = _Convolution(result, args[1], args[2])
+        if func in NORMS:
+            self.epsilons.add((NORMS[func], args[-1]))
+        if NORMS.get(func) == "batch_norm" and id(args[0]) in self._convolutions:
+            convolution = self._convolutions[id(args[0])]
+            self.folded.append((convolution.weight, _fold(convolution, args)))
+        for each in tensors_of(result):
+            self._seen[id(each)] = each
+            if each.is_floating_point():
+                self.values.append(each.clone(memory_format=torch.contiguous_format))  # operations in place may follow
+        return result
+
+    def _record_constants(self, func: Any, arguments: list[Any]) -> None:
+        if func in HARD:
+            self.scalars.add(1 / 6)
+        for each in arguments:
+            if isinstance(each, float):
+                self.scalars.add(each)
+            elif isinstance(each, Tensor) and id(each) not in self._seen:
+                self._seen[id(each)] = each
+                self.constants.append(each)
+                if func is aten.div.Tensor:  # a converter multiplies instead
+                    self.constants.append(each.reciprocal())
+
+
+def _fold(convolution: _Convolution, norm: Any) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution that also does what the BatchNorm with arguments `norm` does; in fp64."""
+    _, gamma, beta, mean, variance, *_, epsilon = (each.double() if isinstance(each, Tensor) else each for each in norm)
+    scale = torch.rsqrt(variance + epsilon) * (1 if gamma is None else gamma)
+    bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.double()
+    weight = convolution.weight.double() * scale.reshape(-1, *[1] * (convolution.weight.ndim - 1))
+    return weight, (bias - mean) * scale + (0 if beta is None else beta)

@@ -1,0 +1,118 @@
+"""What came out when a package was held against its model: numbers, and a verdict."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mvlab.export.deviation import Deviation
+from mvlab.export.losses import Loss
+from mvlab.export.stored_weights import ChangedWeight
+
+EXACT_TOLERANCE = 1e-4
+"""Of the program in fp32 with the model's own weights; fp32 itself costs some 1e-6 of an output's spread."""
+TOLERANCE = 0.1
+"""Of the program as it is: fp16 costs MobileViT 1e-2 to 3e-2 of its logits' spread, its probabilities twice that."""
+NUM_SHOWN = 3
+"""Of changed weights, in sentences."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputErrors:
+    """One output over all images of a size. Relative errors are in units of its standard deviation."""
+
+    function: str
+    size: tuple[int, int]
+    """Height and width of the images."""
+    output: str
+    spread: float
+    """The standard deviation of the model's output."""
+    exact: float
+    """Largest relative error of the program in fp32, with the model's weights as they were before they were stored."""
+    relative: float
+    """Largest relative error of the program as it is."""
+    max_abs: float
+    """The same, absolute."""
+    mean_abs: float
+    top1_agreement: float | None
+    """Share of images (or pixels, or boxes) whose highest score is the model's; None where there are no scores."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """A package against its model. Everything here was found by running the saved program."""
+
+    package: str
+    specification_version: int
+    precision: str
+    """That the program declares: "fp16", "fp32"."""
+    num_operations: int
+    num_images: int
+    tolerance: float
+    """Allowed in `OutputErrors.relative`."""
+    exact_tolerance: float
+    """Allowed in `OutputErrors.exact`."""
+    outputs: tuple[OutputErrors, ...]
+    num_weights: int
+    """Constants that are the model's weights, rounded."""
+    changed: tuple[ChangedWeight, ...]
+    foreign: tuple[str, ...]
+    """Stored tensors that are nothing of the model's; harmless if the outputs are exact."""
+    foreign_epsilons: tuple[str, ...]
+    """Of normalisations: no mistake is too small to be one."""
+    first_inexact: Deviation | None
+    """The first operation from which on the program does not compute what the model does; None if all is exact."""
+    first_imprecise: Deviation | None
+    """The first operation that the declared precision takes past the tolerance; None if it takes no output there."""
+    remedy: str | None
+    """What was done to the image, if that explains why the outputs are not exact."""
+    losses_by_kind: tuple[Loss, ...]
+    losses_by_operation: tuple[Loss, ...]
+    """Those that fp16 costs most. Both are empty where nothing is rounded, the program is wrong, or nobody asked."""
+
+    @property
+    def passed(self) -> bool:
+        return not any(True for _ in self.problems())
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong, each in a sentence."""
+        for weight in self.changed[:NUM_SHOWN]:
+            elements = f"{weight.num_different:,} of {weight.num_elements:,} elements"
+            yield f"weight {weight.weight} is stored as {weight.constant} with {elements} changed"
+        if len(self.changed) > NUM_SHOWN:
+            yield f"{len(self.changed) - NUM_SHOWN} more weights are stored changed"
+        if self.foreign_epsilons:
+            more = f" (and {len(self.foreign_epsilons) - 1} more)" if len(self.foreign_epsilons) > 1 else ""
+            yield f"{self.foreign_epsilons[0]}{more}, and no such layer of the model has"
+        for output in self.outputs:
+            if not output.exact <= self.exact_tolerance:
+                off = f"{output.exact:.1e} of its spread in fp32"
+                yield f"{output.output} at {_pixels(output)} is off by {off}; {self.exact_tolerance:.0e} is allowed"
+        if self.first_inexact is not None:
+            first = self.first_inexact
+            yield f"the first operation that is not the model's is {first.place}, {first.kind} {first.operation!r}"
+        if self.remedy is not None:
+            yield f"it is exact for a model that gets images {self.remedy}: its preprocessing is not the model's"
+        for output in self.outputs:
+            if not output.relative <= self.tolerance:
+                off = f"{output.relative:.1e} of its spread as {self.precision}"
+                yield f"{output.output} at {_pixels(output)} is off by {off}; {self.tolerance:g} is allowed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, which has no infinity: null in its place."""
+        checked = {"checked": "program", "passed": self.passed, "problems": list(self.problems())}
+        plain: dict[str, Any] = _finite(checked | asdict(self))
+        return plain
+
+
+def _pixels(errors: OutputErrors) -> str:
+    height, width = errors.size
+    return f"{width}x{height}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

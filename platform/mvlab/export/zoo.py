@@ -1,0 +1,88 @@
+"""A package of every network in the paper's tables, made, run and held against its network."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mvlab.export.coreml import Precision, Target, describe, export_package, task_of
+from mvlab.export.errors import ExportError, PackageError
+from mvlab.export.pictures import synthetic
+from mvlab.export.verification import Verification
+from mvlab.export.verify import verify
+from mvlab.facts import CostTable
+from mvlab.measure.timings import package_name, side_of, timed_rows
+from mvlab.models.build import build_network, network_name
+from mvlab.models.plausible import plausible
+from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.networks import AnyNetworkConfig, ReferenceConfig
+
+NUM_IMAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A package to make."""
+
+    name: str
+    network: AnyNetworkConfig
+    num_classes: int
+    side: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MadePackage:
+    """What came of it."""
+
+    wanted: Wanted
+    package: dict[str, Any] | None = None
+    """Its description; None if there is none."""
+    verification: Verification | None = None
+    problem: str = ""
+    """Why there is no package, or why it cannot be run."""
+
+
+def wanted(tables: Sequence[CostTable]) -> Iterator[Wanted]:
+    """One of each network and image size; detectors and segmenters of others are counted only."""
+    seen: set[str] = set()
+    for table, row, network in timed_rows(tables):
+        name = package_name(table, row)
+        if name not in seen and not isinstance(network, ReferenceConfig):
+            seen.add(name)
+            yield Wanted(name=name, network=network, num_classes=table.num_classes(row), side=side_of(table, row))
+
+
+def make_packages(
+    some: Sequence[Wanted], folder: Path, *, precision: Precision, tell: Callable[[str], None]
+) -> list[MadePackage]:
+    """Writes each into `folder`, with random weights; what cannot be made or run is told with its reason."""
+    made = []
+    for number, each in enumerate(some, 1):
+        tell(f"{each.name} ({number} of {len(some)})")
+        made.append(_make(each, folder / f"{each.name}.mlpackage", precision))
+    return made
+
+
+def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
+    task = task_of(wanted.network)
+    torch.manual_seed(0)
+    network = plausible(build_network(wanted.network, wanted.num_classes), wanted.side)
+    target = Target(
+        task=task,
+        resolutions=(wanted.side,),
+        precision=precision,
+        preprocessing=Preprocessing(resize=None, crop=wanted.side),
+        classes=tuple(map(str, range(wanted.num_classes))) if task == "classification" else (),
+        description=f"{network_name(wanted.network)} with random weights",
+    )
+    try:
+        export_package(network, path, target)
+    except ExportError as error:
+        return MadePackage(wanted=wanted, problem=str(error).splitlines()[0])
+    try:
+        verification = verify(path, network, synthetic(NUM_IMAGES), bisect=False)
+    except PackageError as error:
+        return MadePackage(wanted=wanted, package=describe(path), problem=str(error).splitlines()[0])
+    return MadePackage(wanted=wanted, package=describe(path), verification=verification)

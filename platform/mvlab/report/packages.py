@@ -1,0 +1,75 @@
+"""The packages of many networks: what they are, and how far each is from its network."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, Verification
+from mvlab.export.zoo import MadePackage
+from mvlab.report.page import Page, Paragraph, Table
+
+MARKDOWN, HTML, JSON = "packages.md", "packages.html", "packages.json"
+FILES = (MARKDOWN, HTML, JSON)
+HEADER = ["package", "pixels", "MB", "operations", "fp32", "as it is", "mean", "same top-1", "verdict"]
+NOTE = (
+    "Each package was saved, loaded and executed, operation by operation. fp32: the program in fp32 with the network's "
+    "weights, largest error of an output in its standard deviations; at most {exact:.0e} is allowed. As it is: the "
+    "program with the precision that it declares; at most {tolerance:g}. Mean: of the latter, absolute. Weights are "
+    "random."
+)
+
+
+def write_packages(made: Sequence[MadePackage], folder: Path) -> Page:
+    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = Page(
+        "CoreML packages, run and held against their networks",
+        [
+            Paragraph(NOTE.format(exact=EXACT_TOLERANCE, tolerance=TOLERANCE)),
+            Table(HEADER, [_row(each) for each in made]),
+        ],
+    )
+    (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
+    (folder / HTML).write_text(page.html(), encoding="utf-8")
+    (folder / JSON).write_text(json.dumps([_as_json(each) for each in made], indent=1), encoding="utf-8")
+    return page
+
+
+def count(made: Sequence[MadePackage]) -> dict[str, int]:
+    """How many came to what."""
+    verified = sum(each.verification is not None and each.verification.passed for each in made)
+    missing = sum(each.package is None for each in made)
+    return {"packages": len(made), "verified": verified, "not_made": missing}
+
+
+def _row(made: MadePackage) -> list[str]:
+    size = f"{made.wanted.side}"
+    if made.package is None:
+        return [made.wanted.name, size, *["–"] * 6, f"not made: {made.problem}"]
+    what = [made.wanted.name, size, f"{made.package['bytes'] / 1e6:.1f}", f"{made.package['operations']}"]
+    if made.verification is None:
+        return [*what, *["–"] * 4, f"cannot be run: {made.problem}"]
+    return [*what, *_numbers(made.verification), "verified" if made.verification.passed else _why(made.verification)]
+
+
+def _numbers(verification: Verification) -> list[str]:
+    """The worst of all outputs."""
+    outputs = verification.outputs
+    agreements = [each.top1_agreement for each in outputs if each.top1_agreement is not None]
+    worst = [max(getattr(each, name) for each in outputs) for name in ("exact", "relative", "mean_abs")]
+    return [*(f"{each:.1e}" for each in worst), f"{min(agreements):.1%}" if agreements else "–"]
+
+
+def _why(verification: Verification) -> str:
+    return f"NOT verified: {next(verification.problems())}"
+
+
+def _as_json(made: MadePackage) -> dict[str, object]:
+    return {
+        "name": made.wanted.name,
+        "network": asdict(made.wanted.network),
+        "problem": made.problem,
+        "package": made.package,
+        "verification": made.verification and made.verification.as_dict(),
+    }

@@ -1,0 +1,56 @@
+"""The verification of a package, for people."""
+
+from collections.abc import Sequence
+
+from mvlab.export.losses import Loss
+from mvlab.export.verification import OutputErrors, Verification
+from mvlab.report.markdown import markdown_table
+
+
+def describe_verification(verification: Verification, images: str) -> str:
+    """Tables and a verdict; `images` says what they were."""
+    v = verification
+    text = [
+        f"{v.package}: {v.num_operations} operations, {v.precision}, specification version {v.specification_version}; "
+        f"run on {v.num_images} {images}",
+        markdown_table(
+            ["output", "images", "fp32", v.precision, "max", "mean", "same top-1"], [_row(each) for each in v.outputs]
+        ),
+        "fp32: the program in fp32 with the model's weights, largest error in standard deviations of the output; at "
+        f"most {v.exact_tolerance:.0e} is allowed. {v.precision}: the program as it is; at most {v.tolerance:g}. max, "
+        "mean: of the same, absolute.",
+        _weights(v),
+    ]
+    if v.losses_by_kind:
+        text += [
+            f"What {v.precision} costs {v.outputs[0].output}, each alone in {v.precision}:",
+            _loss_table("kind of operation", v.losses_by_kind),
+            _loss_table("operation", v.losses_by_operation),
+        ]
+    if v.first_imprecise is not None:
+        first = v.first_imprecise
+        text.append(f"First past {v.tolerance:g} as {v.precision}: {first.place}, {first.kind} {first.operation!r}.")
+    problems = [f"- {problem}" for problem in v.problems()]
+    text.append("Verified: it computes what the model does." if v.passed else "\n".join(["NOT verified:", *problems]))
+    return "\n\n".join(text)
+
+
+def _row(errors: OutputErrors) -> list[str]:
+    height, width = errors.size
+    size = f"{width}x{height}" if errors.function == "main" else f"{width}x{height} ({errors.function})"
+    agreement = "–" if errors.top1_agreement is None else f"{errors.top1_agreement:.2%}"
+    numbers = [f"{each:.1e}" for each in (errors.exact, errors.relative, errors.max_abs, errors.mean_abs)]
+    return [errors.output, size, *numbers, agreement]
+
+
+def _weights(v: Verification) -> str:
+    found = f"Of the stored constants {v.num_weights} are the model's weights and scalars, rounded"
+    changed = f"; {len(v.changed)} changed" if v.changed else ""
+    foreign = f"; {len(v.foreign)} of no weight of the model's, e.g. {v.foreign[0]}" if v.foreign else ""
+    return f"{found}{changed}{foreign}."
+
+
+def _loss_table(of: str, losses: Sequence[Loss]) -> str:
+    single = all(loss.num_operations == 1 for loss in losses)
+    rows = [[loss.name, loss.kind if single else str(loss.num_operations), f"{loss.error:.1e}"] for loss in losses]
+    return markdown_table([of, "kind" if single else "operations", "error"], rows)

@@ -1,0 +1,58 @@
+"""Small packages for tests, and what can be done to a saved one."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import coremltools as ct
+import torch
+from torch import nn
+
+from mvlab.export.coreml import Target, export_package
+from mvlab.models.build import build_network
+from mvlab.models.plausible import plausible
+from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.networks import NANO, AnyNetworkConfig, MobileViTConfig
+
+CLASSES = tuple(f"class {number}" for number in range(10))
+SIDE = 64
+NANO_MOBILEVIT = MobileViTConfig(widths=NANO)
+
+
+def network(config: AnyNetworkConfig = NANO_MOBILEVIT, side: int = SIDE, seed: int = 0) -> nn.Module:
+    return plausible(build_network(config, len(CLASSES)), side, seed=seed)
+
+
+def export_classifier(model: nn.Module, path: Path, *, side: int = SIDE, classes: Sequence[str] = CLASSES) -> None:
+    """As jobs export theirs."""
+    preprocessing = Preprocessing(resize=None, crop=side)
+    target = Target(task="classification", resolutions=(side,), preprocessing=preprocessing, classes=tuple(classes))
+    export_package(model, path, target)
+
+
+def convert(
+    model: nn.Module, path: Path, *, inputs: Sequence[Any] | None = None, side: int = SIDE, **options: Any
+) -> Path:
+    """Converts `model` as it is, without classes, and saves it."""
+    program = torch.export.export(model, (torch.zeros(1, 3, side, side),)).run_decompositions({})
+    image = ct.ImageType(name="image", shape=(1, 3, side, side), scale=1 / 255)
+    options.setdefault("minimum_deployment_target", ct.target.iOS16)
+    ct.convert(program, inputs=inputs or [image], skip_model_load=True, **options).save(str(path))
+    return path
+
+
+def changed(package: Path, into: Path, change: Callable[[Any], None]) -> Path:
+    """A copy of the package, whose specification `change` has changed."""
+    shutil.copytree(package, into)
+    spec = ct.utils.load_spec(str(package))
+    change(spec)
+    (model,) = into.glob("Data/*/model.mlmodel")
+    model.write_bytes(spec.SerializeToString())
+    return into
+
+
+def operations(spec: Any) -> list[Any]:
+    """Of the main function; constants are among them."""
+    main = spec.mlProgram.functions["main"]
+    return list(main.block_specializations[main.opset].operations)
