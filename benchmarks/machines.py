@@ -44,3 +44,18 @@ def two_machines() -> Iterator[Machines]:
         yield Machines(cluster, cluster.add_node(num_cpus=1))
     finally:
         cluster.shutdown()
+
+
+@contextmanager
+def a_head() -> Iterator[Cluster]:
+    """While inside, a cluster of one machine with two CPUs; `lose` takes it away."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": HEALTH})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def lose(cluster: Cluster) -> None:
+    """The head gets SIGKILL, and with it all that it ran."""
+    cluster.remove_node(cluster.head_node, allow_graceful=False)

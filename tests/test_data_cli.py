@@ -21,6 +21,8 @@ from mvlab.data.manifest import read_manifest
 from mvlab.data.storage import PARTIAL
 from mvlab.sweep import cluster as cluster_module
 
+pytestmark = pytest.mark.cluster
+
 SHARED = Path(os.environ.get("MVLAB_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TINY = SHARED / "tiny-imagenet-10"
 MVLAB = [sys.executable, "-c", "from mvlab.cli.main import main; main()"]

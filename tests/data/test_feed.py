@@ -20,6 +20,8 @@ from mvlab.data.plan import plan_epoch, plan_evaluation
 from mvlab.data.render import Order
 from mvlab.data.shards import SplitReader
 
+pytestmark = pytest.mark.cluster
+
 SAMPLER = SamplerConfig(resolutions=(32, 64, 96), base_resolution=64, base_batch=16)
 AUGMENTATION = AugmentationConfig()
 

@@ -18,6 +18,8 @@ from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import plan_epoch
 from mvlab.data.render import Order
 
+pytestmark = pytest.mark.cluster
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's workers cannot import a test
 
 

@@ -45,6 +45,8 @@ from mvlab.data.storage import PARTIAL, DataError, Folder
 from mvlab.data.verify import verify
 from mvlab.sweep import cluster as cluster_module
 
+pytestmark = pytest.mark.cluster
+
 CLASSES = ("ant", "bee", "cat")
 RECIPE = Recipe(name="insects", split="train", shard_mb=0.1)
 SMALL_SHARDS = replace(RECIPE, shard_mb=0.004)

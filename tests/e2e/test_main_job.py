@@ -22,6 +22,8 @@ from mvlab.data.write import write_split
 from mvlab.export.coreml import describe
 from mvlab.training import state
 
+pytestmark = pytest.mark.cluster
+
 JOB = Path(__file__).parents[2] / "jobs" / "ablation_patch.py"
 EXPERIMENT = "mobilevit/classification/table6_patch_size"
 METRICS = {

@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.victim import Victim
+
+pytestmark = pytest.mark.cluster
 
 
 def test_a_study_comes_to_the_same_weights_again(undisturbed: Victim, tmp_path: Path) -> None:

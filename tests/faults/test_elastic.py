@@ -8,6 +8,8 @@ from mlflow.tracking import MlflowClient
 from benchmarks.machines import two_machines
 from benchmarks.victim import OPTIONS, Victim
 
+pytestmark = pytest.mark.cluster
+
 
 def test_a_run_shrinks_and_grows_back(tmp_path: Path, all_moments: bool) -> None:
     if not all_moments:

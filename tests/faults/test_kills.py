@@ -16,6 +16,8 @@ from benchmarks.machines import two_machines
 from benchmarks.victim import MOMENTS, ROW, Moment, Victim
 from mvlab.training.ledger import first_difference, ledger_path, read_ledger
 
+pytestmark = pytest.mark.cluster
+
 EXPERIMENT = "mobilevit/classification/table6_patch_size"
 
 

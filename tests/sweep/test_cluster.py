@@ -11,6 +11,8 @@ import pytest
 from mvlab.sweep import cluster
 from mvlab.sweep.errors import ClusterError
 
+pytestmark = pytest.mark.cluster
+
 
 @pytest.fixture(autouse=True)
 def ray_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

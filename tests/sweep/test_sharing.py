@@ -28,6 +28,8 @@ from mvlab.training.keep import Keep
 from mvlab.training.manner import Manner
 from mvlab.training.placement import Node, place
 
+pytestmark = pytest.mark.cluster
+
 CPUS, WORKERS = 2, 2
 SECONDS_THAT_NOTHING_HAPPENS = 10.0
 
