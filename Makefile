@@ -28,7 +28,7 @@ test: setup lint types  ## style, types and every test
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not cluster" -n auto --dist loadfile
 	$(PY) -m pytest -m cluster
 
-faults: setup  ## workers, drivers and machines killed at every moment: a quarter of an hour
+faults: setup  ## workers, drivers, machines, trials, servers killed at every moment: half an hour
 	$(PY) -m pytest tests/faults --all-moments
 
 lint: setup

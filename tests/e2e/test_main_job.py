@@ -105,6 +105,7 @@ def test_mlflow_holds_everything(first) -> None:
     verification = json.loads((artifacts / "verification.json").read_text())
     assert verification["package"] == describe(artifacts / "model.mlpackage")
     assert (verification["checked"], verification["passed"]) == ("program", True)
+    assert child.data.tags["mvlab.package_verified"] == "true"
     assert verification["package"]["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from mlflow.tracking import MlflowClient
 
 from mvlab.record.tracking import TrackingError, first_line, redacted
+from mvlab.training.state import FILE as CHECKPOINT
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
-CHECKPOINT = "state.pt"
 VERIFICATION = "verification.json"
+"""Of the package that a job makes of every run."""
 
 
 class RecordedRun:

@@ -10,11 +10,11 @@ import ray
 from mvlab.data.manifest import read_manifest
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
+from mvlab.record.package import VERIFICATION
 from mvlab.sweep.trial import Trial
 from mvlab.training import state
 
 PACKAGE = "model.mlpackage"
-VERIFICATION = "verification.json"
 
 
 class Exports:

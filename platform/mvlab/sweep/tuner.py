@@ -1,5 +1,6 @@
 """Trials -> Ray Tune, several at once; what they report goes to the journal."""
 
+import json
 import re
 import sys
 import time
@@ -13,6 +14,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal, Status
+from mvlab.record.package import VERIFICATION
 from mvlab.record.results import WEIGHTS_TAG
 from mvlab.sweep.console import Console
 from mvlab.sweep.exports import Exports
@@ -28,6 +30,7 @@ from mvlab.training.placement import Placement
 
 HEAD = "node:__internal_head__"
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
+VERIFIED_TAG = "mvlab.package_verified"
 STEP = re.compile(r"epoch \d+/\d+ step \d+/\d+ \|")
 """Begins a line that the next one of its run makes past."""
 
@@ -158,9 +161,17 @@ class Reporter(TrialProgressCallback):
             results = trial.folder(self.exports.storage).results
             if failure:
                 (results / "error.txt").write_text(str(failure))
-            status: Status = "FAILED" if failure else "FINISHED"
-            said = f"FAILED in export: see {results / 'error.txt'}" if failure else "exported"
+                status: Status = "FAILED"
+                said = f"FAILED in export: see {results / 'error.txt'}"
+            else:
+                status, said = "FINISHED", self._take_verification(trial, results / VERIFICATION)
             self._end(trial, status, said, sorted(results.iterdir()))
+
+    def _take_verification(self, trial: Trial, file: Path) -> str:
+        """Records whether the package is what the network is; says it in words."""
+        passed = json.loads(file.read_text(encoding="utf-8"))["passed"]
+        self.journal.append(Event(run=trial.name, kind="metrics", tags={VERIFIED_TAG: str(passed).lower()}))
+        return "exported and verified" if passed else f"exported, NOT verified: see {file}"
 
     def take_epochs(self, trial: Trial) -> int:
         """Records the epochs that the trial has written down and that are not recorded yet; returns how many there are.
