@@ -18,6 +18,7 @@ from mvlab.networks import NANO, AnyNetworkConfig, MobileViTConfig
 CLASSES = tuple(f"class {number}" for number in range(10))
 SIDE = 64
 NANO_MOBILEVIT = MobileViTConfig(widths=NANO)
+PREPROCESSING = Preprocessing(resize=72, crop=SIDE)
 
 
 def network(config: AnyNetworkConfig = NANO_MOBILEVIT, side: int = SIDE, seed: int = 0) -> nn.Module:
@@ -56,3 +57,9 @@ def operations(spec: Any) -> list[Any]:
     """Of the main function; constants are among them."""
     main = spec.mlProgram.functions["main"]
     return list(main.block_specializations[main.opset].operations)
+
+
+def without_scale(spec: Any) -> None:
+    """A change: the scaling multiplies by 1."""
+    scale = next(each for each in operations(spec) if each.outputs[0].name == "image__scaled___y_0")
+    scale.attributes["val"].immediateValue.tensor.floats.values[:] = [1.0]

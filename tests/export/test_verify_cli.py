@@ -1,0 +1,73 @@
+"""`mvlab verify`, as people type it, and the pictures that it takes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from export.packages import CLASSES, NANO_MOBILEVIT, PREPROCESSING, changed, without_scale
+from PIL import Image
+from torch import nn
+
+from mvlab.cli import main
+from mvlab.export.errors import PicturesError
+from mvlab.export.pictures import from_folder, synthetic
+from mvlab.models.weights.saved import SavedNetwork, write_saved
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "weights.pt"
+    saved = SavedNetwork(
+        network=NANO_MOBILEVIT, num_classes=len(CLASSES), preprocessing=PREPROCESSING, weights=model.state_dict()
+    )
+    write_saved(saved, path)
+    return path
+
+
+def test_the_command_says_by_its_status_what_it_found(tmp_path: Path, package: Path, checkpoint: Path, capsys) -> None:
+    assert main.run(["verify", str(package), "--against", str(checkpoint)]) == 0
+    out = capsys.readouterr().out
+    assert "Verified: it computes what the model does." in out
+    assert "8 synthetic images" in out
+    assert "| kind of operation" in out
+    found = json.loads(out.splitlines()[-1])
+    assert found["passed"] is True
+    assert found["outputs"][0]["top1_agreement"] == 1
+
+    broken = changed(package, tmp_path / "broken.mlpackage", without_scale)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, pixels in zip("ab", synthetic(2)(90, 70), strict=True):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(pictures / f"{name}.png")
+    assert main.run(["verify", str(broken), "--against", str(checkpoint), "--images", str(pictures)]) == 1
+    out = capsys.readouterr().out
+    assert "NOT verified:" in out
+    assert "2 images of" in out
+    assert json.loads(out.splitlines()[-1])["problems"]
+
+    assert main.run(["verify", str(package), "--against", str(checkpoint), "--tolerance", "1e-5"]) == 1
+    capsys.readouterr()
+    for arguments, message in (
+        ([str(tmp_path / "no.mlpackage"), "--against", str(checkpoint)], "there is no package"),
+        ([str(package), "--against", str(tmp_path / "no.pt")], "No such file"),
+        ([str(package), "--against", str(checkpoint), "--images", str(tmp_path / "none")], "holds no images"),
+        ([str(package), "--against", str(checkpoint), "--tolerance", "-1"], "--tolerance -1: it has to be above 0"),
+    ):
+        assert main.run(["verify", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_pictures_are_cut_from_the_middle_and_synthetic_ones_are_always_the_same(tmp_path: Path) -> None:
+    assert torch.equal(synthetic(2)(32, 48), synthetic(2)(32, 48))
+    assert not torch.equal(synthetic(2)(32, 48)[0], synthetic(2)(32, 48)[1])
+    stripes = np.zeros((40, 80, 3), np.uint8)
+    stripes[:, 20:60, 0] = 255
+    Image.fromarray(stripes).save(tmp_path / "stripes.png")
+    (red,) = from_folder(tmp_path)(16, 16)
+    assert red[0].float().mean() > 250
+    assert red[1:].float().mean() == 0
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(PicturesError, match=r"broken.png cannot be read as an image"):
+        from_folder(tmp_path)(16, 16)

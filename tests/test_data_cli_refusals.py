@@ -1,0 +1,156 @@
+"""Bad input to `mvlab ingest`, `inspect`, `plan` and `preview` ends with a sentence, before anything is started."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mvlab.cli import main
+from mvlab.data.sample import Sample
+from mvlab.data.write import write_split
+from mvlab.sweep import cluster as cluster_module
+
+CLASSES = ("left", "right")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as ImageNet's, whose files nobody comes to read."""
+    folder = tmp_path_factory.mktemp("photos")
+    for split, count in (("train", 80), ("val", 10)):
+        for number in range(count):
+            path = folder / split / CLASSES[number % 2] / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A data set."""
+    folder = str(tmp_path_factory.mktemp("shards"))
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(file, format="PNG")
+    for split, count in (("train", 80), ("val", 10)):
+        samples = [Sample(key=str(number), image=file.getvalue(), label=number % 2) for number in range(count)]
+        write_split(samples, folder, name="mine", split=split, classes=CLASSES, seed=0)
+    return folder
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bad input has to be found before anything is started."""
+
+    def connect() -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(cluster_module, "connect", connect)
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What is said where a command ends with status 2."""
+    try:
+        status = main.run(arguments)
+    except SystemExit as end:  # argparse
+        status = int(end.code or 0)
+    said = capsys.readouterr()
+    assert status == 2
+    assert said.out == ""
+    assert "SECRET" not in said.err
+    return said.err
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"--src": None}, "the following arguments are required: --src"),
+        ({"--out": None}, "the following arguments are required: --out"),
+        ({"--src": "nowhere"}, "--src nowhere is no folder"),
+        ({"--src": "PHOTOS/train"}, "has neither train/ nor val/: say with --split"),
+        ({"--src": "PHOTOS/train/left", "--split": "train"}, "40 files and no class folders"),
+        ({"--src": "s3://KEY:SECRET@bucket/x"}, "a data URI with credentials in it would be logged"),
+        ({"--src": "s3://KEY:SECRET@bucket/x", "--split": "train"}, "a data URI with credentials in it"),
+        ({"--out": "s3://KEY:SECRET@bucket/x"}, "a data URI with credentials in it would be logged"),
+        ({"--out": "s3://KEY:with/SECRET@bucket/x"}, "a data URI with credentials in it would be logged"),
+        ({"--out": "nosuch://bucket/x"}, "nosuch://bucket/x cannot be opened"),
+        ({"--split": "test"}, "invalid choice: 'test'"),
+        ({"--max-bad": "few"}, "few is no share: e.g. 0.1% or 0.001"),
+        ({"--max-bad": "150%"}, "150% is no share"),
+        ({"--max-bad": "-0.1"}, "-0.1 is no share"),
+        ({"--max-bad": "nan"}, "nan is no share"),
+        ({"--shard-mb": "0"}, "--shard-mb 0: must be more than 0"),
+        ({"--shard-mb": "nan"}, "--shard-mb nan"),
+        ({"--shard-mb": "inf"}, "--shard-mb inf"),
+        ({"--shard-mb": "many"}, "invalid float value: 'many'"),
+        ({"--max-side": "8"}, "--max-side 8: at least 32 pixels"),
+        ({"--shuffle-seed": "-1"}, "--shuffle-seed -1: must be in"),
+        ({"--ground-truth": "nowhere.txt"}, "has no flat val/ that would need it"),
+    ],
+    ids=str,
+)
+def test_ingest_refuses(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, str | None], message: str
+) -> None:
+    given = {"--src": "PHOTOS", "--out": str(tmp_path / "out")} | options
+    words = [f"{name}={value}".replace("PHOTOS", str(photos)) for name, value in given.items() if value is not None]
+    assert message in refused(["ingest", "imagenet", *words], capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "URI", "--sampler", "largest"], "invalid choice: 'largest'"),
+        (["plan", "URI", "--world", "0"], "--world 0: at least one rank"),
+        (["plan", "URI", "--epoch", "-1"], "--epoch -1: epochs are counted from 0"),
+        (["plan", "URI", "--seed", "-1"], "--seed -1: must be in"),
+        (["plan", "URI", "--batch", "0"], "--batch 0: "),
+        (["plan", "nowhere"], "nowhere holds no train split"),
+        (["preview", "URI", "--out", "OUT", "--rank", "2", "--world", "2"], "--rank 2 is not in a world of 2: 0 to 1"),
+        (["preview", "URI", "--out", "OUT", "--rank", "-1"], "--rank -1 is not in a world of 1"),
+        (["preview", "URI", "--out", "OUT", "--world", "0"], "--world 0: at least one rank"),
+        (["preview", "URI", "--out", "OUT", "--step", "999"], "--step 999: epoch 0 of train has no such step"),
+        (["preview", "URI", "--out", "OUT", "--step", "-1"], "--step -1: epoch 0 of train has no such step"),
+        (["preview", "URI", "--out", "OUT", "--split", "val", "--step", "9"], "epoch 0 of val has no such step"),
+        (["preview", "URI", "--out", "OUT", "--most", "0"], "--most 0: at least one image"),
+        (["preview", "URI", "--out", "batch.jpgg"], "its name ends in .png"),
+        (["preview", "URI", "--out", "nowhere/batch.png"], "No such file or directory"),
+        (["preview", "nowhere", "--out", "OUT"], "nowhere holds no train split"),
+        (["preview", "URI"], "the following arguments are required: --out"),
+        (["inspect", "nowhere"], "nowhere holds no data set"),
+        (["inspect", "s3://KEY:SECRET@bucket/x"], "a data URI with credentials in it would be logged"),
+        (["inspect"], "the following arguments are required: URI"),
+        (["inspekt", "URI"], "invalid choice: 'inspekt'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_plan_preview_and_inspect_refuse(
+    uri: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    places = {"URI": uri, "OUT": str(tmp_path / "out.png")}
+    assert message in refused([places.get(word, word) for word in arguments], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_is_a_sentence() -> None:
+    command = "from mvlab.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "ingest", "folder", "--src", "nowhere", "--out", "out"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: --src nowhere is no folder")
