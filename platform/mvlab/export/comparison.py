@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from mvlab.export.coreml import OUTPUTS
 from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
 from mvlab.export.errors import PackageError
 from mvlab.export.losses import Loss, by_kind, by_operation, rounding
@@ -26,6 +27,8 @@ REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
 """What a package's preprocessing may do instead of the model's."""
 DECISIONS = ("cast", "softmax")
 """What may follow the model's scores in a package."""
+BOX_OFFSETS, _ = OUTPUTS["detection"]
+"""The output that holds no scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,6 @@ class Comparison:
                 f"for {len(self.images)} images: they are not the same network, or have not the same classes"
             )
         unit, off = spread(expected), (declared - expected).abs()
-        axis = 1 if expected.ndim != 3 else 2
-        agree = (declared.argmax(axis) == expected.argmax(axis)).double().mean()
         return OutputErrors(
             function=self.function,
             size=(self.images.shape[2], self.images.shape[3]),
@@ -105,7 +106,7 @@ class Comparison:
             relative=float(off.max()) / unit,
             max_abs=float(off.max()),
             mean_abs=float(off.mean()),
-            top1_agreement=float(agree),
+            top1_agreement=None if pair.label == BOX_OFFSETS else _agreement(declared, expected),
         )
 
     def _results(self, program: Program, rounds: Rounds) -> list[dict[str, Tensor]]:
@@ -159,6 +160,12 @@ class Comparison:
             return [], []
         name = self.pairs[0].name
         return by_kind(self.program, self._in_fp32, name), by_operation(self.program, self._in_fp32, name)
+
+
+def _agreement(ours: Tensor, theirs: Tensor) -> float:
+    """Share of images (B, classes), pixels (B, classes, H, W) or boxes (B, boxes, classes) of the same best class."""
+    axis = 2 if theirs.ndim == 3 else 1
+    return float((ours.argmax(axis) == theirs.argmax(axis)).double().mean())
 
 
 def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
