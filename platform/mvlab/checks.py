@@ -13,8 +13,14 @@ def require(condition: bool, message: str) -> None:
 def require_one_of(what: str, name: str, known: Iterable[str]) -> None:
     """Raises a ValueError that says what `known` is, the nearest first, unless `name` is among it."""
     known = list(known)
+    require(name in known, f"{what}={name!r} is unknown{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint that ends an error about an unknown `name`: what may be meant, and all that there is."""
+    known = list(known)
     nearest = [each for each in known if each.startswith(name)] or difflib.get_close_matches(
         name, known, n=1, cutoff=0.3
     )
     hint = f": did you mean {nearest[0]!r}?" if nearest else "."
-    require(name in known, f"{what}={name!r} is unknown{hint} There are {', '.join(known)}")
+    return f"{hint} There are {', '.join(map(repr, known))}"

@@ -1,10 +1,10 @@
 """An experiment is a value: runs that differ from one baseline in what the paper varied, and nothing else."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
+from mvlab.checks import did_you_mean
 from mvlab.config import RunConfig
 
 EMA_TOP1 = "val_ema/top1"
@@ -106,14 +106,6 @@ class Experiment:
             if name not in self.runs:
                 raise ValueError(f"{self.name} has no run {name!r}{did_you_mean(name, self.runs)}")
         return {name: run for name, run in self.runs.items() if name in wanted}
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint that ends an error about an unknown `name`."""
-    known = list(known)
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    hint = f": did you mean {nearest[0]!r}?" if nearest else "."
-    return f"{hint} It has {', '.join(map(repr, known))}"
 
 
 def vary(run: RunConfig, path: str, value: Any) -> RunConfig:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
-from mvlab.experiment import Experiment, did_you_mean
+from mvlab.checks import did_you_mean
+from mvlab.experiment import Experiment
 
 PACKAGE = "experiments"
 """Where those that come with the project are, a file each."""

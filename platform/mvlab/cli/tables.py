@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from mvlab.checks import did_you_mean
 from mvlab.cli.job import BAD_INPUT, FAILED
 from mvlab.cli.tracking import add_tracking_uri
-from mvlab.experiment import did_you_mean
 from mvlab.facts import CostTable, FactTable
 from mvlab.record.tracking import TrackingError
 

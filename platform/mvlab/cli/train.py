@@ -5,8 +5,9 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
+from mvlab.checks import did_you_mean
 from mvlab.cli import job
-from mvlab.experiment import Experiment, did_you_mean
+from mvlab.experiment import Experiment
 
 
 def submit_recipe(recipes: Mapping[str, Experiment]) -> NoReturn:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mvlab.experiment import did_you_mean
+from mvlab.checks import did_you_mean
 from mvlab.facts import CostRow, CostTable, Network
 from mvlab.measure.latency import Settings, enliven, latencies_ms
 from mvlab.measure.machine import device_name, use_all_cores

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mvlab.models.heads import ConvNormReLU
+from mvlab.models.layers import ConvNormAct
 from mvlab.models.mobilevit import MobileViTBackbone, initialise
 from mvlab.networks import DeepLabv3Config
 
@@ -37,12 +37,12 @@ class AtrousPyramid(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(
             [
-                ConvNormReLU(in_channels, channels, 1),
-                *(ConvNormReLU(in_channels, channels, 3, dilation=rate) for rate in rates),
+                ConvNormAct(in_channels, channels, 1, act=nn.ReLU),
+                *(ConvNormAct(in_channels, channels, 3, dilation=rate, act=nn.ReLU) for rate in rates),
             ]
         )
-        self.pooled = ConvNormReLU(in_channels, channels, 1)
-        self.project = ConvNormReLU((len(rates) + 2) * channels, channels, 1)
+        self.pooled = ConvNormAct(in_channels, channels, 1, act=nn.ReLU)
+        self.project = ConvNormAct((len(rates) + 2) * channels, channels, 1, act=nn.ReLU)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         mean = self.pooled(x_BCHW.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, *x_BCHW.shape[2:])

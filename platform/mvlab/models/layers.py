@@ -15,7 +15,7 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, BatchNorm, and SiLU unless `act` is false."""
+    """Convolution without bias, BatchNorm, and an activation, if any; at stride 1 the map keeps its size."""
 
     def __init__(
         self,
@@ -24,30 +24,32 @@ class ConvNormAct(nn.Sequential):
         kernel_size: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
         groups: int = 1,
-        act: bool = True,
+        act: type[nn.Module] | None = nn.SiLU,
     ) -> None:
         conv = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_size,
             stride,
-            padding=kernel_size // 2,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
             groups=groups,
             bias=False,
         )
-        super().__init__(conv, nn.BatchNorm2d(out_channels), *([nn.SiLU()] if act else []))
+        super().__init__(conv, nn.BatchNorm2d(out_channels), *([act()] if act else []))
 
 
 class MV2(nn.Module):
     """MobileNetv2's inverted residual: expand, depthwise 3x3, project; residual where the shape stays."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, expansion: int, dilation: int = 1) -> None:
         super().__init__()
         hidden = make_divisible(in_channels * expansion)
         self.expand = ConvNormAct(in_channels, hidden, 1)
-        self.depthwise = ConvNormAct(hidden, hidden, 3, stride=stride, groups=hidden)
-        self.project = ConvNormAct(hidden, out_channels, 1, act=False)
+        self.depthwise = ConvNormAct(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden)
+        self.project = ConvNormAct(hidden, out_channels, 1, act=None)
         self.residual = stride == 1 and in_channels == out_channels
 
     def forward(self, x_BCHW: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from mvlab.networks import MobileViTConfig
 
 STAGE_STRIDES: dict[int, tuple[int, int, int]] = {32: (2, 2, 2), 16: (2, 2, 1), 8: (2, 1, 1)}
 """Of the MV2 blocks that begin the last three stages, by the output stride of the last."""
+LAST_DILATION: dict[int, int] = {32: 1, 16: 1, 8: 2}
+"""The release dilates the last stage by the stride that the one before gave up."""
 
 
 class MobileViTBackbone(nn.Module):
@@ -29,7 +31,7 @@ class MobileViTBackbone(nn.Module):
         before = (at_4, *(stage.channels for stage in widths.stages[:2]))
         self.stage3, self.stage4, self.stage5 = (
             nn.Sequential(
-                MV2(in_channels, stage.channels, stride=stride, expansion=mv2),
+                MV2(in_channels, stage.channels, stride=stride, expansion=mv2, dilation=dilation),
                 MobileViTBlock(
                     stage.channels,
                     dim=stage.dim,
@@ -40,14 +42,15 @@ class MobileViTBackbone(nn.Module):
                     dropout=widths.dropout,
                 ),
             )
-            for in_channels, stage, patch, stride in zip(
-                before, widths.stages, config.patch_sizes, STAGE_STRIDES[output_stride], strict=True
+            for in_channels, stage, patch, stride, dilation in zip(
+                before,
+                widths.stages,
+                config.patch_sizes,
+                STAGE_STRIDES[output_stride],
+                (1, 1, LAST_DILATION[output_stride]),
+                strict=True,
             )
         )
-        if output_stride == 8:  # the release dilates stage 5 by the stride that stage 4 gave up; at 16, nothing
-            depthwise = self.stage5[0].get_submodule("depthwise.0")
-            assert isinstance(depthwise, nn.Conv2d)
-            depthwise.dilation = depthwise.padding = (2, 2)
 
     def maps(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images (B, 3, H, W) in [0, 1] -> maps of stages 3, 4 and 5; H and W need not be multiples of 32."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mvlab.models.heads import ConvNormReLU
+from mvlab.models.layers import ConvNormAct
 from mvlab.models.mobilevit import MobileViTBackbone, initialise
 from mvlab.networks import SSDLiteConfig
 
@@ -35,7 +35,8 @@ class SSDLite(nn.Module):
         self.backbone = MobileViTBackbone(config.backbone)
         channels = [stage.channels for stage in config.backbone.widths.stages[1:]] + [*EXTRA_CHANNELS]
         halving = [
-            Separable(before, ConvNormReLU(before, after, 1), stride=2) for before, after in pairwise(channels[1:-1])
+            Separable(before, ConvNormAct(before, after, 1, act=nn.ReLU), stride=2)
+            for before, after in pairwise(channels[1:-1])
         ]
         single_cell = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels[-2], channels[-1], 1, bias=False), nn.ReLU()
@@ -61,7 +62,7 @@ class Separable(nn.Sequential):
     """Depthwise 3x3 convolution with BatchNorm, then `pointwise`."""
 
     def __init__(self, channels: int, pointwise: nn.Module, *, stride: int = 1) -> None:
-        super().__init__(ConvNormReLU(channels, channels, 3, stride=stride, groups=channels, act=False), pointwise)
+        super().__init__(ConvNormAct(channels, channels, 3, stride=stride, groups=channels, act=None), pointwise)
 
 
 class Head(nn.Module):
@@ -70,7 +71,7 @@ class Head(nn.Module):
     def __init__(self, have: int, want: int, num_priors: int, num_values: int, *, separable: bool) -> None:
         super().__init__()
         self.num_values = num_values
-        self.project = ConvNormReLU(have, want, 1) if have != want else nn.Identity()
+        self.project = ConvNormAct(have, want, 1, act=nn.ReLU) if have != want else nn.Identity()
         predict = nn.Conv2d(want, num_priors * num_values, 1)
         self.predict = Separable(want, predict) if separable else predict
 

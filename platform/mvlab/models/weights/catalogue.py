@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mvlab.experiment import did_you_mean
+from mvlab.checks import did_you_mean
 from mvlab.models.weights.errors import WeightsError
 from mvlab.networks import XS, XXS, AnyNetworkConfig, DeepLabv3Config, MobileViTConfig, S, SSDLiteConfig
 

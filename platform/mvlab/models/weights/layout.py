@@ -7,7 +7,6 @@ import torch
 from torch import Size, nn
 
 from mvlab.models.build import build_network
-from mvlab.models.heads import ConvNormReLU
 from mvlab.models.layers import ConvNormAct
 from mvlab.networks import AnyNetworkConfig
 
@@ -22,7 +21,7 @@ def layout(config: AnyNetworkConfig, num_classes: int) -> dict[str, Size]:
 def spelled_out(config: AnyNetworkConfig) -> dict[str, str]:
     """Name -> the same, with convolution and BatchNorm called so: "stem.0.weight" -> "stem.conv.weight"."""
     network = _on_meta(config, 1)
-    pairs = {name for name, module in network.named_modules() if isinstance(module, ConvNormAct | ConvNormReLU)}
+    pairs = {name for name, module in network.named_modules() if isinstance(module, ConvNormAct)}
     return {name: _spelled(name, pairs) for name in network.state_dict()}
 
 
