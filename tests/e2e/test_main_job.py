@@ -28,7 +28,7 @@ JOB = Path(__file__).parents[2] / "jobs" / "ablation_patch.py"
 EXPERIMENT = "mobilevit/classification/table6_patch_size"
 METRICS = {
     *(f"{split}/{metric}" for split in ("train", "val", "val_ema") for metric in ("loss", "top1", "top5")),
-    *(f"cost/{what}" for what in ("params", "macs", "attention_macs", "latency_ms")),
+    *(f"cost/{what}" for what in ("params", "macs", "attention_macs", "latency_ms", "latency_fastest_ms")),
     *("val/samples", "lr", "images_per_s", "data_wait_share", "epoch_s", "update", "data/corrupt_rows"),
     *("train/updates_left_out", "train_s", "world_size", "system/max_rss_gb"),
 }

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mvlab.measure.cost import count_cost
-from mvlab.measure.latency import latencies_ms
 from mvlab.models.mobilevit import MobileViT
 from mvlab.networks import XS, XXS, MobileViTConfig, S, Widths
 
@@ -33,10 +32,3 @@ def test_larger_patches_have_fewer_attention_products_and_the_same_rest() -> Non
     assert large.macs == small.macs
     assert large.attention_macs < small.attention_macs
     assert large.parameters == small.parameters == 5_578_632
-
-
-def test_latency_is_measured_for_every_model() -> None:
-    models = {name: MobileViT(MobileViTConfig(widths=XXS), 10) for name in ("a", "b")}
-    times = latencies_ms(models, 64, repeats=2)
-    assert times.keys() == models.keys()
-    assert all(value > 0 for value in times.values())

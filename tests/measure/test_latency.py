@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from experiments.costs import LATENCIES
 from mvlab.facts import CostRow, CostTable
-from mvlab.measure.latency import WARMUPS, Settings, enliven, latencies_ms
+from mvlab.measure.latency import WARMUPS, Latency, Settings, enliven, latencies
 from mvlab.measure.timings import time_tables, timed_rows
 from mvlab.models.build import build_network
 from mvlab.networks import NANO, XXS, MobileViTConfig, SSDLiteConfig, TimmConfig
@@ -29,9 +29,15 @@ class Seen(nn.Module):
 
 def test_models_take_turns_each_with_its_images_after_a_warm_up() -> None:
     log: list[tuple[str, tuple[int, ...]]] = []
-    times = latencies_ms({name: Seen(name, log) for name in "ab"}, {"a": 32, "b": 64}, repeats=3, batch=2)
+    times = latencies({name: Seen(name, log) for name in "ab"}, {"a": 32, "b": 64}, repeats=3, batch=2)
     assert log == [("a", (2, 3, 32, 32)), ("b", (2, 3, 64, 64))] * (WARMUPS + 3)
     assert times.keys() == {"a", "b"}
+    assert all(0 < time.fastest_ms <= time.median_ms for time in times.values())
+
+
+def test_a_median_far_above_the_fastest_is_a_machine_that_does_something_else() -> None:
+    assert not Latency(median_ms=60.0, fastest_ms=55.0).is_disturbed
+    assert Latency(median_ms=1806.0, fastest_ms=55.0).is_disturbed
 
 
 @pytest.mark.parametrize(

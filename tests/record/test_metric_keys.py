@@ -10,7 +10,7 @@ from mvlab.training.files import read_epochs
 
 MOST = 40
 SIDES = (32, 64, 96, 128)
-COSTS = {"cost/params", "cost/macs", "cost/attention_macs", "cost/latency_ms"}
+COSTS = {f"cost/{what}" for what in ("params", "macs", "attention_macs", "latency_ms", "latency_fastest_ms")}
 ON_A_GPU = {"system/gpu_memory_gb"}
 
 

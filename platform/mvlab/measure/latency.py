@@ -12,6 +12,8 @@ from torch import nn
 from mvlab.checks import require
 
 WARMUPS = 5
+DISTURBED = 1.5
+"""Times the fastest, from which on a median says little of the network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,16 +35,29 @@ class Settings:
         require(self.device == "cpu" or torch.cuda.is_available(), "device=cuda: torch sees no GPU here; use cpu")
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds for one image."""
+
+    median_ms: float
+    fastest_ms: float
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether the machine seems to have done something else besides."""
+        return self.median_ms > DISTURBED * self.fastest_ms
+
+
 @torch.no_grad()
-def latencies_ms(
+def latencies(
     models: Mapping[str, nn.Module],
     resolution: int | Mapping[str, int],
     *,
     repeats: int,
     device: str = "cpu",
     batch: int = 1,
-) -> dict[str, float]:
-    """Median milliseconds for one RGB image of `resolution` pixels (of all models, or of each), fp32, channels last.
+) -> dict[str, Latency]:
+    """Of each model, for RGB images of `resolution` pixels (of all models, or of each), fp32, channels last.
 
     The models take turns, so that whatever else the machine does falls on all of them alike.
     """
@@ -62,7 +77,7 @@ def latencies_ms(
             model(images[sides[name]])
             if turn >= WARMUPS:
                 times[name].append(1000 * (_now(device) - started) / batch)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: Latency(statistics.median(values), min(values)) for name, values in times.items()}
 
 
 def _now(device: str) -> float:

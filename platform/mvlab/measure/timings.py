@@ -8,7 +8,7 @@ from torch import nn
 
 from mvlab.checks import did_you_mean
 from mvlab.facts import CostRow, CostTable, Network
-from mvlab.measure.latency import Settings, enliven, latencies_ms
+from mvlab.measure.latency import Latency, Settings, enliven, latencies
 from mvlab.measure.machine import device_name, use_all_cores
 from mvlab.measure.on_device import LatencyError, OnDevice
 from mvlab.models.build import build_network, network_name
@@ -71,21 +71,23 @@ def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[
         use_all_cores()
     else:
         torch.set_num_threads(settings.threads)
-    ms: dict[Key, float] = {}
+    times: dict[Key, Latency] = {}
     for table in tables:
         rows = {row.name: (row, network) for _, row, network in timed_rows([table])}
         tell(f"{table.title}: {len(rows)} networks, {settings.repeats} times each")
-        found = latencies_ms(
+        found = latencies(
             {name: enliven(_built(network, table.num_classes(row))) for name, (row, network) in rows.items()},
             {name: side_of(table, row) for name, (row, _) in rows.items()},
             repeats=settings.repeats,
             device=settings.device,
             batch=settings.batch,
         )
-        ms |= {(table.name, name): value for name, value in found.items()}
+        times |= {(table.name, name): latency for name, latency in found.items()}
     batch = f", batch of {settings.batch}" if settings.batch > 1 else ""
     where = f"{device_name(settings.device)}, fp32{batch}, median of {settings.repeats}"
-    return Measured(where=where, ms=ms)
+    if disturbed := sum(latency.is_disturbed for latency in times.values()):
+        where += f"; busy with other things: {disturbed} of {len(times)} medians are far above the fastest time"
+    return Measured(where=where, ms={key: latency.median_ms for key, latency in times.items()})
 
 
 def of_tables(found: OnDevice, tables: Sequence[CostTable]) -> Measured:

@@ -29,7 +29,7 @@ class RunResult:
     epochs: Sequence[Mapping[str, float]]
     """Metrics of each epoch that it ended, in order."""
     costs: Mapping[str, float]
-    """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms."""
+    """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms, cost/latency_fastest_ms."""
     status: Status | None
     config_digest: str
     revision: str

@@ -40,7 +40,8 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
         blocks += [Heading("What the paper says"), claims, Paragraph(CLAIM_NOTE)]
     blocks += [Picture(figure, "Bands reach from the lowest to the highest seed; bars are one standard deviation.")]
     blocks += [Heading("Where the numbers come from"), _runs(results)]
-    blocks += [Paragraph(cost_note(runs, results.tags.get(MACHINE_TAG, "this machine"))), _provenance(results)]
+    costs = [run.costs for run in results.runs if run.arm in arms]
+    blocks += [Paragraph(cost_note(runs, costs, results.tags.get(MACHINE_TAG, "this machine"))), _provenance(results)]
     return blocks
 
 
