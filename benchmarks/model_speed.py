@@ -68,15 +68,16 @@ def build(variant: str, device: torch.device) -> dict[str, nn.Module]:
     """Ours, theirs and theirs with the same weights: as far from zero as trained ones, so that nothing is denormal."""
     widths = replace(VARIANTS[variant], dropout=0.0)
     torch.manual_seed(0)
-    ours = build_network(MobileViTConfig(widths=widths, classifier_dropout=0.0), NUM_CLASSES)
+    config = MobileViTConfig(widths=widths, classifier_dropout=0.0)
+    ours = build_network(config, NUM_CLASSES)
     with torch.no_grad():
         for weight in ours.parameters():
             if weight.ndim == 2:
                 nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
     state = ours.state_dict()
     theirs = timm.create_model(f"mobilevit_{variant}", num_classes=NUM_CLASSES)
-    theirs.load_state_dict(TIMM.export(state))
-    config = HuggingFaceConfig(
+    theirs.load_state_dict(TIMM.to_theirs(state, config, "rgb"))
+    like_ours = HuggingFaceConfig(
         hidden_sizes=[stage.dim for stage in widths.stages],
         neck_hidden_sizes=[widths.stem, *widths.mv2, *(stage.channels for stage in widths.stages), widths.tail],
         expand_ratio=float(widths.expansion),
@@ -84,8 +85,8 @@ def build(variant: str, device: torch.device) -> dict[str, nn.Module]:
         classifier_dropout_prob=0.0,
         num_labels=NUM_CLASSES,
     )
-    face = MobileViTForImageClassification(config)
-    face.load_state_dict(TRANSFORMERS.export(state))
+    face = MobileViTForImageClassification(like_ours)
+    face.load_state_dict(TRANSFORMERS.to_theirs(state, config, "rgb"))
     networks: dict[str, nn.Module] = {"ours": ours, "timm": theirs, "transformers": face}
     return {name: network.to(device, memory_format=torch.channels_last) for name, network in networks.items()}  # type: ignore[call-overload]
 

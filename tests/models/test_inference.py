@@ -5,10 +5,11 @@ import torch
 from models.realistic import realistic
 from torch import Tensor, nn
 
+from mvlab.models import inference
 from mvlab.models.build import build_network
 from mvlab.models.inference import for_inference
 from mvlab.models.mobilevit import MobileViT
-from mvlab.networks import XS, XXS, MobileViTConfig, S, TorchvisionConfig
+from mvlab.networks import XS, XXS, MobileViTConfig, S, SSDLiteConfig, TorchvisionConfig
 
 NETWORKS = {
     "xxs": MobileViTConfig(widths=XXS),
@@ -33,6 +34,21 @@ def test_the_numbers_are_the_same(name: str) -> None:
     prepared = for_inference(model, image(2, 128, 128))
     for shape in ((2, 128, 128), (1, 128, 128), (3, 96, 160)):
         assert_close(prepared(image(*shape)), model(image(*shape)), 1e-5)
+
+
+@torch.no_grad()
+def test_a_batch_in_parts_is_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network with several outputs too; the last part may be smaller."""
+    monkeypatch.setattr(inference, "PIXELS_AT_ONCE", 2 * 96 * 96)
+    images = image(5, 96, 96)
+    for network in (NETWORKS["xxs"], SSDLiteConfig(backbone=NETWORKS["xxs"])):
+        model = realistic(build_network(network, 10))
+        ours, theirs = (
+            each if isinstance(each, tuple) else (each,)
+            for each in (for_inference(model, images)(images), model(images))
+        )
+        for one, other in zip(ours, theirs, strict=True):
+            assert_close(one, other, 1e-5)
 
 
 def test_the_model_itself_stays_as_it_is() -> None:
