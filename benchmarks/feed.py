@@ -42,7 +42,7 @@ from mvlab.data.plan import plan_epoch
 from mvlab.data.render import Order, render_batches
 from mvlab.data.shards import open_split
 from mvlab.data.sources.folders import list_images
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 
 SAMPLER = SamplerConfig(resolutions=(160, 192, 256, 288, 320), base_resolution=256, base_batch=64)
 START, END = "start", "end"

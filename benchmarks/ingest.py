@@ -19,7 +19,7 @@ from memory import PeakMemory
 
 from mvlab.data.ingest import Recipe, ingest
 from mvlab.data.sources.folders import Listing, list_images
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 
 
 def main() -> None:

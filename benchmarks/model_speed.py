@@ -25,13 +25,13 @@ from torch.nn import functional as F
 from transformers import MobileViTConfig as HuggingFaceConfig
 from transformers import MobileViTForImageClassification
 
+from mvlab.markdown import markdown_table
 from mvlab.measure.machine import machine_name, use_all_cores
 from mvlab.models.build import build_network
 from mvlab.models.inference import for_inference
 from mvlab.models.weights.timm import TIMM
 from mvlab.models.weights.transformers import TRANSFORMERS
 from mvlab.networks import XS, XXS, MobileViTConfig, S
-from mvlab.report.markdown import markdown_table
 
 VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
 SIDE = 256

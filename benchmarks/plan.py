@@ -16,7 +16,7 @@ import numpy as np
 
 from mvlab.data.plan import EpochPlan, count_updates, plan_epoch
 from mvlab.data.randomness import Stream, generator
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 from mvlab.samplers import MULTI_SCALE
 
 NUM_SAMPLES = 1_281_167

@@ -19,7 +19,8 @@ from mvlab.cli import job as cli
 from mvlab.data.sample import Sample
 from mvlab.data.write import write_split
 from mvlab.record.process import Process
-from mvlab.study.folder import OWNER, STUDY, begin_work, new_folder
+from mvlab.study.description import begin_work
+from mvlab.study.folder import OWNER, STUDY, new_folder
 from mvlab.study.prepare import Study, prepare
 
 ROOT = Path(__file__).parents[1]
@@ -130,9 +131,21 @@ def begun(*options: str) -> Path:
     """The folder of a study that was begun with these options, by a process that is gone."""
     study = prepared(*options)
     folder = new_folder(study.storage / study.experiment.name, study.options.scale)
-    begin_work(folder, study.trials, study.data, experiment=study.experiment.name, scale=study.options.scale)
+    begin_again(folder, study)
     (folder / OWNER).write_text(str(replace(Process.current(), started=1)))
     return folder
+
+
+def begin_again(folder: Path, study: Study) -> None:
+    options = study.options
+    begin_work(
+        folder,
+        study.trials,
+        study.data,
+        experiment=study.experiment.name,
+        scale=options.scale,
+        workers=options.workers,
+    )
 
 
 def prepared(*options: str) -> Study:
@@ -152,7 +165,7 @@ def test_new_seeds_and_runs_are_added(here: Path) -> None:
     folder = begun("--only", "2,2,2", "--only", "4,4,4")
     study = prepared("--resume", "--seeds", "3", "--only", "2,2,2", "--only", "8,4,2")
     assert study.resumed == folder
-    begin_work(folder, study.trials, study.data, experiment=study.experiment.name, scale=study.options.scale)
+    begin_again(folder, study)
     names = json.loads((folder / STUDY).read_text())["trials"].keys()
     assert names == {f"{row} seed {seed}" for row in ("2,2,2", "8,4,2") for seed in range(3)} | {"4,4,4 seed 0"}
 
@@ -162,6 +175,10 @@ def test_a_study_that_someone_works_on_is_refused(here: Path, said: Said) -> Non
     (folder / OWNER).write_text(str(Process.current()))
     status, _, err = said("--resume")
     assert (status, err) == (2, f"error: --resume: process {os.getpid()} still works on {folder}; stop it first\n")
+    (folder / OWNER).write_text(str(replace(Process.current(), host="another-host")))
+    status, _, err = said("--resume")
+    assert status == 2
+    assert f"of another-host works on {folder}, and nothing is known of that machine here" in err
 
 
 def test_another_study_is_refused_unless_its_changes_are_accepted(here: Path, said: Said) -> None:
@@ -174,6 +191,15 @@ def test_another_study_is_refused_unless_its_changes_are_accepted(here: Path, sa
     assert "2,2,2 seed 0: optimizer.lr_peak: 7.0 then, 0.002 now. Give the options that it was begun with" in err
     assert said("--resume", "--accept-changes", "--dry-run")[0] == 0
     assert said("--resume", "--only", "4,4,4", "--dry-run")[0] == 0, "it has no run that is another now"
+
+
+def test_another_number_of_ranks_is_refused_unless_it_is_accepted(here: Path, said: Said) -> None:
+    begun("--only", "2,2,2", "--workers", "1:4")
+    assert said("--resume", "--only", "2,2,2", "--workers", "4", "--seeds", "2", "--dry-run")[0] == 0, "MAX is the same"
+    status, out, err = said("--resume", "--only", "2,2,2", "--workers", "2", "--seeds", "2", "--dry-run")
+    assert (status, out) == (2, "")
+    assert "is of another study: workers: 4 then, 2 now. Give the options that it was begun with" in err
+    assert said("--resume", "--only", "2,2,2", "--accept-changes", "--dry-run")[0] == 0
 
 
 def test_other_data_is_refused_unless_it_is_accepted(here: Path, said: Said) -> None:

@@ -1,6 +1,7 @@
 """Experiments are found by name and by file, listed, reported on and asked for their power."""
 
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from studies import epoch_of, write_journal
@@ -9,6 +10,7 @@ from experiments.figure12_skip_connection import EXPERIMENT
 from mvlab.cli import run_file
 from mvlab.cli.find import ExperimentError, find_experiment, known_experiments
 from mvlab.cli.main import run
+from mvlab.statistics.power import seeds_needed_for_equal
 
 OWN = """
 from experiments.recipes import mobilevit_xxs
@@ -18,6 +20,16 @@ EXPERIMENT = Experiment(
     name="my_ablation", title="Mine", question="?", source="mine", varies="label_smoothing", label="smoothing",
     runs={s: vary(mobilevit_xxs(), "label_smoothing", float(s)) for s in ("0.0", "0.2")}, paper={},
 )
+"""
+
+
+ON_A_BASE = """
+from dataclasses import replace
+from experiments.figure12_skip_connection import EXPERIMENT as BASE
+from experiments.table6_patch_size import *
+
+ON_THE_WAY = replace(BASE, name="on_the_way")
+EXPERIMENT = replace(ON_THE_WAY, name="my_variant")
 """
 
 
@@ -49,9 +61,22 @@ def test_a_file_of_ones_own_is_an_experiment(tmp_path: Path, capsys: pytest.Capt
     assert "0.2 seed 0" in capsys.readouterr().out
 
 
+def test_a_file_can_import_its_base(tmp_path: Path) -> None:
+    (tmp_path / "on_a_base.py").write_text(ON_A_BASE)
+    assert find_experiment(str(tmp_path / "on_a_base.py")).name == "my_variant"
+    imports, own = "from experiments.figure12_skip_connection import EXPERIMENT\n", OWN.replace("EXPERIMENT", "MINE")
+    (tmp_path / "base_of_that_name.py").write_text(imports + own)
+    assert find_experiment(str(tmp_path / "base_of_that_name.py")).name == "my_ablation"
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
+        ("from experiments.table6_patch_size import EXPERIMENT", "defines no Experiment"),
+        (
+            OWN.replace("EXPERIMENT", "ONE") + "\nfrom dataclasses import replace\nTWO = replace(ONE, name='two')",
+            "defines 2 experiments: give one by name, my_ablation, two; a file of your own defines one, as EXPERIMENT",
+        ),
         (None, "there is no such file"),
         ("x = 1", "defines no Experiment; a file of your own defines one, as EXPERIMENT"),
         ("import nothing_like_this", "cannot be imported: ModuleNotFoundError: No module named 'nothing_like_this'"),
@@ -81,6 +106,14 @@ def test_the_list_tells_how_the_last_study_went(storage: Path, capsys: pytest.Ca
     assert "never" in lines["table6_patch_size"]
 
 
+def test_a_copy_beside_the_studies_is_none_of_them(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = storage / EXPERIMENT.name
+    copytree(root / "mini-20261122-101113-77", root / "mini-backup")
+    for command in (["list"], ["report", EXPERIMENT.name], ["power", EXPERIMENT.name]):
+        assert run([*command, "--storage", str(storage)]) == 0
+        assert "backup" not in "".join(capsys.readouterr())
+
+
 def test_power_takes_the_spread_of_the_newest_study(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["power", EXPERIMENT.name, "--storage", str(storage)]) == 0
     out = capsys.readouterr().out
@@ -89,6 +122,16 @@ def test_power_takes_the_spread_of_the_newest_study(storage: Path, capsys: pytes
     assert "mini-20261122-101113-77" in out
     assert run(["power", EXPERIMENT.name, "--storage", str(storage), "--sd", "0.5"]) == 0
     assert "| 10 |" in " ".join(capsys.readouterr().out.split()), "one sd takes 10 pairs"
+
+
+def test_power_of_a_claim_of_equality_is_at_the_papers_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["power", "figure11_weight_decay", "--sd", "1"]) == 0
+    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in capsys.readouterr().out.splitlines()[3:5]]
+    similar, a_point_apart = (seeds_needed_for_equal(sd=1, margin=2, difference=difference) for difference in (0, 1))
+    assert cells == [
+        ["within 2", "1.00", "–", "–", str(similar)],
+        ["within 2, if -1.00", "1.00", "–", "–", str(a_point_apart)],
+    ]
 
 
 @pytest.mark.parametrize(

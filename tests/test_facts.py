@@ -2,15 +2,35 @@
 
 from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
+from typing import get_args
 
 import pytest
 
-from experiments.costs import FACTS, LATENCIES, table3_mobile, table4_architecture, table6_patch_size, table8_memory
-from experiments.costs.networks import MOBILEVIT_XS, MOBILEVIT_XS_B
+from experiments.costs import (
+    FACTS,
+    LATENCIES,
+    PACKAGES,
+    rivals,
+    table1_detection,
+    table3_mobile,
+    table4_architecture,
+    table6_patch_size,
+    table8_memory,
+    table11_devices,
+)
+from experiments.costs.networks import MOBILEVIT_XS, MOBILEVIT_XS_B, V100
 from mvlab.facts import CostRow, CostTable, Fact, FactTable, Printed
 from mvlab.measure.facts import cost_of, find_facts
-from mvlab.measure.timings import package_name, timed_rows
-from mvlab.networks import XXS, MobileViTConfig, ReferenceConfig
+from mvlab.measure.timings import package_name, packaged_rows
+from mvlab.networks import (
+    XXS,
+    MobileViTConfig,
+    ReferenceConfig,
+    TimmConfig,
+    TimmName,
+    TorchvisionConfig,
+    TorchvisionName,
+)
 from mvlab.report.facts import count_verdicts, facts_page
 
 Facts = list[tuple[FactTable, list[Fact]]]
@@ -65,7 +85,7 @@ def test_every_difference_has_its_reason(facts: Facts) -> None:
 
 def test_what_agrees_is_counted(facts: Facts) -> None:
     """A change here changes what the project says of the paper."""
-    assert count_verdicts(facts) == {"facts": 269, "agree": 207, "differ": 22, "not_built": 4, "not_printed": 36}
+    assert count_verdicts(facts) == {"facts": 291, "agree": 207, "differ": 26, "not_built": 2, "not_printed": 56}
 
 
 def test_these_differ_and_no_others(facts: Facts) -> None:
@@ -75,13 +95,14 @@ def test_these_differ_and_no_others(facts: Facts) -> None:
     pit = {(table, "PiT", "parameters") for table in ("table3", "table9", "table11")}
     resized = {(table, "MobileViT-XS (8,4,2)", "multiply-adds") for table in ("table9", "table10a")}
     patches = {("table6", row, "parameters") for row in ("2,2,2", "3,3,3", "4,4,4", "8,4,2")}
+    which = {("table1", row, "parameters") for row in ("MixNet (S)", "MixNet (M)", "MNASNet (A1)", "MNASNet (B1)")}
     others = {
         ("table2", "MobileNetv1", "parameters"),
         ("table5", "ResNet-50", "parameters"),
         ("table10c", "MobileNetv2", "parameters"),
         ("table10c", "MobileNetv2", "multiply-adds"),
     }
-    assert {each for each in differing if each[0] != "table8"} == pit | resized | patches | others
+    assert {each for each in differing if each[0] != "table8"} == pit | resized | patches | which | others
 
 
 def test_the_reasons_are_calculations() -> None:
@@ -98,6 +119,34 @@ def test_the_reasons_are_calculations() -> None:
     assert [channels * (224 // stride) ** 2 * 2 // 100 for stride, channels in table8_memory.CHANNELS.items()] == [
         *(4014, 2007, 1003, 627, 313)  # tenths of kB
     ]
+
+
+def test_which_mixnet_and_mnasnet_a_detector_has_cannot_be_told_from_its_parameters() -> None:
+    counted = {fact.row: round((fact.ours or 0) / 1e6, 1) for fact in find_facts(table1_detection.TABLE)}
+    assert {row: counted[row] for row in counted if row.startswith(("MixNet", "MNASNet"))} == {
+        **{"MixNet (S)": 5.0, "MixNet (M)": 5.8},
+        **{"MNASNet (A1)": 4.7, "MNASNet (B1)": 5.2},
+    }
+
+
+def test_every_rival_that_can_be_built_is_in_a_table() -> None:
+    networks = [row.network for table in FACTS if isinstance(table, CostTable) for row in table.rows]
+    named = {network.name for network in networks if isinstance(network, TimmConfig | TorchvisionConfig)}
+    assert named == {*get_args(TimmName), *get_args(TorchvisionName)}
+
+
+def test_what_the_paper_does_not_print_of_a_rival_is_counted() -> None:
+    facts = {(fact.row, fact.quantity): fact for fact in find_facts(rivals.TABLE)}
+    assert len(facts) == 2 * len(rivals.TABLE.rows)
+    assert {fact.verdict for fact in facts.values()} == {"not printed"}
+    assert facts["MixNet-S", "parameters"].ours == 4_134_606
+    assert facts["MixNet-S", "multiply-adds"].how == ""
+    assert "G with attention" in facts["PiT-XS", "multiply-adds"].how
+
+
+def test_table_11s_second_time_on_a_gpu_is_of_no_network_that_is_built() -> None:
+    (row,) = [row for row in table11_devices.TABLE.rows if row.ms == {V100: 0.47}]
+    assert (row.network, row.timed_at) == (None, 256)
 
 
 def test_table_4_agrees_in_every_layer() -> None:
@@ -169,7 +218,7 @@ def test_tables_and_their_rows_have_names_of_their_own() -> None:
 
 def test_a_package_is_of_one_network_and_size() -> None:
     networks: dict[str, set[object]] = {}
-    for table, row, network in timed_rows(LATENCIES):
+    for table, row, network in packaged_rows(PACKAGES):
         networks.setdefault(package_name(table, row), set()).add((network, row.timed_at or table.image_size))
     assert all(len(uses) == 1 for uses in networks.values())
     assert package_name(table6_patch_size.TABLE, table6_patch_size.TABLE.rows[3]) == "mobilevit-s-8,4,2-256"

@@ -1,8 +1,11 @@
 """`mvlab latency`: a Mac's times beside the paper's; what is no measurement is refused."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.costs import PACKAGES
 from mvlab.cli.main import run
 from mvlab.export import on_device_latency as script
+from mvlab.export.zoo import wanted
 from mvlab.measure.on_device import FORMAT
 
 GOOD = {
@@ -106,7 +111,7 @@ def test_the_script_is_whole_and_knows_where_it_cannot_run(tmp_path: Path) -> No
 def test_what_the_script_measures_can_be_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[str] = []
     packages = {name: lambda name=name: calls.append(name) for name in ("deit-ti-224", "pit-ti-224")}
-    times = script.take_turns(packages, 3)
+    *_, times = script.take_turns(packages, 3)
     assert calls == ["deit-ti-224", "pit-ti-224"] * (script.WARMUPS + 3)
     document = script.results(times, device="Apple M2 (Mac14,2)", system="macOS 15.1", compute_units="ALL")
     path = tmp_path / "results.json"
@@ -127,6 +132,73 @@ def test_the_script_makes_up_what_a_package_takes() -> None:
     assert (made["tensor"].shape, made["tensor"].dtype) == ((1, 3, 8, 8), np.float32)
 
 
+def test_the_script_makes_up_what_the_default_function_of_several_takes() -> None:
+    spec = ct.proto.Model_pb2.Model()
+    for name, side in (("main", 32), ("size_64", 64)):
+        function = spec.description.functions.add()
+        function.name = name
+        image = function.input.add()
+        image.name = "image"
+        image.type.imageType.width = image.type.imageType.height = side
+    spec.description.defaultFunctionName = "size_64"
+    assert script.example_inputs(spec.description)["image"].size == (64, 64)
+
+
+class Packages:
+    """Of which some cannot be loaded, and some fail at a prediction."""
+
+    def __init__(self, folder: Path, *, unloadable: str = "", fails_at: dict[str, int] | None = None) -> None:
+        self.folder, self.unloadable, self.fails_at = folder, unloadable, fails_at or {}
+        self.calls = Counter[str]()
+        for name in ("deit-ti-224", "pit-ti-224", "mobilenetv2-1.0-224"):
+            (folder / f"{name}.mlpackage").mkdir()
+
+    def load(self, path: Path, _compute_units: str) -> Callable[[], None]:
+        if path.stem == self.unloadable:
+            raise RuntimeError("no such operation on this macOS")
+        return lambda: self.predict(path.stem)
+
+    def predict(self, name: str) -> None:
+        self.calls[name] += 1
+        if self.calls[name] == self.fails_at.get(name):
+            raise KeyboardInterrupt if name == "pit-ti-224" else RuntimeError("out of memory")
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, repeats: int) -> int:
+        """The script, as if on a Mac."""
+        monkeypatch.setattr(script.platform, "system", lambda: "Darwin")
+        monkeypatch.setattr(script, "mac", lambda: "Apple M2")
+        monkeypatch.setattr(script, "load", self.load)
+        return script.main([str(self.folder), "--out", str(self.out), "--repeats", str(repeats)])
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "results.json"
+
+    def measured(self) -> dict[str, int]:
+        """Name -> repeats."""
+        return {each["package"]: each["repeats"] for each in json.loads(self.out.read_text())["measurements"]}
+
+
+def test_a_package_that_fails_leaves_the_others_measured(tmp_path: Path, monkeypatch, capsys) -> None:
+    fails_at = {"mobilenetv2-1.0-224": script.WARMUPS + 2}
+    packages = Packages(tmp_path, unloadable="deit-ti-224", fails_at=fails_at)
+    assert packages.run(monkeypatch, 5) == 1
+    assert packages.measured() == {"pit-ti-224": 5}
+    said = capsys.readouterr()
+    assert "deit-ti-224 cannot be run, and is left out: no such operation on this macOS" in said.err
+    assert "mobilenetv2-1.0-224 cannot be run, and is left out: out of memory" in said.err
+    assert "1 of 3 packages measured on Apple M2" in said.out
+    assert run(["latency", "import", str(packages.out)]) == 0
+
+
+def test_what_was_measured_before_it_was_stopped_is_kept(tmp_path: Path, monkeypatch) -> None:
+    turns = script.TURNS_BETWEEN_WRITES
+    packages = Packages(tmp_path, fails_at={"pit-ti-224": script.WARMUPS + turns + 3})
+    with pytest.raises(KeyboardInterrupt):
+        packages.run(monkeypatch, 100)
+    assert packages.measured() == dict.fromkeys(("deit-ti-224", "mobilenetv2-1.0-224", "pit-ti-224"), turns)
+
+
 def test_an_input_that_cannot_be_made_up_is_named() -> None:
     spec = ct.proto.Model_pb2.Model()
     text = spec.description.input.add()
@@ -140,3 +212,15 @@ def test_names_tell_which_packages_the_tables_want(capsys: pytest.CaptureFixture
     assert run(["latency", "names"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "mobilevit-s-8,4,2-256.mlpackage  table6: 8,4,2; figure8_classification: MobileViT-S, Config-B" in lines
+
+
+def test_what_is_made_is_named_and_can_be_imported(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["latency", "names"]) == 0
+    named = [line.partition(".mlpackage")[0] for line in capsys.readouterr().out.splitlines()]
+    assert named == [each.name for each in wanted(PACKAGES)]
+    assert {"densenet-169-224", "mixnet-s-224"} <= set(named)
+    assert "crossvit-ti-224" not in named, "it cannot be converted"
+    entries = [{"package": name, "median_ms": 1.5, "repeats": 1} for name in named]
+    results.write_text(changed({"measurements": entries}), encoding="utf-8")
+    assert run(["latency", "import", str(results)]) == 0
+    assert re.search(r"\| DenseNet-169 +\| +224 \| +1\.50 \(1\.00x\) \|", capsys.readouterr().out)

@@ -14,7 +14,9 @@ from mlflow.tracking import MlflowClient
 from experiments.costs import FACTS, LATENCIES
 from mvlab.cli.tables import run_facts, run_latencies, run_packages
 from mvlab.facts import CostRow, CostTable
+from mvlab.models.weights.network_json import network_from_json
 from mvlab.networks import NANO, MobileViTConfig
+from mvlab.report.tags import MACHINE_TAG
 from mvlab.study.tables import MLFLOW_EXPERIMENT
 
 
@@ -75,7 +77,11 @@ def test_times_are_printed_with_machine_and_settings_and_recorded(
     assert re.search(r"\[1\] .*1 thread, torch .*fp32, median of 1\.", printed.out)
     assert re.search(r"\| A +\| +64 \| +2\.00 \(1\.00x\) \| +[\d.]+ \(1\.00x\) \|", printed.out)
     assert re.search(r"\| B +\| +64 \| +1\.50 \(0\.75x\) \| +[\d.]+ \([\d.]+x\) \|", printed.out)
-    assert last_line(printed.out)["networks"] == 2
+    summary = last_line(printed.out)
+    assert summary["networks"] == 2
+    run = MlflowClient(tracking_uri=store).get_run(str(summary["run_id"]))
+    assert run.data.params == {"tables": "all", "repeats": "1", "threads": "1", "device": "cpu", "batch": "1"}
+    assert "(1 thread, torch" in run.data.tags[MACHINE_TAG]
     assert "Small: 2 networks, 1 times each" in printed.err
 
 
@@ -125,3 +131,23 @@ def test_packages_are_made_run_and_recorded(
     assert (out / "mobilevit-nano-2,2,2-64.mlpackage").is_dir()
     (entry,) = json.loads((out / "packages.json").read_text())
     assert entry["verification"]["passed"]
+    package = entry["package"]
+    assert package["licence"] == "none: the weights are random numbers"
+    assert network_from_json(package["metadata"]["network"]) == small.network
+    assert len(package["metadata"]["weights_sha256"]) == 64
+    params = MlflowClient(tracking_uri=store).get_run(str(summary["run_id"])).data.params
+    assert params == {"tables": "all", "precision": "fp16"}
+
+
+def test_the_tag_names_the_gpu_that_times_are_of(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said of a GPU that is not there, by the times of a table without rows."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA Nothing")
+    table = CostTable(name="empty", title="Empty", task="classification", image_size=64, rows=())
+    options = ["--device", "cuda", "--batch", "32", "--tracking-uri", store, "--out", str(tmp_path / "out")]
+    assert run_latencies([table], options) == 0
+    run = MlflowClient(tracking_uri=store).get_run(str(last_line(capsys.readouterr().out)["run_id"]))
+    assert run.data.tags[MACHINE_TAG].startswith("NVIDIA Nothing (torch")
+    assert (run.data.params["device"], run.data.params["batch"]) == ("cuda", "32")

@@ -4,6 +4,7 @@ from experiments.costs import (
     figure3d_levels,
     figure6_cnns,
     figure8_configurations,
+    rivals,
     table1_detection,
     table2_segmentation,
     table3_mobile,
@@ -32,6 +33,7 @@ FACTS: tuple[FactTable, ...] = (
     *table10_tasks.TABLES,
     table11_devices.TABLE,
     table12_unseen.TABLE,
+    rivals.TABLE,
 )
 LATENCIES: tuple[CostTable, ...] = (
     table3_mobile.TABLE,
@@ -40,6 +42,7 @@ LATENCIES: tuple[CostTable, ...] = (
     *table10_tasks.TABLES,
     table11_devices.TABLE,
     *figure8_configurations.TABLES,
+    rivals.TABLE,
 )
 PACKAGES: tuple[CostTable, ...] = (
     *LATENCIES,

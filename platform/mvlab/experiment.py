@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from mvlab.checks import did_you_mean
+from mvlab.checks import did_you_mean, require
 from mvlab.config import RunConfig
+from mvlab.metrics import EACH_TEST_TOP1, MEAN_TEST_TOP1, require_measured
 
 EMA_TOP1 = "val_ema/top1"
 TOP1 = "val/top1"
@@ -13,9 +14,9 @@ TOP1 = "val/top1"
 Panel = Literal["accuracy", "errors", "latency", "parameters", "resolutions", "varied"]
 """A part of an experiment's figure.
 
-accuracy: validation top-1 over the epochs. errors: training and validation error over the epochs.
-latency, parameters: top-1 against what the network costs. resolutions: top-1 at several test resolutions.
-varied: top-1 over the value that the runs differ in.
+accuracy: what the rows show, over the epochs, where it is measured after each. errors: training and validation error
+over the epochs. latency, parameters: what the rows show against what the network costs. resolutions: top-1 at several
+test resolutions. varied: what the rows show over the value that the runs differ in.
 """
 
 
@@ -25,6 +26,7 @@ class Reading:
 
     run: str
     metric: str = EMA_TOP1
+    """One of those in `mvlab.metrics`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,16 @@ class Claim:
     """Says that the rows are equal to within this much; None says that they are not."""
     percent: bool = False
     """Whether the difference is taken as percent of `than`."""
+
+    def __post_init__(self) -> None:
+        if self.margin is None:
+            return
+        require(self.margin >= 0, f"claim {self.says!r}: a margin of {self.margin:g} is negative")
+        require(
+            self.paper is None or abs(self.paper) < self.margin or self.paper == self.margin == 0,
+            f"claim {self.says!r}: the paper's own difference of {self.paper} is not within the margin of "
+            f"{self.margin:g}, so that no number of seeds would find it reproduced; widen the margin",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,12 @@ class Experiment:
     paper: Mapping[str, Mapping[str, float]]
     """Row name -> metric -> the paper's value; "top1" in percent."""
     claims: tuple[Claim, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Metrics that are shown for each row besides the one that it is about; `EACH_TEST_TOP1` is one a resolution."""
     points: tuple[Point, ...] = ()
     """Of the paper's plot, besides our runs."""
+    note: str = ""
+    """What whoever reads the report should know of the paper's values."""
     panels: tuple[Panel, ...] = ("accuracy", "latency")
     compares_networks: bool = False
     """Whether runs differ in the size of their network, which a smaller scale then keeps apart."""
@@ -94,6 +110,15 @@ class Experiment:
             raise ValueError(f"{self.name}: paper values for {sorted(unknown)}, which are no rows of it")
         if unknown := {row for claim in self.claims for row in (claim.row, claim.than)} - set(self.rows):
             raise ValueError(f"{self.name}: claims about {sorted(unknown)}, which are no rows of it")
+        for row, reading in self.rows.items():
+            require_measured(reading.metric, self.runs[reading.run], where=f"{self.name}, row {row!r}")
+            for column in self.columns:
+                metric = MEAN_TEST_TOP1 if column == EACH_TEST_TOP1 else column
+                require_measured(metric, self.runs[reading.run], where=f"{self.name}, column {column!r}")
+        for claim in self.claims:
+            for row in (claim.row, claim.than):
+                reading = reading_of(claim, self.rows[row])
+                require_measured(reading.metric, self.runs[reading.run], where=f"{self.name}, claim {claim.says!r}")
 
     def select(self, names: Iterable[str]) -> dict[str, RunConfig]:
         """The runs called `names` (all of them where empty), in the experiment's order.
@@ -106,6 +131,11 @@ class Experiment:
             if name not in self.runs:
                 raise ValueError(f"{self.name} has no run {name!r}{did_you_mean(name, self.runs)}")
         return {name: run for name, run in self.runs.items() if name in wanted}
+
+
+def reading_of(claim: Claim, reading: Reading) -> Reading:
+    """What the claim is about, of a row that shows `reading`."""
+    return reading if claim.metric is None else Reading(reading.run, claim.metric)
 
 
 def vary(run: RunConfig, path: str, value: Any) -> RunConfig:

@@ -93,7 +93,7 @@ class CostRow:
     name: str
     """As the table writes it."""
     network: Network | None
-    """None where no library that we know has it."""
+    """None where it is not built here: no library that we know has it, or it is a row's above, computed otherwise."""
     parameters: Printed | None = None
     macs: Printed | None = None
     """What the paper calls FLOPs: multiply-adds."""
@@ -103,6 +103,8 @@ class CostRow:
     """Side of the timed image, if not the one whose multiply-adds are counted."""
     num_classes: int | None = None
     """If not those of the table's task."""
+    no_package: str = ""
+    """Why none is made of the network: it cannot be converted, or verified."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +118,8 @@ class CostTable:
     image_size: int
     """Side of the image that multiply-adds are counted for, pixels."""
     rows: tuple[CostRow, ...]
+    counts_all: bool = False
+    """Whether parameters and multiply-adds are facts also where the paper prints none."""
 
     def num_classes(self, row: CostRow) -> int:
         return row.num_classes or NUM_CLASSES[self.task]

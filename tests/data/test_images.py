@@ -7,10 +7,10 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED_DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from shared_data import SHARED_DATA
 from torchvision.transforms import v2
 
 from mvlab.config import AugmentationConfig, EvaluationConfig

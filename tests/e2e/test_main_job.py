@@ -105,6 +105,7 @@ def test_mlflow_holds_everything(first) -> None:
     verification = json.loads((artifacts / "verification.json").read_text())
     assert verification["package"] == describe(artifacts / "model.mlpackage")
     assert (verification["checked"], verification["passed"]) == ("program", True)
+    assert "Verified: it computes what the model does." in (artifacts / "verification.md").read_text()
     assert child.data.tags["mvlab.package_verified"] == "true"
     assert verification["package"]["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
 
@@ -120,8 +121,8 @@ def test_a_recorded_run_is_exported_again_and_logged_back(first, tmp_path: Path,
     assert found["package"]["labels"] == list(CLASSES)
     assert found["package"]["input"] == "image 96x96"
     assert found["package"]["metadata"]["weights_sha256"] == summary["runs"][0]["weights_sha256"]
-    logged = {each.path for each in MlflowClient(store).list_artifacts(run_id)}
-    assert {"fp32.mlpackage", "fp32.verification.json"} <= logged
+    logged = {each.path for each in MlflowClient(store).list_artifacts(run_id, "packages/fp32")}
+    assert logged == {f"packages/fp32/{name}" for name in ("fp32.mlpackage", "verification.json", "verification.md")}
 
 
 def test_the_terminal_shows_progress_and_the_table(first) -> None:

@@ -1,5 +1,6 @@
 """What the experiments vary, they vary at every scale, and nothing else; their claims are the paper's."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from mvlab.cli.find import known_experiments
 from mvlab.cli.job import run
 from mvlab.config import flatten
-from mvlab.experiment import Experiment
+from mvlab.experiment import Claim, Experiment, Reading
 from mvlab.scale import SCALES, at_scale
+from mvlab.statistics.power import seeds_needed_for_equal
 
 ABLATIONS = {name: each for name, each in known_experiments().items() if len(each.runs) > 1}
 
@@ -73,3 +75,53 @@ def test_claims_agree_with_the_papers_own_values() -> None:
                 assert claim.margin is not None or (claim.paper > 0) == claim.higher
                 checked += 1
     assert checked >= 12
+
+
+def test_the_papers_own_values_would_be_found_similar() -> None:
+    claims = [claim for each in ABLATIONS.values() for claim in each.claims if claim.margin is not None]
+    assert len(claims) >= 5
+    for claim in claims:
+        assert seeds_needed_for_equal(sd=1, margin=claim.margin, difference=claim.paper or 0.0), claim.says
+
+
+@pytest.mark.parametrize(("paper", "margin"), [(-1.0, 1.0), (0.6, 0.5), (0.1, 0.0)])
+def test_a_claim_of_equality_that_the_paper_itself_would_fail_is_refused(paper: float, margin: float) -> None:
+    with pytest.raises(ValueError, match=r"'as good': the paper's own difference of .* no number of seeds"):
+        Claim(says="as good", row="a", than="b", paper=paper, margin=margin)
+    with pytest.raises(ValueError, match="a margin of -1 is negative"):
+        Claim(says="as good", row="a", than="b", paper=None, margin=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("metric", "why"),
+    [
+        ("val/top_1", "metric='val/top_1' is unknown: did you mean 'val/top1'"),
+        ("Gap", "did you mean 'gap'"),
+        ("test_32px/top1", "is of other test resolutions, and evaluation.also names none"),
+        ("test/mean_top1", "is of other test resolutions, and evaluation.also names none"),
+        ("test/top1", "is unknown"),
+    ],
+)
+def test_a_metric_that_runs_do_not_have_is_refused(metric: str, why: str) -> None:
+    skip = ABLATIONS["figure12_skip_connection"]
+    with pytest.raises(ValueError, match=f"figure12_skip_connection, row 'with': .*{why}"):
+        replace(skip, rows={arm: Reading(arm, metric) for arm in skip.runs})
+    with pytest.raises(ValueError, match=f"figure12_skip_connection, claim 'adds 0.5': .*{why}"):
+        replace(skip, claims=(Claim(says="adds 0.5", row="with", than="without", metric=metric, paper=0.5),))
+
+
+def test_a_column_that_runs_do_not_have_is_refused() -> None:
+    skip = ABLATIONS["figure12_skip_connection"]
+    assert replace(skip, columns=("updates", "gap", "val/loss")).columns
+    for column, why in (("update_s", "is unknown"), ("test/top1", "evaluation.also names none")):
+        with pytest.raises(ValueError, match=f"figure12_skip_connection, column '{column}': .*{why}"):
+            replace(skip, columns=(column,))
+
+
+@pytest.mark.parametrize("network", ["MobileViT-XXS", "MobileViT-XS", "MobileViT-S", "MobileNetv2", "ResNet-50"])
+def test_the_sampler_is_held_against_all_that_the_paper_says_of_a_network(network: str) -> None:
+    claims = [claim for claim in ABLATIONS["table5_sampler"].claims if claim.row == f"{network} multi-scale"]
+    metrics = {claim.metric for claim in claims}
+    assert {None, "updates", "train_s"} <= metrics
+    assert ({"gap", "test/mean_top1"} <= metrics) == network.startswith("MobileViT")
+    assert ("train/top1" in metrics) == (network == "MobileViT-S")

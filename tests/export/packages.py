@@ -1,7 +1,9 @@
 """Small packages for tests, and what can be done to a saved one."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,15 @@ import coremltools as ct
 import torch
 from torch import nn
 
+from experiments.recipes import mobilevit_xxs
+from mvlab.config import EvaluationConfig
+from mvlab.experiment import EMA_TOP1
 from mvlab.export.coreml import Target, export_package
 from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NANO, AnyNetworkConfig, MobileViTConfig
+from mvlab.training.state import FILE, State, write_state
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 SIDE = 64
@@ -30,6 +36,28 @@ def export_classifier(model: nn.Module, path: Path, *, side: int = SIDE, classes
     preprocessing = Preprocessing(resize=None, crop=side)
     target = Target(task="classification", resolutions=(side,), preprocessing=preprocessing, classes=tuple(classes))
     export_package(model, path, target)
+
+
+def run_checkpoint(folder: Path, model: nn.Module) -> Path:
+    """That of a finished run, whose averaged weights are those of `model`, one of NANO_MOBILEVIT for CLASSES."""
+    evaluation = EvaluationConfig(resize=PREPROCESSING.resize, crop=PREPROCESSING.crop)
+    run = replace(mobilevit_xxs(), model=NANO_MOBILEVIT, evaluation=evaluation)
+    state = State(
+        **dict.fromkeys(("epoch", "step", "consumed", "updates"), 0),
+        world=1,
+        planned_world=1,
+        model={},
+        ema=model.state_dict(),
+        optimizer={},
+        scaler={},
+        so_far=torch.zeros(1),
+        history=[{EMA_TOP1: 50.0}],
+        config=json.dumps(run.as_dict(), sort_keys=True),
+        config_digest=run.digest(),
+        dataset_digest="d" * 64,
+    )
+    write_state(state, folder / FILE)
+    return folder / FILE
 
 
 def convert(
@@ -53,10 +81,10 @@ def changed(package: Path, into: Path, change: Callable[[Any], None]) -> Path:
     return into
 
 
-def operations(spec: Any) -> list[Any]:
-    """Of the main function; constants are among them."""
-    main = spec.mlProgram.functions["main"]
-    return list(main.block_specializations[main.opset].operations)
+def operations(spec: Any, function: str = "main") -> list[Any]:
+    """Of one function; constants are among them."""
+    body = spec.mlProgram.functions[function]
+    return list(body.block_specializations[body.opset].operations)
 
 
 def without_scale(spec: Any) -> None:

@@ -1,5 +1,9 @@
 """Packages: written, loaded back, and what they are."""
 
+import errno
+import os
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,3 +111,51 @@ def test_what_is_there_is_replaced_and_what_fails_leaves_it(tmp_path: Path) -> N
     with pytest.raises(ExportError, match="cannot be converted at 64x64"):
         export_package(nn.Flatten(-5), path, TARGET)
     assert describe(path) == before
+
+
+@pytest.mark.parametrize("resolutions", [(64,), (64, 96)])
+def test_nothing_is_left_among_temporary_files(tmp_path: Path, monkeypatch, resolutions) -> None:
+    """Also in a process that never exits as Python would, as a worker of Ray's."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    export_package(small(), tmp_path / "m.mlpackage", replace(TARGET, resolutions=resolutions))
+    assert not list(temporary.iterdir())
+    assert tempfile.tempdir == str(temporary)
+
+
+def test_what_is_there_stays_where_a_new_one_finds_no_space(tmp_path: Path, monkeypatch) -> None:
+    path, whole = tmp_path / "m.mlpackage", shutil.copytree
+    export_package(small(), path, TARGET)
+    before = describe(path)
+
+    def full(source, target, *arguments, **options):
+        if Path(target).parent == tmp_path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(source, target, *arguments, **options)
+
+    def other_disk(source, target, **_options) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", full)
+        patch.setattr(os, "rename", other_disk)
+        with pytest.raises(OSError, match="No space left"):
+            export_package(small(), path, replace(TARGET, licence="new"))
+    assert describe(path) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_there_and_cannot_be_removed_is_no_folder_for_a_new_one(tmp_path: Path, monkeypatch) -> None:
+    path, removed = tmp_path / "m.mlpackage", shutil.rmtree
+    export_package(small(), path, TARGET)
+
+    def stays(folder, *arguments, **options) -> None:
+        if Path(folder).parent != tmp_path:
+            removed(folder, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stays)
+        export_package(small(), path, replace(TARGET, licence="new"))
+    assert describe(path)["licence"] == "new"
+    assert not list(path.glob("*.mlpackage"))

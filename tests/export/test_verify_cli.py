@@ -1,18 +1,21 @@
 """`mvlab verify`, as people type it, and the pictures that it takes."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from export.packages import CLASSES, NANO_MOBILEVIT, PREPROCESSING, changed, without_scale
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
 from mvlab.cli import main
 from mvlab.export.errors import PicturesError
-from mvlab.export.pictures import from_folder, synthetic
+from mvlab.export.pictures import from_files, images_in, spread_over, synthetic
 from mvlab.models.weights.saved import SavedNetwork, write_saved
 
 
@@ -47,6 +50,10 @@ def test_the_command_says_by_its_status_what_it_found(tmp_path: Path, package: P
     assert "2 images of" in out
     assert json.loads(out.splitlines()[-1])["problems"]
 
+    few = ["--images", str(pictures), "--max-images", "1"]
+    assert main.run(["verify", str(package), "--against", str(checkpoint), *few]) == 0
+    assert f"run on 1 of the 2 images of {pictures}, spread evenly" in capsys.readouterr().out
+
     assert main.run(["verify", str(package), "--against", str(checkpoint), "--tolerance", "1e-5"]) == 1
     capsys.readouterr()
     for arguments, message in (
@@ -54,6 +61,7 @@ def test_the_command_says_by_its_status_what_it_found(tmp_path: Path, package: P
         ([str(package), "--against", str(tmp_path / "no.pt")], "No such file"),
         ([str(package), "--against", str(checkpoint), "--images", str(tmp_path / "none")], "holds no images"),
         ([str(package), "--against", str(checkpoint), "--tolerance", "-1"], "--tolerance -1: it has to be above 0"),
+        ([str(package), "--against", str(checkpoint), "--max-images", "0"], "--max-images 0: at least one is needed"),
     ):
         assert main.run(["verify", *arguments]) == 2
         assert message in capsys.readouterr().err
@@ -65,9 +73,20 @@ def test_pictures_are_cut_from_the_middle_and_synthetic_ones_are_always_the_same
     stripes = np.zeros((40, 80, 3), np.uint8)
     stripes[:, 20:60, 0] = 255
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    (red,) = from_folder(tmp_path)(16, 16)
+    (red,) = from_files(images_in(tmp_path))(16, 16)
     assert red[0].float().mean() > 250
     assert red[1:].float().mean() == 0
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(PicturesError, match=r"broken.png cannot be read as an image"):
-        from_folder(tmp_path)(16, 16)
+        from_files(images_in(tmp_path))(16, 16)
+
+
+@given(count=st.integers(1, 500), at_most=st.integers(1, 100))
+def test_pictures_are_spread_evenly_over_all(count: int, at_most: int) -> None:
+    chosen = spread_over([Path(str(number)) for number in range(count)], at_most)
+    places = [int(path.name) for path in chosen]
+    assert len(places) == min(count, at_most)
+    assert places[0] == 0
+    gaps = [after - before for before, after in pairwise([*places, count])]
+    assert min(gaps) >= 1
+    assert max(gaps) - min(gaps) <= 1

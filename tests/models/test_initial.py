@@ -9,13 +9,15 @@ from torch import nn
 
 from mvlab.models.build import build_network
 from mvlab.models.initial import InitialWeightsError, file_sha256, load_initial
-from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TorchvisionConfig
+from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TimmConfig, TorchvisionConfig
 
 MOBILEVIT = MobileViTConfig(widths=NANO)
 NETWORKS = [
     (MOBILEVIT, ["classifier.weight", "classifier.bias"]),
     (TorchvisionConfig(name="mobilenet_v2", width=0.25), ["classifier.1.weight", "classifier.1.bias"]),
     (TorchvisionConfig(name="resnet50", width=0.25), ["fc.weight", "fc.bias"]),
+    (TimmConfig(name="crossvit_tiny_240"), ["head.0.weight", "head.0.bias", "head.1.weight", "head.1.bias"]),
+    (TimmConfig(name="pit_ti_224", image_size=64), ["head.weight", "head.bias"]),
 ]
 
 
@@ -31,7 +33,7 @@ def write(folder: Path, **contents: object) -> tuple[Path, str]:
     return file, file_sha256(file)
 
 
-@pytest.mark.parametrize(("config", "head"), NETWORKS, ids=["mobilevit", "mobilenetv2", "resnet50"])
+@pytest.mark.parametrize(("config", "head"), NETWORKS, ids=["mobilevit", "mobilenetv2", "resnet50", "crossvit", "pit"])
 def test_all_weights_are_taken_but_a_classifier_of_other_classes(tmp_path: Path, config: NetworkConfig, head) -> None:
     trained = network(config, 5, seed=1).state_dict()
     trained = {name: tensor + 1 for name, tensor in trained.items()}  # statistics that are not the initial ones either

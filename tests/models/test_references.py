@@ -1,6 +1,6 @@
 """Detectors and segmenters of others: their parameters against what torchvision and their authors state."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_parameters_are_those_of_mobilenetv2s_authors(name: Any, num_classes: in
     assert count_parameters(on_meta(name, num_classes)) / 1e6 == pytest.approx(millions, abs=0.6 * 10**-decimals)
 
 
-@pytest.mark.parametrize("name", ["ssdlite_mobilenet_v1", "ssdlite_mobilenet_v2", "ssdlite_mobilenet_v3_large"])
+@pytest.mark.parametrize("name", [name for name in get_args(ReferenceName) if name.startswith("ssdlite")])
 def test_a_detector_predicts_for_every_anchor(name: Any) -> None:
     """3 in each of 20 x 20 cells, and 6 in those of the maps of 10, 5, 3, 2 and 1."""
     boxes, logits = on_meta(name, 80).eval()(torch.empty(2, 3, 320, 320, device="meta"))

@@ -45,6 +45,9 @@ def test_a_process_is_dead_once_it_has_ended() -> None:
     assert Process.parse(said).is_dead()
     other_host = Process("another-host", 1, 0)
     assert not other_host.is_dead(), "nothing is known of another machine's processes"
+    assert other_host.is_dead(["another-host"]), "unless that is gone"
+    here = Process.current()
+    assert not here.is_dead([here.host]), "it lives, whatever is said of its machine"
 
 
 def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:

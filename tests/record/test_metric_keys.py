@@ -5,6 +5,7 @@ from pathlib import Path
 
 from training.small import RUN, assign, few_digits, go
 
+from mvlab.metrics import EVERY_EPOCH, top1_at
 from mvlab.sweep.tuner import RATES
 from mvlab.training.files import read_epochs
 
@@ -21,5 +22,7 @@ def test_a_run_with_four_test_resolutions_has_few_metrics(tmp_path: Path) -> Non
     (epoch,) = read_epochs(job.folder.epochs)
     carried = {key for key in epoch if key in RATES or "/" in key}
     assert {key for key in carried if key.startswith("test_")} == {f"test_{side}px/top1" for side in SIDES}
+    assert carried - set(EVERY_EPOCH) == {top1_at(side) for side in SIDES}, "others can be no reading of an experiment"
+    assert set(EVERY_EPOCH) - carried <= ON_A_GPU
     assert 0.05 < epoch["system/max_rss_gb"] < 1000
     assert len(carried | COSTS | ON_A_GPU) <= MOST

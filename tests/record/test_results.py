@@ -17,7 +17,7 @@ from mvlab.record.store import connect
 from mvlab.record.tracking import TrackingError
 
 NAME = f"mobilevit/classification/{EXPERIMENT.name}"
-LAST = {"test_32px/top1": 30.0, "test_64px/top1": 60.0, "val/loss": 1.25}
+LAST = {"val/top5": 90.0, "test_32px/top1": 30.0, "test_64px/top1": 60.0, "val/loss": 1.25}
 CURVES = {
     ("with", 0): [epoch_of(40, train_s=9), epoch_of(60, train_s=11, updates=200) | LAST],
     ("with", 1): [epoch_of(41), epoch_of(61, updates=200)],
@@ -50,11 +50,25 @@ def test_values_are_of_the_last_epoch_of_complete_runs(journal: Path) -> None:
     assert values == {"val_ema/top1": 60, "updates": 200, "train_s": 20, "gap": 2, "test/mean_top1": 45}
     assert (first.value("val/loss"), first.value("no such")) == (1.25, None)
     assert first.by_resolution() == {32: 30.0, 64: 60.0}
+    assert (first.curve("val/top1"), first.curve("val/top5"), first.curve("gap")) == ([39, 59], [], [])
     assert first.weights_sha256 == "with 0 2"
     assert (stopped.status, stopped.is_complete, stopped.value("val_ema/top1")) == ("FAILED", False, None)
     assert results.values(Reading("with")) == {0: 60, 1: 61}
     assert results.values(Reading("with", "test/mean_top1")) == {0: 45}, "the other was not tested so"
     assert results.values(Reading("without")) == {}
+
+
+def test_an_image_is_worth_more_of_a_smaller_set(journal: Path) -> None:
+    results = read_results(journal)
+    shares = ("val_ema/top1", "val/top5", "test_32px/top1", "test/mean_top1", "gap", "train/top1")
+    assert {metric: results.image_worth(metric) for metric in shares} == dict.fromkeys(shares, 0.02)
+    assert [results.image_worth(metric) for metric in ("updates", "train_s", "val/loss")] == [0, 0, 0]
+
+
+def test_mlflow_has_the_curves_that_are_asked_for(store: str) -> None:
+    few, more = (read_remote(store, NAME, curves=curves).runs[0] for curves in ((), ("train/loss", "no such")))
+    assert (few.curve("val/top1"), few.curve("train/loss")) == ([39, 59], [])
+    assert more.curve("train/loss") == [1, 1]
 
 
 def test_mlflow_says_the_same(journal: Path, store: str) -> None:

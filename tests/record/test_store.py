@@ -7,20 +7,75 @@ import pytest
 from mlflow.tracking import MlflowClient
 from record.stores import free_port
 
+from mvlab.record.carried import Carried, store_id, write_carried
+from mvlab.record.journal import Event, Journal
+from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import OWNER_TAG, Process
-from mvlab.record.store import close_stale_runs, connect, look_into
+from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
+from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
 from mvlab.record.tracking import TrackingError, redacted
+
+GONE = replace(Process.current(), started=1)
+FAR = replace(Process.current(), host="another-host")
 
 
 def test_a_dead_process_leaves_no_running_run(store: tuple[MlflowClient, str]) -> None:
     client, experiment = store
-    gone = replace(Process.current(), started=1)
-    stale = client.create_run(experiment, tags={OWNER_TAG: str(gone)}).info.run_id
+    stale = client.create_run(experiment, tags={OWNER_TAG: str(GONE)}).info.run_id
     alive = client.create_run(experiment, tags={OWNER_TAG: str(Process.current())}).info.run_id
     foreign = client.create_run(experiment).info.run_id
-    assert close_stale_runs(client, experiment) == 1
+    assert [run.run_id for run in close_stale_runs(client, prefix="study")] == [stale]
     statuses = {run_id: client.get_run(run_id).info.status for run_id in (stale, alive, foreign)}
     assert statuses == {stale: "KILLED", alive: "RUNNING", foreign: "RUNNING"}
+
+
+def test_runs_are_closed_in_all_of_our_experiments_and_in_no_others(store: tuple[MlflowClient, str]) -> None:
+    client, theirs = store
+    ours = [client.create_experiment(f"mobilevit/classification/{name}") for name in ("one", "two")]
+    for experiment in (*ours, theirs):
+        client.create_run(experiment, tags={OWNER_TAG: str(GONE)})
+    closed = close_stale_runs(client)
+    assert {run.experiment for run in closed} == {f"mobilevit/classification/{name}" for name in ("one", "two")}
+    assert [client.search_runs([each])[0].info.status for each in (*ours, theirs)] == ["KILLED", "KILLED", "RUNNING"]
+
+
+def test_processes_of_a_machine_that_is_gone_are_dead(store: tuple[MlflowClient, str]) -> None:
+    client, experiment = store
+    client.create_run(experiment, tags={OWNER_TAG: str(FAR)})
+    assert close_stale_runs(client, prefix="study") == []
+    assert close_stale_runs(client, prefix="study", gone=["a-third-host"]) == []
+    assert len(close_stale_runs(client, prefix="study", gone=[FAR.host])) == 1
+
+
+def test_a_run_whose_end_waits_in_its_journal_is_left_to_that(store: tuple[MlflowClient, str], tmp_path: Path) -> None:
+    """The server was away when they ended: one to the end, the other with its process."""
+    client, experiment = store
+    journal = Journal(tmp_path / "study" / "journal.jsonl")
+    for run in ("ended", "killed"):
+        journal.append(Event(run=run, kind="begin"))
+        tags = {OWNER_TAG: str(GONE), RUN_TAG: run, JOURNAL_FILE_TAG: str(journal.path)}
+        client.create_run(experiment, tags=tags, run_name=run)
+    carried = Carried(store=store_id(client.tracking_uri, experiment), offset=journal.path.stat().st_size)
+    write_carried(journal.path, carried)
+    journal.append(Event(run="ended", kind="end", status="FINISHED"))
+
+    def seen() -> dict[str, RunningRun]:
+        return {run.name: run for run in running_runs(client, {"study": experiment})}
+
+    assert {name: run.ended_in for name, run in seen().items()} == {"ended": journal.path, "killed": None}
+    assert [run.name for run in close_stale_runs(client, prefix="study")] == ["killed"]
+    write_carried(journal.path, replace(carried, store="another"))
+    assert [run.name for run in close_stale_runs(client, prefix="study")] == ["ended"], "nobody will tell this store"
+
+
+def test_a_run_says_where_its_journal_is(store: tuple[MlflowClient, str], tmp_path: Path) -> None:
+    client, experiment = store
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(Event(run="sweep", kind="begin"))
+    sink = MlflowSink(journal, client, experiment)
+    assert sink.close(60)
+    tags = client.get_run(sink.run_ids["sweep"]).data.tags
+    assert (tags[JOURNAL_FILE_TAG], tags[RUN_TAG]) == (str(journal.path), "sweep")
 
 
 def test_a_deleted_experiment_is_refused(store: tuple[MlflowClient, str], tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from studies import epoch_of, write_journal
 
@@ -12,12 +14,13 @@ from experiments.figure12_skip_connection import EXPERIMENT as SKIP
 from experiments.table5_sampler import EXPERIMENT as SAMPLER
 from experiments.table6_patch_size import EXPERIMENT as PATCH
 from experiments.table7_label_smoothing_ema import EXPERIMENT as SMOOTHING
-from mvlab.experiment import Experiment
+from mvlab.experiment import Experiment, Reading, vary
+from mvlab.markdown import markdown_table
 from mvlab.record.results import Results, read_results
-from mvlab.report.markdown import markdown_table
+from mvlab.report.figures import PANELS
 from mvlab.report.page import Heading, Page, Paragraph, Table
 from mvlab.report.study import FILES, write_report
-from mvlab.report.tables import claim_table, row_table
+from mvlab.report.tables import claim_table, column_table, name_of, row_table
 
 
 def results_of(folder: Path, experiment: Experiment, top1: dict[tuple[str, int], list[float]]) -> Results:
@@ -111,19 +114,113 @@ def test_the_sampler_is_judged_by_updates_time_gap_and_test_resolutions(tmp_path
     for seed in (0, 1):
         curves["MobileNetv2 multi-scale", seed] = curve(60 + seed, 8, 62, 50)
         curves["MobileNetv2 standard", seed] = curve(60, 10, 100, 30)
-        curves["MobileViT-S multi-scale", seed] = curve(60, 8, 62, 50)
-        curves["MobileViT-S standard", seed] = curve(60, 8, 62, 30 + seed)
+        for size in ("XXS", "S"):
+            curves[f"MobileViT-{size} multi-scale", seed] = curve(60, 8, 62, 50)
+            curves[f"MobileViT-{size} standard", seed] = curve(60, 10, 100, 30 + seed)
     results = read_results(write_journal(tmp_path / "journal.jsonl", SAMPLER, curves, epochs=2))
     table = claim_table(SAMPLER, results)
     assert table is not None
     rows = {row[0]: list(row[1:]) for row in table.rows}
-    updates, time = (rows[name] for name in rows if "fewer updates" in name or "less time" in name)
+    fewer, less = "38% fewer updates for MobileNetv2", "MobileNetv2 in 14% less time"
+    updates, time = (next(rows[name] for name in rows if what in name) for what in (fewer, less))
     assert updates == ["updates, %", "-38.0", "-38.00", "[-38.00, -38.00]", "2", "reproduced"]
     assert time == ["train_s, %", "-14.0", "-20.00", "[-20.00, -20.00]", "2", "reproduced"]
-    assert rows["S is better over test resolutions (9c)"][2] == "+9.75", "means of 55 against 45 and 45.5"
-    assert rows["S has a smaller generalisation gap (9b)"][2] == "+0.00"
-    shown = {row[0]: list(row[9:]) for row in row_table(SAMPLER, results).rows}
-    assert shown["MobileNetv2 standard"] == ["200", "375,000", "20", "78,000"]
+    for size in ("XXS", "S"):
+        assert rows[f"{size} needs fewer updates (3.2, Figure 5b)"][1:3] == ["below 0", "-38.00"]
+        assert rows[f"{size} trains in less time (3.2, Figure 5b)"][1:3] == ["below 0", "-20.00"]
+        assert rows[f"{size} is better over test resolutions (3.2, 9c)"][2] == "+9.75", "of 55 against 45 and 45.5"
+        assert rows[f"{size} has a smaller generalisation gap (B, 9b)"][2] == "+0.00"
+
+
+@pytest.fixture
+def one_mobilevit(tmp_path: Path) -> Results:
+    """A study of the sampler with MobileViT-XXS alone, of which the paper gives neither updates nor time."""
+    curves = {
+        (f"MobileViT-XXS {sampler}", seed): [
+            epoch_of(10, train_s=8, updates=31),
+            epoch_of(60 + seed, train_s=8, updates=62) | {"test_32px/top1": 40.0 + seed, "test_64px/top1": 60.0},
+        ]
+        for sampler in ("multi-scale", "standard")
+        for seed in (0, 1)
+    }
+    return read_results(write_journal(tmp_path / "journal.jsonl", SAMPLER, curves, epochs=2))
+
+
+def test_columns_are_the_experiments(one_mobilevit: Results) -> None:
+    table = column_table(SAMPLER, one_mobilevit)
+    assert table is not None
+    header = ["network and sampler", "n", "updates", "training s", "gap", "top-1 at 32 px", "top-1 at 64 px"]
+    assert list(table.header) == header
+    measured = ["2", "62 ± 0", "16 ± 0", "2.0 ± 0.0", "40.5 ± 0.7", "60.0 ± 0.0"]
+    assert list(table.rows[0]) == ["MobileViT-XXS standard", *measured]
+    assert column_table(SKIP, one_mobilevit) is None
+
+
+def test_a_column_is_beside_the_papers_values(tmp_path: Path) -> None:
+    results = results_of(tmp_path, SAMPLER, {("MobileNetv2 standard", 0): [10, 60]})
+    table = column_table(SAMPLER, results)
+    assert table is not None
+    assert list(table.header) == ["network and sampler", "n", "updates", "paper", "training s", "paper", "gap"]
+    assert list(table.rows[0]) == ["MobileNetv2 standard", "1", "100", "375,000", "20", "78,000", "2.0"]
+
+
+def test_test_resolutions_are_in_the_csv(tmp_path: Path, one_mobilevit: Results) -> None:
+    write_report(SAMPLER, one_mobilevit, tmp_path / "report")
+    with (tmp_path / "report" / "table.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["row"] == "MobileViT-XXS standard"]
+    values = {line["metric"]: float(line["value"]) for line in lines if line["seed"] == "1"}
+    tested = [values[metric] for metric in ("test_32px/top1", "test_64px/top1", "test/mean_top1")]
+    assert tested == [41, 60, 50.5]
+    assert [values[metric] for metric in ("updates", "train_s", "gap")] == [62, 16, 2]
+
+
+@pytest.mark.parametrize(("better", "worse"), [("with", "without"), ("without", "with")])
+def test_one_image_more_in_both_of_two_seeds_decides_nothing(tmp_path: Path, better: str, worse: str) -> None:
+    top1 = {(better, seed): [10, 60.02] for seed in (0, 1)} | {(worse, seed): [10.0, 60.0] for seed in (0, 1)}
+    table = claim_table(SKIP, results_of(tmp_path, SKIP, top1))
+    assert table is not None
+    assert table.rows[0][-1].startswith("cannot tell"), table.rows[0]
+
+
+@pytest.mark.parametrize("metric", ["gap", "test/mean_top1", "test_32px/top1", "val/loss", "updates"])
+def test_rows_can_show_what_has_no_curve(tmp_path: Path, metric: str) -> None:
+    runs = {arm: vary(run, "evaluation.also", (160,)) for arm, run in SKIP.runs.items()}
+    rows = {arm: Reading(arm, metric) for arm in runs}
+    experiment = replace(SKIP, runs=runs, rows=rows, panels=("accuracy", "varied", "parameters", "latency"))
+    curves = {
+        (arm, seed): [epoch_of(10), epoch_of(60) | {"test_32px/top1": 40.0, "val/loss": 1.25}]
+        for arm in runs
+        for seed in (0, 1)
+    }
+    results = read_results(write_journal(tmp_path / "journal.jsonl", experiment, curves, epochs=2))
+    page = write_report(experiment, results, tmp_path / "report")
+    assert f" {name_of(metric)} |" in page.markdown()
+
+
+def test_a_row_without_a_complete_run_takes_no_ticks_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = epoch_of(60) | {"test_32px/top1": 40.0, "test_64px/top1": 60.0}
+    curves = {("MobileViT-XXS standard", 0): [epoch_of(10), last], ("MobileViT-XXS multi-scale", 0): [epoch_of(10)]}
+    results = read_results(write_journal(tmp_path / "journal.jsonl", SAMPLER, curves, epochs=2))
+    axes = Figure().subplots()
+    PANELS["resolutions"](axes, SAMPLER, results)
+    assert list(axes.get_xticks()) == [32, 64]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arm", "title", "note"),
+    [
+        (SKIP, "with", "MobileViT-S (here MobileViT-XXS, at mini scale)", "MobileViT-XXS in place of MobileViT-S, on"),
+        (SAMPLER, "MobileViT-XXS standard", SAMPLER.title, "the paper's MobileViT-XXS, on smaller images, for fewer"),
+    ],
+)
+def test_a_report_names_the_network_that_trained(
+    tmp_path: Path, experiment: Experiment, arm: str, title: str, note: str
+) -> None:
+    page = write_report(experiment, results_of(tmp_path, experiment, {(arm, 0): [10, 60]}), tmp_path / "report")
+    text = page.markdown()
+    assert text.splitlines()[0].endswith(title)
+    assert note in text
+    assert re.search(rf"\| {arm} +\| +0 \| MobileViT-XXS \|", text), "in the list of runs"
 
 
 @pytest.mark.parametrize("experiment", [SKIP, SMOOTHING, PATCH, SAMPLER], ids=lambda each: each.name)
@@ -148,7 +245,9 @@ def test_a_report_is_four_files(tmp_path: Path, experiment: Experiment) -> None:
         assert picture.width > 1000
     with (tmp_path / "report" / "table.csv").open() as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == len(experiment.rows) * 2 * 4
+    measured = {line["metric"] for line in lines} - {reading.metric for reading in experiment.rows.values()}
+    assert {"updates", "train_s", "gap", "test_32px/top1", "test_64px/top1"} <= measured
+    assert len(lines) >= len(experiment.rows) * 2 * 6
     assert {line["weights_sha256"] for line in lines} == {f"{arm} {seed} 2" for arm, seed in curves}
 
 

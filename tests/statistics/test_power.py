@@ -26,8 +26,8 @@ def simulated_power(n: int, *, difference: float) -> float:
     return float(np.mean(mean - stats.t.ppf(0.975, n - 1) * error > 0))
 
 
-def simulated_equivalence_power(n: int, *, margin: float) -> float:
-    mean, error = simulated(n, difference=0)
+def simulated_equivalence_power(n: int, *, margin: float, difference: float = 0.0) -> float:
+    mean, error = simulated(n, difference=difference)
     return float(np.mean(np.abs(mean) + stats.t.ppf(0.95, n - 1) * error < margin))
 
 
@@ -48,6 +48,23 @@ def test_power_is_what_simulation_gives(n: int, difference: float) -> None:
 def test_equivalence_power_is_what_simulation_gives(n: int, margin: float) -> None:
     predicted = equivalence_power(n, sd=1, margin=margin)
     assert simulated_equivalence_power(n, margin=margin) == pytest.approx(predicted, abs=noise(predicted))
+
+
+@pytest.mark.parametrize(("margin", "difference"), [(0.5, 0.25), (1, 0.5), (1, 1), (2, 1), (2, 1.9), (1, 1.5)])
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 40])
+def test_equivalence_power_at_a_difference_is_what_simulation_gives(n: int, margin: float, difference: float) -> None:
+    predicted = equivalence_power(n, sd=1, margin=margin, difference=-difference)
+    seen = simulated_equivalence_power(n, margin=margin, difference=difference)
+    assert seen == pytest.approx(predicted, abs=noise(predicted))
+
+
+@given(sd=sizes, margin=sizes, n=st.integers(2, 1000), beyond=st.floats(1, 10))
+@settings(deadline=None)
+def test_rows_that_differ_by_the_margin_are_found_equal_in_5_percent(
+    sd: float, margin: float, n: int, beyond: float
+) -> None:
+    assert equivalence_power(n, sd=sd, margin=margin, difference=beyond * margin) <= 0.05 + 1e-9
+    assert seeds_needed_for_equal(sd=sd, margin=margin, difference=beyond * margin) is None
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 34, 100])
@@ -86,12 +103,14 @@ def test_seeds_needed_are_enough_and_one_fewer_is_not(difference: float) -> None
     assert simulated_power(needed - 1, difference=difference) < 0.8 <= simulated_power(needed, difference=difference)
 
 
-@pytest.mark.parametrize("margin", [0.5, 1, 2])
-def test_seeds_needed_for_equal_are_enough_and_one_fewer_is_not(margin: float) -> None:
-    needed = seeds_needed_for_equal(sd=1, margin=margin)
+@pytest.mark.parametrize(("margin", "difference"), [(0.5, 0), (1, 0), (2, 0), (1, 0.5), (2, 1), (2, 1.5)])
+def test_seeds_needed_for_equal_are_enough_and_one_fewer_is_not(margin: float, difference: float) -> None:
+    needed = seeds_needed_for_equal(sd=1, margin=margin, difference=difference)
     assert needed is not None
-    before, after = (simulated_equivalence_power(n, margin=margin) for n in (needed - 1, needed))
-    assert before < 0.8 <= after
+    chances = [simulated_equivalence_power(n, margin=margin, difference=difference) for n in (needed - 1, needed)]
+    predicted = [equivalence_power(n, sd=1, margin=margin, difference=difference) for n in (needed - 1, needed)]
+    assert chances == pytest.approx(predicted, abs=noise(0.8))
+    assert predicted[0] < 0.8 <= predicted[1]
 
 
 @given(sd=sizes, difference=sizes)
@@ -105,10 +124,12 @@ def test_seeds_needed_is_the_first_of_all(sd: float, difference: float) -> None:
         assert power(needed, sd=sd, difference=difference) >= 0.8 > power(needed - 1, sd=sd, difference=difference)
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.9])
 @pytest.mark.parametrize("margin", [0.1, 0.3, 0.625, 1, 3])
-def test_more_seeds_see_better_from_4_percent_on(margin: float) -> None:
+def test_more_seeds_see_better_from_4_percent_on(margin: float, share: float) -> None:
     """TOST's power can fall from two seeds to three: `seeds_needed_for_equal` searches as if it did not."""
-    chances = np.array([equivalence_power(n, sd=1, margin=margin) for n in range(2, 100)])
+    difference = share * margin
+    chances = np.array([equivalence_power(n, sd=1, margin=margin, difference=difference) for n in range(2, 100)])
     assert chances[:-1][np.diff(chances) < -1e-9].max(initial=0) < 0.04
 
 
@@ -122,6 +143,8 @@ def test_no_number_of_seeds() -> None:
 def test_without_noise_two_seeds_do() -> None:
     assert seeds_needed(sd=0, difference=1e-9) == 2
     assert seeds_needed_for_equal(sd=0, margin=1e-9) == 2
+    assert seeds_needed_for_equal(sd=0, margin=1, difference=0.999) == 2
+    assert seeds_needed_for_equal(sd=1e-9, margin=1, difference=0.5) == 2
     assert power(2, sd=0, difference=0) == equivalence_power(2, sd=0, margin=0) == 0
 
 

@@ -31,6 +31,12 @@ def test_equal_values_have_a_point_for_an_interval() -> None:
     assert Spread.of([0.1] * 3) == Spread(3, 0.1, 0.0, 0.1, 0.1)
 
 
+def test_values_that_are_alike_spread_by_the_least_at_least() -> None:
+    assert Spread.of([0.1] * 3, least_sd=0.2).sd == 0.2
+    assert Spread.of([1.0, 3.0], least_sd=0.2) == Spread.of([1.0, 3.0])
+    assert Spread.of([1.0], least_sd=0.2) == Spread.of([1.0])
+
+
 @pytest.mark.parametrize("diverged", [nan, float("inf"), -float("inf")])
 def test_what_is_not_finite_shows(diverged: float) -> None:
     spread = Spread.of([1.0, diverged, 2.0])

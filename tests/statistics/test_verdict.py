@@ -23,10 +23,10 @@ expectations = st.none() | st.floats(-100, 100)
 by_seed = st.dictionaries(st.integers(0, 9), st.floats(0, 100))
 
 
-def verdicts(samples: np.ndarray, *, margin: float | None) -> np.ndarray:
+def verdicts(samples: np.ndarray, *, margin: float | None, step: float = 0.0) -> np.ndarray:
     """What `judge` has to say of each row of `samples`, with `higher`; it is asked about the first of them."""
     n = samples.shape[1]
-    mean, error = samples.mean(axis=1), samples.std(axis=1, ddof=1) / sqrt(n)
+    mean, error = samples.mean(axis=1), np.maximum(samples.std(axis=1, ddof=1), step) / sqrt(n)
     wide = stats.t.ppf(0.975, n - 1) * error
     narrow = stats.t.ppf(0.95, n - 1) * error
     if margin is None:
@@ -34,7 +34,8 @@ def verdicts(samples: np.ndarray, *, margin: float | None) -> np.ndarray:
     else:
         within, beyond = np.abs(mean) + narrow < margin, np.abs(mean) - wide > margin
         said = np.select([within, beyond], ["reproduced", "contradicted"], "cannot tell")
-    asked = [judge(row, higher=True, margin=margin, expected=None).verdict for row in samples[:AGREE].tolist()]
+    first = samples[:AGREE].tolist()
+    asked = [judge(row, higher=True, margin=margin, expected=None, step=step).verdict for row in first]
     assert said[:AGREE].tolist() == asked
     return said
 
@@ -62,6 +63,45 @@ def test_rows_that_differ_by_the_margin_are_found_equal_in_5_percent(n: int, sd:
     assert share(said, "contradicted") <= at_most(0.025)
 
 
+def images(n: int, *, sd: float, difference: float = 0.0) -> np.ndarray:
+    """Differences in whole images, a row an experiment: few steps apart if their sd is about one."""
+    rng = np.random.default_rng([n, int(1000 * sd)])
+    return np.round(rng.normal(difference, sd, (EXPERIMENTS, n)))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 20])
+@pytest.mark.parametrize("sd", [0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 10])
+def test_differences_of_a_few_images_are_no_sooner_believed(n: int, sd: float) -> None:
+    said = verdicts(images(n, sd=sd), margin=None, step=1.0)
+    assert share(said, "reproduced") <= at_most(0.025)
+    assert share(said, "contradicted") <= at_most(0.025)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 20])
+@pytest.mark.parametrize("sd", [0.2, 0.6, 1, 3, 10])
+def test_rows_that_differ_by_a_margin_of_images_are_found_equal_in_5_percent(n: int, sd: float) -> None:
+    said = verdicts(images(n, sd=sd, difference=20), margin=20, step=1.0)
+    assert share(said, "reproduced") <= at_most(0.05)
+    assert share(said, "contradicted") <= at_most(0.025)
+
+
+def test_without_the_step_ties_would_decide() -> None:
+    """Two seeds of an sd of 0.8 images agree on one image more, or on one less, in 11% of experiments."""
+    said = verdicts(images(2, sd=0.8), margin=None)
+    assert share(said, "cannot tell") < 0.9
+
+
+@pytest.mark.parametrize("margin", [None, 0.5])
+@given(count=st.integers(-3, 3), n=st.integers(2, 6), num_val=st.sampled_from([100, 360, 500]))
+@settings(deadline=None)
+def test_a_tie_is_taken_to_spread_by_an_image(margin: float | None, count: int, n: int, num_val: int) -> None:
+    step = 100 / num_val
+    tied = judge([count * step] * n, higher=True, margin=margin, expected=1.0, step=step)
+    assert (tied.difference.n, tied.difference.sd) == (n, step)
+    if n == 2:
+        assert tied.verdict == "cannot tell", "12.7 standard errors are more than three images"
+
+
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_rows_that_differ_are_told_apart(n: int) -> None:
     rng = np.random.default_rng(n)
@@ -76,9 +116,9 @@ def test_verdicts_are_those_of_statsmodels_tests(measured: list[float], margin: 
         return
     theirs = DescrStatsW(measured)
     two_sided = float(theirs.ttest_mean(0)[1])
-    above = judge(measured, higher=True, margin=None, expected=1.0).verdict
+    above = judge(measured, higher=True, margin=None, expected=1.0, step=0.0).verdict
     assert (above != "cannot tell") == (two_sided < 0.05)
-    equal = judge(measured, higher=True, margin=margin, expected=None).verdict
+    equal = judge(measured, higher=True, margin=margin, expected=None, step=0.0).verdict
     assert (equal == "reproduced") == (float(theirs.ttost_mean(-margin, margin)[0]) < 0.05)
 
 
@@ -87,11 +127,11 @@ def test_verdicts_are_those_of_statsmodels_tests(measured: list[float], margin: 
 def test_swapping_the_rows_swaps_nothing(
     measured: list[float], higher: bool, margin: float | None, expected: float | None
 ) -> None:
-    ours = judge(measured, higher=higher, margin=margin, expected=expected)
-    theirs = judge([-d for d in measured], higher=not higher, margin=margin, expected=expected)
+    ours = judge(measured, higher=higher, margin=margin, expected=expected, step=0.0)
+    theirs = judge([-d for d in measured], higher=not higher, margin=margin, expected=expected, step=0.0)
     assert (theirs.verdict, theirs.needed) == (ours.verdict, ours.needed)
     if margin is None and ours.verdict != "cannot tell":
-        assert judge(measured, higher=not higher, margin=None, expected=expected).verdict != ours.verdict
+        assert judge(measured, higher=not higher, margin=None, expected=expected, step=0.0).verdict != ours.verdict
 
 
 @given(differences, st.randoms(), margins, expectations)
@@ -100,7 +140,7 @@ def test_the_order_of_seeds_is_of_no_account(
     measured: list[float], random: Random, margin: float | None, expected: float | None
 ) -> None:
     shuffled = random.sample(measured, len(measured))
-    before, after = (judge(d, higher=True, margin=margin, expected=expected) for d in (measured, shuffled))
+    before, after = (judge(d, higher=True, margin=margin, expected=expected, step=0.0) for d in (measured, shuffled))
     assert after == before
 
 
@@ -109,7 +149,7 @@ def test_the_order_of_seeds_is_of_no_account(
 def test_seeds_are_asked_for_only_where_they_help(
     measured: list[float], margin: float | None, expected: float | None
 ) -> None:
-    judged = judge(measured, higher=True, margin=margin, expected=expected)
+    judged = judge(measured, higher=True, margin=margin, expected=expected, step=0.0)
     if judged.needed is not None:
         assert judged.verdict == "cannot tell"
         assert judged.needed >= 2
@@ -119,11 +159,21 @@ def test_seeds_are_asked_for_only_where_they_help(
 def test_the_seeds_that_are_needed() -> None:
     measured = [-1.0, 0.5, 1.0]
     sd = float(np.std(measured, ddof=1))
-    papers = judge(measured, higher=True, margin=None, expected=-2.0)
+    papers = judge(measured, higher=True, margin=None, expected=-2.0, step=0.0)
     assert papers.needed == seeds_needed(sd=sd, difference=2.0)
-    assert judge(measured, higher=True, margin=None, expected=None).needed == seeds_needed(sd=sd, difference=1 / 6)
-    equal = judge(measured, higher=True, margin=1.0, expected=-2.0)
-    assert equal.needed == seeds_needed_for_equal(sd=sd, margin=1.0)
+    measureds = judge(measured, higher=True, margin=None, expected=None, step=0.0)
+    assert measureds.needed == seeds_needed(sd=sd, difference=1 / 6)
+    equal = judge(measured, higher=True, margin=1.0, expected=-0.5, step=0.0)
+    assert equal.needed == seeds_needed_for_equal(sd=sd, margin=1.0, difference=0.5)
+    same = judge(measured, higher=True, margin=1.0, expected=None, step=0.0)
+    assert same.needed == seeds_needed_for_equal(sd=sd, margin=1.0)
+
+
+@pytest.mark.parametrize(("margin", "expected"), [(1.0, -1.0), (1.0, 2.0), (0.5, 0.499), (None, 1e-4)])
+def test_where_no_number_of_seeds_is_enough_it_says_so(margin: float | None, expected: float) -> None:
+    judged = judge([-1.0, 0.5, 1.0], higher=True, margin=margin, expected=expected, step=0.0)
+    assert (judged.verdict, judged.needed) == ("cannot tell", None)
+    assert judged.why.endswith("; no n up to 10,000 is enough")
 
 
 @pytest.mark.parametrize("margin", [None, 1.0])
@@ -132,7 +182,7 @@ def test_the_seeds_that_are_needed() -> None:
     [([], "no seed has both"), ([9.0], "one seed has no spread"), ([1.0, nan], "a difference is not finite")],
 )
 def test_no_spread_no_verdict(measured: list[float], why: str, margin: float | None) -> None:
-    judged = judge(measured, higher=True, margin=margin, expected=1.0)
+    judged = judge(measured, higher=True, margin=margin, expected=1.0, step=0.0)
     assert (judged.verdict, judged.needed, judged.why) == ("cannot tell", None, why)
 
 
@@ -155,13 +205,13 @@ def test_no_spread_no_verdict(measured: list[float], why: str, margin: float | N
     ],
 )
 def test_verdicts_say_why(measured: list[float], margin: float | None, verdict: str, why: str) -> None:
-    judged: Judgement = judge(measured, higher=True, margin=margin, expected=1.0)
+    judged: Judgement = judge(measured, higher=True, margin=margin, expected=0.25, step=0.0)
     assert (judged.verdict, judged.why) == (verdict, why)
 
 
 def test_a_negative_margin_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
-        judge([], higher=True, margin=-1.0, expected=None)
+        judge([], higher=True, margin=-1.0, expected=None, step=0.0)
 
 
 def test_pairs_go_by_seed() -> None:

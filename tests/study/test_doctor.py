@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -15,7 +16,7 @@ from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import connect
-from mvlab.report.study import COMMAND_TAG
+from mvlab.report.tags import COMMAND_TAG
 from mvlab.study.doctor import resume_command
 from mvlab.study.folder import JOURNAL, OWNER, STUDY
 
@@ -147,7 +148,7 @@ def test_a_study_whose_process_died_is_ended_and_carried(
     assert statuses(client, experiment) == {"sweep": "KILLED", "a": "FINISHED", "b": "KILLED"}
     assert Journal(folder / JOURNAL).statuses() == {SWEEP: "KILLED", "a": "FINISHED", "b": "KILLED"}
     assert not list(folder.rglob("*.partial"))
-    assert (folder / OWNER).read_text() == str(GONE), "whoever goes on with it is not refused"
+    assert not (folder / OWNER).exists(), "whoever goes on with it is not refused"
     after = state_of(folder)
     assert doctor("--mend")[0] == 0
     assert state_of(folder) == after, "once is enough"
@@ -190,6 +191,91 @@ def test_a_study_of_another_machine_is_shown_and_left_alone(
     status, said = doctor("--mend")
     assert status == 0
     assert "another-host works on it, or did: nothing is known of that here" in said
+    assert state_of(folder) == before
+
+
+def test_a_machine_that_is_gone_for_good_is_named(
+    store: tuple[MlflowClient, str], doctor: Doctor, tmp_path: Path
+) -> None:
+    client, experiment = store
+    folder = begin(tmp_path, FAR)
+    client.create_run(experiment, run_name="far", tags={OWNER_TAG: str(FAR)})
+    status, said = doctor("--mend", "--host", "a-third-host")
+    assert status == 0, "nothing is known of it"
+    assert said.count("if that machine is gone for good, say --host another-host\n") == 2
+    status, said = doctor("--host", "another-host")
+    assert status == 1
+    assert "its process died; 2 runs did not end: b, sweep\n" in said
+    status, said = doctor("--mend", "--host", "another-host")
+    assert status == 0
+    assert statuses(client, experiment) == {"sweep": "KILLED", "a": "FINISHED", "b": "KILLED", "far": "KILLED"}
+    assert not (folder / OWNER).exists(), "whoever goes on with it is not refused"
+
+
+def test_this_machine_is_not_gone(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        doctor("--host", HERE.host)
+    assert f"{HERE.host} is this machine" in capsys.readouterr().err
+
+
+class WithoutFiles(MlflowClient):
+    """A server that answers while the store of its artifacts is down."""
+
+    def log_artifact(self, *arguments: Any, **named: Any) -> None:
+        raise ConnectionError("no artifact store")
+
+
+def test_what_the_artifact_store_did_not_take_is_found_and_carried(
+    store: tuple[MlflowClient, str], doctor: Doctor, tmp_path: Path
+) -> None:
+    client, experiment = store
+    folder = begin(tmp_path, GONE)
+    journal = Journal(folder / JOURNAL)
+    (folder / "state.pt").touch()
+    journal.append(Event(run="a", kind="artifact", path=str(folder / "state.pt")))
+    for run in ("b", SWEEP):
+        journal.append(Event(run=run, kind="end", status="FINISHED"))
+    sink = MlflowSink(journal, WithoutFiles(client.tracking_uri), experiment)
+    assert not sink.close(60)
+    status, said = doctor()
+    assert status == 1
+    assert "1 event not in MLflow yet, of which it did not take 1 when asked\n" in said
+    status, said = doctor("--mend")
+    assert status == 0
+    assert f"mended: {folder}: the journal is in MLflow, sqlite:///" in said
+    assert [each.path for each in client.list_artifacts(sink.run_ids["a"])] == ["state.pt"]
+
+
+def test_a_run_whose_end_waits_in_a_journal_is_not_killed(
+    store: tuple[MlflowClient, str], doctor: Doctor, tmp_path: Path
+) -> None:
+    client, experiment = store
+    folder = begin(tmp_path, GONE)
+    journal = Journal(folder / JOURNAL)
+    assert MlflowSink(journal, client, experiment).close(60)
+    for run in client.search_runs([experiment]):
+        client.set_tag(run.info.run_id, OWNER_TAG, str(GONE))
+    for name in ("b", SWEEP):
+        journal.append(Event(run=name, kind="end", status="FINISHED"))
+    status, said = doctor()
+    assert status == 1
+    assert f"RUNNING, and its process is dead; it has ended in {journal.path}, which waits to be carried\n" in said
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "storage").rename(elsewhere)
+    (tmp_path / "storage").mkdir()
+    assert doctor("--mend")[0] == 0, "a journal that is nowhere knows nothing"
+    assert statuses(client, experiment) == {"sweep": "KILLED", "a": "FINISHED", "b": "KILLED"}
+
+
+def test_a_study_that_is_being_taken_is_left_alone(
+    store: tuple[MlflowClient, str], doctor: Doctor, tmp_path: Path
+) -> None:
+    folder = begin(tmp_path, GONE)
+    (folder / OWNER).write_text("")
+    before = state_of(folder)
+    status, said = doctor("--mend")
+    assert status == 1
+    assert f"{folder} was left alone: " in said
     assert state_of(folder) == before
 
 

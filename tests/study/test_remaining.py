@@ -9,8 +9,9 @@ import pytest
 from experiments.table6_patch_size import EXPERIMENT
 from mvlab.data.locate import DataSet
 from mvlab.record.journal import Event, Journal, Status
+from mvlab.study.description import begin_work, require_same_study
 from mvlab.study.fine_tuned import as_begun
-from mvlab.study.folder import JOURNAL, STUDY, ResumeError, begin_work, require_same_study
+from mvlab.study.folder import JOURNAL, STUDY, ResumeError
 from mvlab.study.remaining import remaining
 from mvlab.sweep.pruned import pruning
 from mvlab.sweep.trial import Trial, plan_trials
@@ -75,7 +76,7 @@ def fine_tuned(trials: list[Trial], digest: str = "f" * 64) -> list[Trial]:
 
 
 def begin(folder: Path, trials: list[Trial]) -> None:
-    begin_work(folder, trials, DATA, experiment=EXPERIMENT.name, scale="smoke")
+    begin_work(folder, trials, DATA, experiment=EXPERIMENT.name, scale="smoke", workers=2)
 
 
 def make_checkpoint(folder: Path, trial: Trial) -> None:
@@ -88,7 +89,7 @@ def test_a_fine_tuned_study_goes_on_without_the_file_that_it_began_with(tmp_path
         make_checkpoint(tmp_path, trial)
     gone_on_with = as_begun(plan(1), tmp_path)
     assert gone_on_with == fine_tuned(plan(1))
-    require_same_study(tmp_path, gone_on_with, DATA)
+    require_same_study(tmp_path, gone_on_with, DATA, 2)
 
 
 def test_a_run_without_a_checkpoint_needs_the_file(tmp_path: Path, journal: Journal) -> None:

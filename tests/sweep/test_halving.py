@@ -15,7 +15,6 @@ from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal
 from mvlab.study.remaining import remaining
 from mvlab.sweep.console import Console
-from mvlab.sweep.exports import Exports
 from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import TAG, pruned
 from mvlab.sweep.trial import Trial, plan_trials
@@ -89,9 +88,8 @@ def report(tmp_path: Path, journal: Journal) -> Callable[[], Reporter]:
 
     def make() -> Reporter:
         halving = Halving.of(journal, {trial.name: trial.run.epochs for trial in TRIALS}, 1)
-        exports = Exports(data="", storage=tmp_path)
         reporter = Reporter(
-            {t.slug: t for t in TRIALS}, journal, lambda trial: begin(journal, trial), exports,
+            {t.slug: t for t in TRIALS}, journal, lambda trial: begin(journal, trial), tmp_path,
             export=False, halving=halving,
         )  # fmt: skip
         reporter.console = Console(io.StringIO())
@@ -172,7 +170,7 @@ def test_a_run_that_was_quicker_than_its_end_is_finished(
 def test_without_halving_nobody_is_told_to_stop(tmp_path: Path, journal: Journal) -> None:
     reporter = Reporter(
         {t.slug: t for t in TRIALS}, journal, lambda trial: begin(journal, trial),
-        Exports(data="", storage=tmp_path), export=False,
+        tmp_path, export=False,
     )  # fmt: skip
     reporter.console = Console(io.StringIO())
     for trial, top1 in zip(TRIALS, (80.0, 20.0, 1.0), strict=True):

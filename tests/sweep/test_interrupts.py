@@ -134,4 +134,6 @@ def test_a_process_that_is_stopped_says_so(tmp_path: Path) -> None:
 
 
 def test_what_mlflow_did_not_take_is_said() -> None:
-    assert "in the journal; MLflow did not take all of it" in str(Interrupted(Stop(), recorded=False))
+    said = str(Interrupted(Stop(), recorded=False))
+    assert "in the journal; MLflow did not take all of it" in said
+    assert "--resume goes on, and carries the rest, as `mvlab doctor --mend` does" in said

@@ -1,6 +1,7 @@
 """The step and the evaluation, in one process without Ray."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -174,6 +175,7 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_does_harm(bad: flo
     with pytest.raises(NonFiniteError, match=r"epoch 5, step 4 are not finite.*lr_peak.*non_finite='skip'") as caught:
         trainer.step(4, second, Step(3, 0.5, closes=True, lr=LR), tally)
     assert caught.value.batches == [first, second], "all that the update was made from"
+    assert str(copy(caught.value)) == str(caught.value), "it can be pickled for whoever waits for the rank"
     assert torch.equal(weights_of(trainer), weights)
     assert weights_sha256(trainer.ema.module.state_dict()) == average
     assert trainer.updates == 2

@@ -1,6 +1,7 @@
 """`mvlab doctor`: what dead processes left behind, and mending it."""
 
 import argparse
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +29,35 @@ def add_to(commands: Any) -> None:
         action="store_true",
         help="end such runs as KILLED, carry what is left in journals to MLflow, remove unfinished files",
     )
+    parser.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        type=_other_host,
+        metavar="NAME",
+        help="a machine that is gone for good: all its processes are dead; may be given again",
+    )
     parser.set_defaults(run=run)
+
+
+def _other_host(name: str) -> str:
+    if name == socket.gethostname():
+        raise argparse.ArgumentTypeError(
+            f"{name} is this machine, and which of its processes are dead is known: leave it out"
+        )
+    return name
 
 
 def run(parsed: argparse.Namespace) -> int:
     from mvlab.study.doctor import diagnose, findings, mend, num_wrong  # MLflow: seconds to import
 
     storage = Path(parsed.storage).expanduser()
-    diagnosis = diagnose(parsed.tracking_uri, storage)
+    diagnosis = diagnose(parsed.tracking_uri, storage, gone=parsed.host)
     found = findings(diagnosis)
     if parsed.mend and num_wrong(found):
         for line in mend(diagnosis):
             print(f"mended: {line}")
-        found = findings(diagnose(parsed.tracking_uri, storage))
+        found = findings(diagnose(parsed.tracking_uri, storage, gone=parsed.host))
     show(found)
     wrong = num_wrong(found)
     if not wrong:

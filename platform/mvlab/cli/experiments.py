@@ -6,8 +6,8 @@ from typing import Any
 
 from mvlab.cli.find import in_file, known_experiments
 from mvlab.experiment import Experiment
+from mvlab.markdown import markdown_table
 from mvlab.record.journal import SWEEP, Journal
-from mvlab.report.markdown import markdown_table
 from mvlab.study.folder import JOURNAL, newest_study, scale_of, started_at
 
 

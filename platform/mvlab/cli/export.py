@@ -21,8 +21,8 @@ def add_to(commands: Any) -> None:
         "export",
         help="a CoreML package of a run or a checkpoint",
         description="Writes the package, executes its program in torch and holds it against the network. A run's "
-        "package is logged back to the run. Status 1 if it does not compute what the network does. The last line is "
-        "one JSON object.",
+        "package is logged to the run too, in a folder of its own. Status 1 if it does not compute what the network "
+        "does. The last line is one JSON object.",
         allow_abbrev=False,
     )
     parser.add_argument("source", metavar="RUN|CHECKPOINT", help="an MLflow run id, a run's state.pt, imported weights")
@@ -37,7 +37,9 @@ def add_to(commands: Any) -> None:
         metavar="PX",
         help="sides of the images it takes (that of the evaluation); several make a package for iOS 18 or macOS 15",
     )
-    parser.add_argument("--classes", metavar="FILE", help="labels, a line each (the run's own, or numbers)")
+    parser.add_argument(
+        "--classes", metavar="FILE", help="labels, a line each (names that the run recorded, or numbers)"
+    )
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, for the package's metadata")
     add_tracking_uri(parser)
     parser.set_defaults(run=run)
@@ -47,31 +49,39 @@ def run(parsed: argparse.Namespace) -> int:
     out = Path(parsed.out)
     if out.suffix != ".mlpackage":
         raise ExportError(f"--out {out} has to end in .mlpackage")
-    from mvlab.record.package import RUN_ID, RecordedRun  # MLflow: seconds to import
+    from mvlab.record.package import RUN_ID, VERIFICATION, RecordedRun, recorded_classes  # MLflow: seconds to import
 
     with tempfile.TemporaryDirectory() as scratch:
         if RUN_ID.fullmatch(parsed.source):
             recorded = RecordedRun(parsed.tracking_uri, parsed.source)
-            return _export(parsed, recorded.checkpoint(Path(scratch)), out, recorded, Path(scratch))
-        return _export(parsed, Path(parsed.source), out, None, Path(scratch))
+            checkpoint, classes = recorded.checkpoint(Path(scratch)), recorded.classes(Path(scratch))
+            return _export(parsed, checkpoint, classes, out, recorded)
+        checkpoint = Path(parsed.source)
+        return _export(parsed, checkpoint, recorded_classes(checkpoint.with_name(VERIFICATION)), out, None)
 
 
 def _export(
-    parsed: argparse.Namespace, checkpoint: Path, out: Path, recorded: "RecordedRun | None", scratch: Path
+    parsed: argparse.Namespace,
+    checkpoint: Path,
+    classes: tuple[str, ...],
+    out: Path,
+    recorded: "RecordedRun | None",
 ) -> int:
     from mvlab.export.checkpoint import target_of  # torch and coremltools: seconds to import
     from mvlab.export.coreml import describe, export_package
+    from mvlab.export.description import describe_verification
     from mvlab.export.pictures import synthetic
+    from mvlab.export.run_package import IMAGES, write_verification
     from mvlab.export.verify import as_prepared, verify
     from mvlab.models.weights.saved import read_saved
-    from mvlab.report.verification import describe_verification
 
     saved = read_saved(checkpoint)
+    classes = _labels(parsed.classes) or classes
     target = target_of(
         checkpoint,
         saved,
         task=parsed.task,
-        classes=_labels(parsed.classes) or (recorded.labels(scratch) if recorded else ()),
+        classes=classes,
         resolutions=tuple(parsed.image_size),
         precision=parsed.precision,
         licence=parsed.licence,
@@ -79,14 +89,13 @@ def _export(
     network = saved.build()
     export_package(network, out, target)
     verification = verify(out, network, synthetic(), preprocess=as_prepared(saved.preprocessing))
-    found = verification.as_dict() | {"package": describe(out)}
-    print(describe_verification(verification, "synthetic images, always the same"))
+    package = describe(out)
+    print(describe_verification(verification, IMAGES))
     if recorded is not None:
-        file = scratch / f"{out.stem}.verification.json"
-        file.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        recorded.log(out, file)
-        print(f"\nLogged to run {recorded.run_id}: {out.name}, {file.name}")
-    print(json.dumps(found), flush=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            write_verification(Path(scratch), verification, package=package, classes=classes)
+            print(f"\nLogged to run {recorded.run_id}, in {recorded.log(out, Path(scratch))}")
+    print(json.dumps(verification.as_dict() | {"package": package}), flush=True)
     return 0 if verification.passed else NOT_VERIFIED
 
 
@@ -97,3 +106,5 @@ def _labels(file: str | None) -> tuple[str, ...]:
         return tuple(Path(file).read_text(encoding="utf-8").splitlines())
     except OSError as error:
         raise ExportError(f"--classes {file} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ExportError(f"--classes {file} is no UTF-8 text: save it as UTF-8 ({error})") from error

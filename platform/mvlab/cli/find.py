@@ -1,6 +1,7 @@
 """Experiments by name or by file: those that come with the project, and anybody's own."""
 
 import importlib.util
+import symtable
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from mvlab.experiment import Experiment
 
 PACKAGE = "experiments"
 """Where those that come with the project are, a file each."""
+OWN = "EXPERIMENT"
+"""What a file calls the one that it defines."""
 
 
 class ExperimentError(ValueError):
@@ -27,7 +30,7 @@ def find_experiment(name_or_file: str) -> Experiment:
         found = in_file(Path(name_or_file))
         if len(found) != 1:
             what = f"{len(found)} experiments: give one by name, {', '.join(found)}" if found else "no Experiment"
-            raise ExperimentError(f"{name_or_file} defines {what}; a file of your own defines one, as EXPERIMENT")
+            raise ExperimentError(f"{name_or_file} defines {what}; a file of your own defines one, as {OWN}")
         return next(iter(found.values()))
     known = known_experiments()
     if name_or_file not in known:
@@ -49,19 +52,29 @@ def known_experiments() -> dict[str, Experiment]:
 
 
 def in_file(path: Path, *, module: str | None = None) -> dict[str, Experiment]:
-    """Every experiment that a file defines, by name: values of its own, or of its mappings.
+    """Every experiment that a file defines, by name: its EXPERIMENT, or else values of its own, or of its mappings.
+
+    What it imports, as the base of its own, is not its own.
 
     Raises:
         ExperimentError: it cannot be imported.
     """
     if not path.is_file():
         raise ExperimentError(f"{path}: there is no such file")
-    values = vars(_imported(path, module or f"mvlab_experiment_{path.stem}")).values()
+    attributes = vars(_imported(path, module or f"mvlab_experiment_{path.stem}"))
+    own = {name: attributes[name] for name in _assigned(path) if name in attributes}
+    values = [own[OWN]] if isinstance(own.get(OWN), Experiment) else list(own.values())
     experiments = [value for value in values if isinstance(value, Experiment)]
     for value in values:
         if isinstance(value, Mapping):
             experiments += [each for each in value.values() if isinstance(each, Experiment)]
     return {experiment.name: experiment for experiment in experiments}
+
+
+def _assigned(path: Path) -> list[str]:
+    """Names to which a file gives a value itself, rather than importing it."""
+    table = symtable.symtable(path.read_text(encoding="utf-8"), str(path), "exec")
+    return [symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()]
 
 
 def _imported(path: Path, name: str) -> ModuleType:

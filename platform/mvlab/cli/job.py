@@ -13,6 +13,7 @@ from mvlab.experiment import Experiment
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
 from mvlab.study.dry_run import describe
+from mvlab.study.folder import ResumeError
 from mvlab.study.prepare import Options, Study, prepare
 from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
@@ -49,7 +50,7 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
 
     try:
         summary = carry_out(study)
-    except (TrackingError, PlacementError, ClusterError) as error:
+    except (TrackingError, PlacementError, ClusterError, ResumeError) as error:
         return _refused(error)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
@@ -169,7 +170,7 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
         help="go on with a study that was stopped or killed: the newest of this scale, or the one in DIR",
     )
     parser.add_argument(
-        "--accept-changes", action="store_true", help="go on although config or data are not what they were"
+        "--accept-changes", action="store_true", help="go on although config, data or ranks are not what they were"
     )
     parser.add_argument(
         "--initial-weights",

@@ -55,11 +55,10 @@ def run_script(parsed: argparse.Namespace) -> int:
 
 
 def run_names(_parsed: argparse.Namespace) -> int:
-    from mvlab.measure.timings import package_name, timed_rows
+    from mvlab.measure.timings import package_name, packaged_rows
 
-    tables = _tables()
     rows: dict[str, list[str]] = {}
-    for table, row, _ in timed_rows(tables):
+    for table, row, _ in packaged_rows(_tables()):
         rows.setdefault(package_name(table, row), []).append(f"{table.name}: {row.name}")
     for name, uses in rows.items():
         print(f"{name}.mlpackage  {'; '.join(uses)}")
@@ -67,9 +66,9 @@ def run_names(_parsed: argparse.Namespace) -> int:
 
 
 def _tables() -> Sequence[CostTable]:
-    """Those of the project that have times."""
+    """Those of the project whose networks `jobs/packages.py` makes packages of."""
     try:
-        tables: Sequence[CostTable] = importlib.import_module(f"{PACKAGE}.costs").LATENCIES
+        tables: Sequence[CostTable] = importlib.import_module(f"{PACKAGE}.costs").PACKAGES
     except ImportError as error:
         raise ExperimentError(
             f"the folder {PACKAGE}/ is not importable ({error}): run this from the project, or install it"

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 from mvlab.training.files import RunFolder
 from mvlab.training.ledger import KINDS, Difference, Entry, LedgerError, first_difference, loss_value, read_ledger
 

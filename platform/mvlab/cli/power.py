@@ -6,8 +6,8 @@ from typing import Any
 
 from mvlab.cli.find import ExperimentError, find_experiment
 from mvlab.experiment import Claim, Experiment
+from mvlab.markdown import markdown_table
 from mvlab.record.results import Results, read_results
-from mvlab.report.markdown import markdown_table
 from mvlab.report.tables import judged, number
 from mvlab.scale import SCALES
 from mvlab.statistics.power import equivalence_power, power, seeds_needed, seeds_needed_for_equal
@@ -21,7 +21,8 @@ def add_to(commands: Any) -> None:
         "power",
         help="how many seeds each claim of an experiment needs",
         description="Power of the two-sided paired t-test at 5%, or of two one-sided tests at 5% for a claim of "
-        "equality, with the spread of paired differences that the newest study saw, or with --sd.",
+        "equality (at the paper's difference, or at 0 where it states none), with the spread of paired differences "
+        "that the newest study saw, or with --sd.",
         allow_abbrev=False,
     )
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its name, or a file that defines it")
@@ -55,15 +56,15 @@ def _row(claim: Claim, experiment: Experiment, results: Results | None, given: f
     effect = claim.paper if claim.paper is not None or seen is None else seen.mean
     unit = "%" if claim.percent else ""
     if claim.margin is not None:
-        told = f"within {claim.margin:g}"
+        told = f"within {claim.margin:g}" + (f", if {number(claim.paper, 2, sign=True)}" if claim.paper else "")
     else:
         told = f"{number(effect, 2, sign=True)}{unit}" if effect is not None else "which way"
     cells = [claim.says, told, number(sd, 2), str(n) if n else "–"]
     if not sd:
         return [*cells, "–", "–"]
     if claim.margin is not None:
-        now = equivalence_power(n, sd=sd, margin=claim.margin) if n > 1 else None
-        needed = seeds_needed_for_equal(sd=sd, margin=claim.margin)
+        now = equivalence_power(n, sd=sd, margin=claim.margin, difference=claim.paper or 0.0) if n > 1 else None
+        needed = seeds_needed_for_equal(sd=sd, margin=claim.margin, difference=claim.paper or 0.0, power=TARGET)
     elif effect:
         now = power(n, sd=sd, difference=abs(effect)) if n > 1 else None
         needed = seeds_needed(sd=sd, difference=abs(effect), power=TARGET)

@@ -36,7 +36,10 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.tracking_uri:
         from mvlab.record.remote import read_remote  # seconds to import
 
-        results = read_remote(parsed.tracking_uri, mlflow_experiment(experiment.name), parent=parsed.parent)
+        curves = {reading.metric for reading in experiment.rows.values()}
+        results = read_remote(
+            parsed.tracking_uri, mlflow_experiment(experiment.name), parent=parsed.parent, curves=curves
+        )
         source, out = redacted(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
     else:
         root = Path(parsed.storage) / experiment.name

@@ -8,9 +8,10 @@ from typing import Any
 
 from mvlab.cli.find import find_experiment
 from mvlab.cli.tracking import add_tracking_uri
-from mvlab.report.markdown import markdown_table
-from mvlab.study.bundle import Bundle, BundleError, read_bundle, require_same, version_differences
-from mvlab.study.prepare import Options, prepare
+from mvlab.experiment import Experiment
+from mvlab.markdown import markdown_table
+from mvlab.study.bundle import Bundle, BundleError, read_bundle, require_same, trials_of, version_differences
+from mvlab.study.prepare import Options, Study, prepare
 from mvlab.sweep.interrupts import Interrupted
 from mvlab.training.manner import Manner
 
@@ -21,14 +22,16 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "reproduce",
         help="do a study again, from its bundle.json",
-        description="Runs what the bundle says, in a new study, and compares the digests of the weights; status 1 if "
-        "they differ. The same bits are promised for the same versions, processor and number of ranks.",
+        description="Runs what the bundle says, with the configs that it holds, in a new study, and compares the "
+        "digests of the weights; status 1 if they differ. The same bits are promised for the same versions, processor "
+        "and number of ranks.",
         allow_abbrev=False,
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="bundle.json of a study's report")
     parser.add_argument("--experiment", metavar="FILE", help="that defines the experiment (the project's, by its name)")
     parser.add_argument("--data", metavar="URI", help="where the shards are now (where they were)")
     parser.add_argument("--only", action="append", default=[], metavar="RUN", help="this run only; may be given again")
+    parser.add_argument("--initial-weights", metavar="FILE", help="that fine-tuned runs began with")
     parser.add_argument("--storage", default="storage", metavar="DIR", help="of the new study (./%(default)s)")
     add_tracking_uri(parser)
     parser.set_defaults(run=run)
@@ -37,24 +40,12 @@ def add_to(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     bundle = read_bundle(Path(parsed.bundle))
     experiment = find_experiment(parsed.experiment or bundle.experiment)
-    options = Options(
-        scale=bundle.scale,  # type: ignore[arg-type] # refused by `prepare` if it is none
-        data=parsed.data or bundle.data,
-        seeds=bundle.seeds,
-        workers=bundle.workers,
-        min_workers=bundle.workers,
-        storage=parsed.storage,
-        tracking_uri=parsed.tracking_uri,
-        only=tuple(parsed.only) or bundle.only,
-        manner=Manner(export=False),
-    )
     try:
-        study = prepare(experiment, options)
+        bundle = _limited(bundle, experiment, parsed.only)
+        study = _study(bundle, experiment, parsed)
+        require_same(bundle, study.trials, study.data)
     except ValueError as error:
         raise BundleError(f"{parsed.bundle}: {error}") from error
-    wanted = {trial.name for trial in study.trials}
-    bundle = _limited(bundle, wanted) if parsed.only else bundle
-    require_same(bundle, study.trials, study.data.digest)
 
     from mvlab.study.carry_out import carry_out  # seconds to import
 
@@ -71,12 +62,38 @@ def run(parsed: argparse.Namespace) -> int:
     return 0 if same else DIFFERENT
 
 
-def _limited(bundle: Bundle, names: set[str]) -> Bundle:
-    return replace(
-        bundle,
-        configs={name: config for name, config in bundle.configs.items() if name in names},
-        weights={name: sha for name, sha in bundle.weights.items() if name in names},
+def _limited(bundle: Bundle, experiment: Experiment, only: list[str]) -> Bundle:
+    """To those of its runs that are `only`'s, or to all of them, which have to be runs of `experiment`."""
+    arms = experiment.select(only or bundle.only)
+    weights = {trial.name: bundle.weights[trial.name] for trial in trials_of(bundle) if trial.arm in arms}
+    if not weights:
+        raise BundleError(f"it has the weights of no run of {', '.join(arms)}, so that nothing can be compared")
+    return replace(bundle, weights=weights)
+
+
+def _study(bundle: Bundle, experiment: Experiment, parsed: argparse.Namespace) -> Study:
+    """What the bundle says, as it was."""
+    trials = trials_of(bundle)
+    initial = {trial.run.initial_weights for trial in trials} - {None}
+    if initial and not parsed.initial_weights:
+        named = ", ".join(sha256[:16] for sha256 in initial if sha256)
+        raise BundleError(f"its runs began with the weights of a file, sha256 {named}: name it, --initial-weights FILE")
+    options = Options(
+        scale=bundle.scale,
+        data=parsed.data or bundle.data,
+        seeds=bundle.seeds,
+        workers=bundle.workers,
+        min_workers=bundle.workers,
+        storage=parsed.storage,
+        tracking_uri=parsed.tracking_uri,
+        only=tuple(dict.fromkeys(trial.arm for trial in trials)),
+        manner=Manner(
+            export=False,
+            on_corrupt=bundle.on_corrupt,
+            initial=Path(parsed.initial_weights).absolute() if parsed.initial_weights else None,
+        ),
     )
+    return prepare(experiment, options, trials)
 
 
 def _compared(bundle: Bundle, now: dict[str, str]) -> str:

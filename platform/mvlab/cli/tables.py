@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -66,6 +67,7 @@ def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (%(default)s)")
     options = parser.parse_args(arguments)
     from mvlab.measure.latency import Settings  # torch
+    from mvlab.measure.machine import device_name, use_threads
 
     try:
         settings = Settings(
@@ -73,6 +75,7 @@ def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
         )
     except ValueError as error:
         return _refused(error)
+    settings = replace(settings, threads=use_threads(settings.threads))
 
     def write(chosen: Sequence[CostTable], folder: Path) -> "Made":
         from mvlab.measure.timings import time_tables
@@ -83,7 +86,8 @@ def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
         print(write_latencies(chosen, [measured], folder).markdown())
         return Made(files=[folder / file for file in FILES], metrics={"networks": len(measured.ms)})
 
-    return _run("latencies", by_name, options, write)
+    params = {name: str(value) for name, value in asdict(settings).items()}
+    return _run("latencies", by_name, options, write, params=params, machine=device_name(settings.device))
 
 
 def submit_packages(tables: Sequence[CostTable]) -> NoReturn:
@@ -110,7 +114,7 @@ def run_packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
         counted.update(count(made))
         return Made(files=[folder / file for file in FILES], metrics=counted)
 
-    status = _run("packages", by_name, options, write)
+    status = _run("packages", by_name, options, write, params={"precision": options.precision})
     return status or (0 if counted["verified"] == counted["packages"] else FAILED)
 
 
@@ -119,7 +123,12 @@ def _run(
     tables: Mapping[str, T],
     options: argparse.Namespace,
     write: Callable[[Sequence[T], Path], "Made"],
+    *,
+    params: Mapping[str, str] | None = None,
+    machine: str | None = None,
 ) -> int:
+    """`params` are those beside the tables' names; `machine` is this one's CPU if nothing is said."""
+    from mvlab.measure.machine import machine_name  # torch
     from mvlab.study.tables import FolderError, record_tables  # MLflow: seconds to import
 
     try:
@@ -127,7 +136,8 @@ def _run(
         recorded = record_tables(
             partial(write, chosen),
             name=name,
-            params={"tables": " ".join(options.only) or "all"},
+            params={"tables": " ".join(options.only) or "all", **(params or {})},
+            machine=machine or machine_name(),
             folder=Path(options.out).absolute() if options.out else None,
             tracking_uri=options.tracking_uri,
         )

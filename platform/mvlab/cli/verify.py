@@ -3,12 +3,16 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mvlab.export.errors import PackageError
+from mvlab.export.errors import PackageError, PicturesError
+
+if TYPE_CHECKING:
+    from mvlab.export.pictures import Pictures
 
 PAST_TOLERANCE = 1
 NUM_SYNTHETIC = 8
+MAX_IMAGES = 64
 
 
 def add_to(commands: Any) -> None:
@@ -25,6 +29,13 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--images", metavar="DIR", help=f"of images ({NUM_SYNTHETIC} synthetic ones, always the same)")
     parser.add_argument(
+        "--max-images",
+        type=int,
+        default=MAX_IMAGES,
+        metavar="N",
+        help="of DIR, at even distances; all of them are in memory, and run at every size (%(default)s)",
+    )
+    parser.add_argument(
         "--tolerance",
         type=float,
         metavar="T",
@@ -36,21 +47,34 @@ def add_to(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     if parsed.tolerance is not None and not parsed.tolerance > 0:
         raise PackageError(f"--tolerance {parsed.tolerance:g}: it has to be above 0")
-    from mvlab.export.pictures import from_folder, synthetic  # torch and coremltools: seconds to import
+    if parsed.max_images < 1:
+        raise PicturesError(f"--max-images {parsed.max_images}: at least one is needed")
+    from mvlab.export.description import describe_verification  # torch and coremltools: seconds to import
     from mvlab.export.verification import TOLERANCE
     from mvlab.export.verify import as_prepared, verify
     from mvlab.models.weights.saved import read_saved
-    from mvlab.report.verification import describe_verification
 
+    pictures, images = _pictures(parsed.images, parsed.max_images)
     saved = read_saved(Path(parsed.against))
     verification = verify(
         Path(parsed.package),
         saved.build(),
-        from_folder(Path(parsed.images)) if parsed.images else synthetic(NUM_SYNTHETIC),
+        pictures,
         preprocess=as_prepared(saved.preprocessing),
         tolerance=parsed.tolerance or TOLERANCE,
     )
-    images = f"images of {parsed.images}" if parsed.images else "synthetic images, always the same"
     print(describe_verification(verification, images))
     print(json.dumps(verification.as_dict()), flush=True)
     return 0 if verification.passed else PAST_TOLERANCE
+
+
+def _pictures(folder: str | None, at_most: int) -> "tuple[Pictures, str]":
+    """What to run, and what it is, for people."""
+    from mvlab.export.pictures import from_files, images_in, spread_over, synthetic
+
+    if folder is None:
+        return synthetic(NUM_SYNTHETIC), "synthetic images, always the same"
+    files = images_in(Path(folder))
+    chosen = spread_over(files, at_most)
+    which = f"images of {folder}"
+    return from_files(chosen), which if len(chosen) == len(files) else f"of the {len(files):,} {which}, spread evenly"

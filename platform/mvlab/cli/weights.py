@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mvlab.markdown import markdown_table
 from mvlab.models.weights.errors import WeightsError, few
-from mvlab.report.markdown import markdown_table
 
 if TYPE_CHECKING:
     from mvlab.models.weights.saved import SavedNetwork

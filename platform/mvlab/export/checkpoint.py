@@ -1,5 +1,7 @@
 """What the package of a checkpoint is to be, as far as the checkpoint knows."""
 
+import json
+from collections import Counter
 from pathlib import Path
 
 from mvlab.experiment import EMA_TOP1
@@ -8,7 +10,9 @@ from mvlab.export.errors import ExportError
 from mvlab.models.build import network_name
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, SavedNetwork
-from mvlab.training.state import read_state, weights_sha256
+from mvlab.training.state import CheckpointError, read_state, weights_sha256
+
+NO_LICENCE = "not stated; terms of the images that the weights were trained on may apply"
 
 
 def target_of(
@@ -23,39 +27,59 @@ def target_of(
 ) -> Target:
     """The package of `saved`, which was read from `checkpoint`, with what else is wanted of it.
 
-    Labels are the numbers of the classes, and the resolution that of the evaluation, where nothing is said.
+    Where nothing is said, a classifier's labels are the numbers of its classes, and the resolution is that of the
+    evaluation. Names of a detector's or segmenter's classes are in the metadata, as JSON: its outputs have no labels.
 
     Raises:
-        ExportError: its network does something else than `task`, or the classes are not as many as it tells apart.
+        ExportError: its network does something else than `task`, the classes are not as many as it tells apart, or
+            the checkpoint is not one that this version reads.
     """
     does = task_of(saved.network)
     if task not in (None, does):
         raise ExportError(f"{checkpoint} holds {network_name(saved.network)}, which is for {does}, not {task}")
-    labels = classes or tuple(str(number) for number in range(saved.num_classes))
-    if does == "classification" and len(labels) != saved.num_classes:
-        raise ExportError(f"{len(labels)} class labels for a network that tells {saved.num_classes} classes apart")
+    if classes:
+        _require_classes(classes, saved.num_classes)
     if bad := [side for side in resolutions if side < 32]:
         raise ExportError(f"images of {bad[0]} pixels: 32 are the least")
     if len(set(resolutions)) < len(resolutions):
         raise ExportError(f"a resolution is named twice: {', '.join(map(str, resolutions))}")
+    is_labelled = does == "classification"
+    named = {"classes": json.dumps(classes, ensure_ascii=False)} if classes and not is_labelled else {}
     return Target(
         task=does,
         resolutions=resolutions or (saved.preprocessing.crop,),
         precision=precision,
         preprocessing=saved.preprocessing,
-        classes=labels,
+        classes=(classes or tuple(map(str, range(saved.num_classes)))) if is_labelled else (),
         description=f"{network_name(saved.network)} for {does}, as in arXiv 2110.02178; averaged weights",
-        licence=licence,
-        metadata=_metadata(checkpoint, saved),
+        licence=licence or NO_LICENCE,
+        metadata=origin(checkpoint, saved) | named,
     )
 
 
-def _metadata(checkpoint: Path, saved: SavedNetwork) -> dict[str, str]:
-    """Where the weights come from."""
+def _require_classes(classes: tuple[str, ...], number: int) -> None:
+    if len(classes) != number:
+        raise ExportError(f"{len(classes)} class labels for a network that tells {number} classes apart")
+    if twice := [repr(label) for label, count in Counter(classes).items() if count > 1]:
+        raise ExportError(
+            f"several classes are labelled {', '.join(twice)}: a package gives probabilities by label, so that only "
+            "one of them would be left; give each class a label of its own, e.g. with --classes FILE"
+        )
+
+
+def origin(checkpoint: Path, saved: SavedNetwork) -> dict[str, str]:
+    """Where the weights come from, for the metadata of what is made of them.
+
+    Raises:
+        ExportError: the checkpoint is not one that this version reads.
+    """
     weights = {"weights_sha256": weights_sha256(saved.weights)}
     if MARK in read_contents(checkpoint):
         return weights | {f"imported_{name}": value for name, value in saved.source.items()}
-    state = read_state(checkpoint)
+    try:
+        state = read_state(checkpoint)
+    except CheckpointError as error:
+        raise ExportError(str(error)) from error
     digests = {"config_digest": state.config_digest, "dataset_digest": state.dataset_digest}
     last = state.history[-1] if state.history else {}
     metrics = {EMA_TOP1: f"{last[EMA_TOP1]:.2f}"} if EMA_TOP1 in last else {}

@@ -1,7 +1,7 @@
 """One function of a package, at one size of image, against the model: the runs, and what can be read from them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -12,9 +12,10 @@ from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, 
 from mvlab.export.errors import PackageError
 from mvlab.export.losses import Loss, by_kind, by_operation, rounding
 from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
+from mvlab.export.mil.load import MAIN
 from mvlab.export.mil.program import Program, Ref, Value
 from mvlab.export.reference import Preprocess, Reference, tensors_of, trace
-from mvlab.export.stored_weights import StoredWeights, compare_weights, is_rounding, with_weights
+from mvlab.export.stored_weights import ChangedWeight, StoredWeights, compare_weights, is_rounding, with_weights
 from mvlab.export.verification import OutputErrors
 
 REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -117,14 +118,30 @@ class Comparison:
     def _model_input(self, place: int) -> Tensor:
         return self.preprocess(self.images[place : place + 1])
 
+    def changed(self) -> list[ChangedWeight]:
+        """Weights of the model that are stored with other elements."""
+        return [replace(each, constant=self._told(each.constant)) for each in self.stored.changed]
+
+    def foreign(self) -> list[str]:
+        """Stored tensors that are no weight of the model's."""
+        return [self._told(name) for name in self.stored.foreign]
+
     def first_inexact(self, tolerance: float) -> Deviation | None:
         """The first operation from which on the program, with the model's weights, is not the model."""
         values = run(self.restored, self.images[0], rounds=in_fp32)
-        return first_unlike(self.program, values, self.reference.values, tolerance)
+        return self._told_of(first_unlike(self.program, values, self.reference.values, tolerance))
 
     def first_imprecise(self, tolerance: float) -> Deviation | None:
         """The first operation that what the program declares takes past the tolerance."""
-        return first_rounded_away(self.program, self._in_fp32, run(self.program, self.images[0]), tolerance)
+        rounded = run(self.program, self.images[0])
+        return self._told_of(first_rounded_away(self.program, self._in_fp32, rounded, tolerance))
+
+    def _told_of(self, deviation: Deviation | None) -> Deviation | None:
+        return None if deviation is None else replace(deviation, operation=self._told(deviation.operation))
+
+    def _told(self, name: str) -> str:
+        """With the function before it, where that is not the main one: functions have the same names in them."""
+        return name if self.function == MAIN else f"{self.function}/{name}"
 
     def remedy(self, tolerance: float) -> str | None:
         """What done to the image makes the model agree with the program, if anything does."""
@@ -146,7 +163,7 @@ class Comparison:
             if known and isinstance(argument, Ref):
                 stored = _tensor(self.program.constants[argument.name])
                 if not any(is_rounding(stored, torch.tensor(each)) for each in known):
-                    found.append(f"{operation.kind} {operation.name!r} has epsilon {float(stored):.1e}")
+                    found.append(f"{operation.kind} {self._told(operation.name)!r} has epsilon {float(stored):.1e}")
         return found
 
     @cached_property

@@ -4,7 +4,8 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, assert_never
@@ -80,18 +81,45 @@ def export_package(model: nn.Module, path: Path, target: Target) -> None:
         ExportError: the network cannot be converted at one of the resolutions.
     """
     network = _Prepared(model, target).eval()
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "made.mlpackage"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch() as scratch:
         if len(target.resolutions) == 1:
             package = _convert(network, target, target.resolutions[0], ct.target.iOS16)
         else:
-            package = _join(network, target, Path(scratch))
+            package = _join(network, target, scratch)
         package.short_description, package.license = target.description, target.licence
         for key, value in target.metadata.items():
             package.user_defined_metadata[key] = value
+        made = scratch / "made.mlpackage"
         package.save(str(made))
-        shutil.rmtree(path, ignore_errors=True)
-        shutil.move(made, path)
+        _put(made, path)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for all that is written on the way, and that goes with it."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder  # the converter removes its packages when Python exits, which an actor never does
+        try:
+            yield Path(folder)
+        finally:
+            tempfile.tempdir = before
+
+
+def _put(made: Path, path: Path) -> None:
+    """Moves the package `made` to `path`. One that is there goes when the new one lies beside it, whole."""
+    new, old = (path.with_name(f"{path.name}.{which}") for which in ("partial", "old"))
+    shutil.rmtree(new, ignore_errors=True)  # a process that was killed may have left it
+    try:
+        shutil.copytree(made, new)
+        if path.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        new.rename(path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,15 @@ import numpy as np
 FORMAT = "mvlab.latency/1"
 COMPUTE_UNITS = ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")
 WARMUPS = 10
+TURNS_BETWEEN_WRITES = 10
+"""So that whoever stops it, or a crash, leaves what was measured before."""
+SOME_LEFT_OUT = 1
+
+Predict = Callable[[], Any]
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status: 0 measured, 2 cannot be done."""
+    """Exit status: 0 all measured, 1 some could not be, 2 cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
@@ -39,12 +44,17 @@ def main(arguments: list[str]) -> int:
         return refuse(f"{parsed.folder} holds no .mlpackage: name the folder that they are in")
     if parsed.repeats < 1:
         return refuse(f"--repeats {parsed.repeats}: at least one is needed")
-    predictions = {path.stem: load(path, parsed.compute_units) for path in packages}
-    times = take_turns(predictions, parsed.repeats)
-    document = results(times, device=mac(), system=f"macOS {platform.mac_ver()[0]}", compute_units=parsed.compute_units)
-    parsed.out.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    print(f"{len(times)} packages measured on {document['device']}: {parsed.out}")
-    return 0
+    device, system = mac(), f"macOS {platform.mac_ver()[0]}"
+    times: dict[str, list[float]] = {}
+    for times in take_turns(load_all(packages, parsed.compute_units), parsed.repeats):
+        turn = max(map(len, times.values()), default=0)
+        if turn == parsed.repeats or (turn and turn % TURNS_BETWEEN_WRITES == 0):
+            document = results(times, device=device, system=system, compute_units=parsed.compute_units)
+            parsed.out.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    if not times:
+        return refuse("none of the packages could be run")
+    print(f"{len(times)} of {len(packages)} packages measured on {device}: {parsed.out}")
+    return 0 if len(times) == len(packages) else SOME_LEFT_OUT
 
 
 def refuse(message: str) -> int:
@@ -52,8 +62,24 @@ def refuse(message: str) -> int:
     return 2
 
 
-def load(path: Path, compute_units: str) -> Callable[[], Any]:
-    """A prediction of the package at `path`, for one random input."""
+def leave_out(name: str, error: Exception) -> None:
+    """Tells of it: the other packages can be measured all the same."""
+    print(f"{name} cannot be run, and is left out: {error}", file=sys.stderr)
+
+
+def load_all(packages: Sequence[Path], compute_units: str) -> dict[str, Predict]:
+    """Name -> a prediction of each package; those that cannot be loaded are left out."""
+    predictions: dict[str, Predict] = {}
+    for path in packages:
+        try:
+            predictions[path.stem] = load(path, compute_units)
+        except Exception as error:  # noqa: BLE001 - coremltools and CoreML raise a dozen kinds
+            leave_out(path.stem, error)
+    return predictions
+
+
+def load(path: Path, compute_units: str) -> Predict:
+    """A prediction of the package at `path`, by its default function, for one random input."""
     import coremltools as ct
 
     model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[compute_units])
@@ -62,12 +88,13 @@ def load(path: Path, compute_units: str) -> Callable[[], Any]:
 
 
 def example_inputs(description: Any) -> dict[str, Any]:
-    """A random image or array for each input that a package's description names."""
+    """A random image or array for each input that a package's description names, or its default function's."""
     from PIL import Image
 
     random = np.random.default_rng(0)
     inputs: dict[str, Any] = {}
-    for each in description.input:
+    functions = {each.name: each for each in description.functions}
+    for each in functions.get(description.defaultFunctionName, description).input:
         kind = each.type.WhichOneof("Type")
         if kind == "imageType":
             shape = (each.type.imageType.height, each.type.imageType.width, 3)
@@ -79,16 +106,25 @@ def example_inputs(description: Any) -> dict[str, Any]:
     return inputs
 
 
-def take_turns(predictions: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Name -> milliseconds of each prediction after WARMUPS; whatever else the device does falls on all alike."""
+def take_turns(predictions: Mapping[str, Predict], repeats: int) -> Iterator[dict[str, list[float]]]:
+    """After each turn that counts: name -> milliseconds of each prediction so far, in turns after WARMUPS.
+
+    Whatever else the device does falls on all alike. A prediction that fails is left out, with its times.
+    """
     times: dict[str, list[float]] = {name: [] for name in predictions}
     for turn in range(WARMUPS + repeats):
-        for name, predict in predictions.items():
+        for name in list(times):
             started = time.perf_counter()
-            predict()
+            try:
+                predictions[name]()
+            except Exception as error:  # noqa: BLE001 - as above
+                leave_out(name, error)
+                del times[name]
+                continue
             if turn >= WARMUPS:
                 times[name].append(1000 * (time.perf_counter() - started))
-    return times
+        if turn >= WARMUPS:
+            yield times
 
 
 def results(times: Mapping[str, list[float]], *, device: str, system: str, compute_units: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Images to verify packages with: from a folder, or made from a seed. uint8 (N, 3, H, W), RGB."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +33,29 @@ def synthetic(count: int = 8, seed: int = 0) -> Pictures:
     return pictures
 
 
-def from_folder(folder: Path) -> Pictures:
-    """All images in it, the largest centred part of each that has the shape, resized.
+def images_in(folder: Path) -> list[Path]:
+    """All image files in it, however deep.
 
     Raises:
-        PicturesError: there is none, or one cannot be read.
+        PicturesError: there is none.
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     if not files:
         raise PicturesError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return files
+
+
+def spread_over(files: Sequence[Path], at_most: int) -> list[Path]:
+    """As many of them, at even distances: a folder often has its classes one after the other."""
+    count = min(at_most, len(files))
+    return [files[place * len(files) // count] for place in range(count)]
+
+
+def from_files(files: Sequence[Path]) -> Pictures:
+    """The largest centred part of each image that has the shape, resized; all at once are in memory.
+
+    A PicturesError names a file that cannot be read.
+    """
 
     def pictures(height: int, width: int) -> Tensor:
         return torch.stack([_fitted(file, height, width) for file in files])

@@ -10,6 +10,8 @@ Two questions are kept apart, since fp16 hides many a mistake:
 Errors are relative to the standard deviation of the model's output, so that one tolerance serves every head.
 """
 
+from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -20,7 +22,7 @@ from mvlab.export.losses import rounding
 from mvlab.export.mil.load import function_names, load_program
 from mvlab.export.pictures import Pictures
 from mvlab.export.reference import Preprocess
-from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, Verification
+from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, OutputErrors, Verification
 from mvlab.models.weights.preprocessing import Preprocessing
 
 NUM_LOSSES = 5
@@ -73,30 +75,36 @@ def verify(
         for size in program.input.sizes
     ]
     errors = [comparison.errors() for comparison in compared]
-    exact = [max(each.exact for each in found) for found in errors]
-    first, worst = compared[0], compared[exact.index(max(exact))]
-    program = first.program
-    is_compressed = any(each.kind.startswith("constexpr_") for each in program.operations)
+    functions = [next(sizes) for _, sizes in groupby(compared, key=lambda each: each.function)]
+    programs = [each.program for each in functions]
+    is_compressed = any(each.kind.startswith("constexpr_") for program in programs for each in program.operations)
     exact_tolerance = tolerance if is_compressed else EXACT_TOLERANCE
-    is_exact = max(exact) <= exact_tolerance
-    is_precise = all(each.relative <= tolerance for found in errors for each in found)
-    kinds, operations = first.losses() if bisect and is_exact else ([], [])
+    inexact = _first(compared, errors, lambda each: not each.exact <= exact_tolerance)
+    imprecise = _first(compared, errors, lambda each: not each.relative <= tolerance)
+    kinds, operations = compared[0].losses() if bisect and inexact is None else ([], [])
     return Verification(
         package=package.name,
-        specification_version=program.specification_version,
-        precision="fp16" if rounding(program) else "fp32",
-        num_operations=len(program.operations),
-        num_images=len(first.images),
+        specification_version=programs[0].specification_version,
+        precision="fp16" if any(rounding(program) for program in programs) else "fp32",
+        num_operations=sum(len(program.operations) for program in programs),
+        num_images=len(compared[0].images),
         tolerance=tolerance,
         exact_tolerance=exact_tolerance,
         outputs=tuple(each for found in errors for each in found),
-        num_weights=len(first.stored.restored),
-        changed=first.stored.changed,
-        foreign=first.stored.foreign,
-        foreign_epsilons=tuple(first.foreign_epsilons()),
-        first_inexact=None if is_exact else worst.first_inexact(exact_tolerance),
-        first_imprecise=None if is_precise else first.first_imprecise(tolerance),
-        remedy=None if is_exact else worst.remedy(exact_tolerance),
+        num_weights=sum(len(each.stored.restored) for each in functions),
+        changed=tuple(weight for each in functions for weight in each.changed()),
+        foreign=tuple(name for each in functions for name in each.foreign()),
+        foreign_epsilons=tuple(epsilon for each in functions for epsilon in each.foreign_epsilons()),
+        first_inexact=None if inexact is None else inexact.first_inexact(exact_tolerance),
+        first_imprecise=None if imprecise is None else imprecise.first_imprecise(tolerance),
+        remedy=None if inexact is None else inexact.remedy(exact_tolerance),
         losses_by_kind=tuple(kinds),
         losses_by_operation=tuple(operations[:NUM_LOSSES]),
     )
+
+
+def _first(
+    compared: list[Comparison], errors: list[list[OutputErrors]], is_off: Callable[[OutputErrors], bool]
+) -> Comparison | None:
+    """The first comparison with an output that is off."""
+    return next((each for each, found in zip(compared, errors, strict=True) if any(map(is_off, found))), None)

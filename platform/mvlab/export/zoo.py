@@ -13,13 +13,16 @@ from mvlab.export.pictures import synthetic
 from mvlab.export.verification import Verification
 from mvlab.export.verify import verify
 from mvlab.facts import CostTable
-from mvlab.measure.timings import package_name, side_of, timed_rows
+from mvlab.measure.timings import package_name, packaged_rows, side_of
 from mvlab.models.build import build_network, network_name
 from mvlab.models.plausible import plausible
+from mvlab.models.weights.network_json import network_to_json
 from mvlab.models.weights.preprocessing import Preprocessing
-from mvlab.networks import AnyNetworkConfig, ReferenceConfig
+from mvlab.networks import AnyNetworkConfig
+from mvlab.training.state import weights_sha256
 
 NUM_IMAGES = 4
+SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +48,11 @@ class MadePackage:
 
 
 def wanted(tables: Sequence[CostTable]) -> Iterator[Wanted]:
-    """One of each network and image size; detectors and segmenters of others are counted only."""
+    """One of each network and image size."""
     seen: set[str] = set()
-    for table, row, network in timed_rows(tables):
+    for table, row, network in packaged_rows(tables):
         name = package_name(table, row)
-        if name not in seen and not isinstance(network, ReferenceConfig):
+        if name not in seen:
             seen.add(name)
             yield Wanted(name=name, network=network, num_classes=table.num_classes(row), side=side_of(table, row))
 
@@ -67,8 +70,8 @@ def make_packages(
 
 def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
     task = task_of(wanted.network)
-    torch.manual_seed(0)
-    network = plausible(build_network(wanted.network, wanted.num_classes), wanted.side)
+    torch.manual_seed(SEED)
+    network = plausible(build_network(wanted.network, wanted.num_classes), wanted.side, seed=SEED)
     target = Target(
         task=task,
         resolutions=(wanted.side,),
@@ -76,6 +79,12 @@ def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
         preprocessing=Preprocessing(resize=None, crop=wanted.side),
         classes=tuple(map(str, range(wanted.num_classes))) if task == "classification" else (),
         description=f"{network_name(wanted.network)} with random weights",
+        licence="none: the weights are random numbers",
+        metadata={
+            "network": network_to_json(wanted.network),
+            "seed": str(SEED),
+            "weights_sha256": weights_sha256(network.state_dict()),
+        },
     )
     try:
         export_package(network, path, target)

@@ -74,7 +74,7 @@ def agreeing(paper: Printed, cost: Cost) -> list[Convention]:
 
 
 def _cost_facts(row: CostRow, table: CostTable) -> Iterator[Fact]:
-    if row.parameters is not None:
+    if row.parameters is not None or table.counts_all:
         built = None if row.network is None else network_on_meta(row.network, table.num_classes(row))
         yield Fact(
             row=row.name,
@@ -82,24 +82,24 @@ def _cost_facts(row: CostRow, table: CostTable) -> Iterator[Fact]:
             paper=row.parameters,
             ours=None if built is None else count_parameters(built),
         )
-    if row.macs is not None:
+    if row.macs is not None or table.counts_all:
         cost = None if row.network is None else cost_of(row.network, table.num_classes(row), table.image_size)
         yield _macs_fact(row.name, row.macs, cost)
 
 
-def _macs_fact(row: str, paper: Printed, cost: Cost | None) -> Fact:
+def _macs_fact(row: str, paper: Printed | None, cost: Cost | None) -> Fact:
     """By the simplest convention that gives the printed number, or by the simplest where none does."""
     if cost is None:
         return Fact(row=row, quantity="multiply-adds", paper=paper, ours=None)
-    conventions = agreeing(paper, cost)
+    conventions = agreeing(paper, cost) if paper else []
     chosen = conventions[0] if conventions else LAYERS
+    counts = ", ".join(f"{macs / 1e9:.3f} G {convention.name}" for convention, macs in by_convention(cost).items())
     if not cost.attention_macs:
         how = ""
     elif conventions:
         how = chosen.name
     else:
-        counts = (f"{macs / 1e9:.3f} G {convention.name}" for convention, macs in by_convention(cost).items())
-        how = f"no convention gives it: {', '.join(counts)}"
+        how = f"no convention gives it: {counts}" if paper else counts
     return Fact(row=row, quantity="multiply-adds", paper=paper, ours=by_convention(cost)[chosen], how=how)
 
 

@@ -25,6 +25,15 @@ def device_name(device: str) -> str:
     return machine_name()
 
 
+def use_threads(number: int | None) -> int:
+    """Lets torch use so many threads of the CPU, or every core that this process may; returns how many."""
+    if number is None:
+        use_all_cores()
+    else:
+        torch.set_num_threads(number)
+    return torch.get_num_threads()
+
+
 def use_all_cores() -> None:
     """Lets torch use every core that this process may; Ray allows the driver of a submitted job only one."""
     process = psutil.Process()

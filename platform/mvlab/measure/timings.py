@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from mvlab.checks import did_you_mean
 from mvlab.facts import CostRow, CostTable, Network
 from mvlab.measure.latency import Latency, Settings, enliven, latencies
-from mvlab.measure.machine import device_name, use_all_cores
+from mvlab.measure.machine import device_name, use_threads
 from mvlab.measure.on_device import LatencyError, OnDevice
 from mvlab.models.build import build_network, network_name
-from mvlab.networks import DeepLabv3Config, MobileViTConfig, ReferenceConfig, SSDLiteConfig
+from mvlab.networks import AnyNetworkConfig, DeepLabv3Config, MobileViTConfig, ReferenceConfig, SSDLiteConfig
 
 Key = tuple[str, str]
 """Name of a table, and of a row in it."""
@@ -36,6 +35,13 @@ def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow
                 yield table, row, row.network
 
 
+def packaged_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, AnyNetworkConfig]]:
+    """The rows whose network has a package: detectors and segmenters of others are counted and timed only."""
+    for table, row, network in timed_rows(tables):
+        if not isinstance(network, ReferenceConfig) and not row.no_package:
+            yield table, row, network
+
+
 def side_of(table: CostTable, row: CostRow) -> int:
     """Pixels of the image that a row is timed with."""
     return row.timed_at or table.image_size
@@ -46,12 +52,12 @@ def package_name(table: CostTable, row: CostRow) -> str:
 
     Rows of the same network and the same images share it.
     """
-    if row.network is None:
-        raise ValueError(f"{table.name}: {row.name} is not built here, and has no package")
+    if row.network is None or isinstance(row.network, ReferenceConfig):
+        raise ValueError(f"{table.name}: {row.name} has no package: none of our networks is in that row")
     return f"{_spelled(row.network)}-{side_of(table, row)}".lower()
 
 
-def _spelled(network: Network) -> str:
+def _spelled(network: AnyNetworkConfig) -> str:
     match network:
         case MobileViTConfig():
             return f"{network_name(network)}-{','.join(map(str, network.patch_sizes))}"
@@ -59,18 +65,13 @@ def _spelled(network: Network) -> str:
             return f"SSDLite-{_spelled(network.backbone)}"
         case DeepLabv3Config():
             return f"DeepLabv3-{_spelled(network.backbone)}"
-        case ReferenceConfig():
-            return network.name.replace("_", "-")
         case _:
             return network_name(network)
 
 
 def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[[str], None]) -> Measured:
     """Times the networks of each table, in turns, with random weights; `tell` hears of each table before it begins."""
-    if settings.threads is None:
-        use_all_cores()
-    else:
-        torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
     times: dict[Key, Latency] = {}
     for table in tables:
         rows = {row.name: (row, network) for _, row, network in timed_rows([table])}
@@ -96,7 +97,7 @@ def of_tables(found: OnDevice, tables: Sequence[CostTable]) -> Measured:
     Raises:
         LatencyError: a package is of no row.
     """
-    packages = {(table.name, row.name): package_name(table, row) for table, row, _ in timed_rows(tables)}
+    packages = {(table.name, row.name): package_name(table, row) for table, row, _ in packaged_rows(tables)}
     known = dict.fromkeys(packages.values())
     for name in found.ms:
         if name not in known:

@@ -90,9 +90,17 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def _classifier(model: nn.Module) -> list[str]:
-    """Names of the parameters of the last linear layer, which gives the logits of every network that we build."""
+    """Names of the parameters of what gives the logits: the last linear layer, with those that are in a list with it.
+
+    CrossViT has one for each of its two branches.
+    """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return [f"{linear[-1]}.{name}" for name in ("weight", "bias")] if linear else []
+    if not linear:
+        return []
+    parent = linear[-1].rpartition(".")[0]
+    is_list = isinstance(model.get_submodule(parent), nn.ModuleList)
+    heads = [name for name in linear if is_list and name.rpartition(".")[0] == parent] or linear[-1:]
+    return [f"{head}.{name}" for head in heads for name in ("weight", "bias")]
 
 
 def _both_shapes(name: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:

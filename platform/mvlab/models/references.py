@@ -17,7 +17,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP  # type: ignore[impor
 from torchvision.models.segmentation.fcn import FCNHead  # type: ignore[import-untyped]
 from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped]
 
-from mvlab.models.timm_networks import timm_features, timm_mobilenet_v1
+from mvlab.models.timm_networks import timm_cnn, timm_features
 from mvlab.networks import ReferenceConfig, ReferenceName
 
 MOBILENETV3_CHANNELS = 960
@@ -38,13 +38,25 @@ NOTHING = {"weights": None, "weights_backbone": None}
 
 BUILDERS: dict[ReferenceName, Callable[[int], nn.Module]] = {
     "ssdlite_mobilenet_v1": lambda classes: SSDLiteOnCNN(
-        timm_mobilenet_v1(), {"blocks.3": 512, "blocks.4": 1024}, classes
+        timm_cnn("mobilenetv1_100"), {"blocks.3": 512, "blocks.4": 1024}, classes
     ),
     "ssdlite_mobilenet_v2": lambda classes: SSDLiteOnCNN(
         mobilenet_v2(), {"features.14.conv.0": 576, "features.18": 1280}, classes
     ),
     "ssdlite_mobilenet_v3_large": lambda classes: SSDLiteOnCNN(
         mobilenet_v3_large(), {"features.13.block.0": 672, "features.16": MOBILENETV3_CHANNELS}, classes
+    ),
+    "ssdlite_mixnet_s": lambda classes: SSDLiteOnCNN(
+        timm_cnn("mixnet_s"), {"blocks.5.0.bn1": 720, "bn2": 1536}, classes
+    ),
+    "ssdlite_mixnet_m": lambda classes: SSDLiteOnCNN(
+        timm_cnn("mixnet_m"), {"blocks.5.0.bn1": 720, "bn2": 1536}, classes
+    ),
+    "ssdlite_mnasnet_a1": lambda classes: SSDLiteOnCNN(
+        timm_cnn("semnasnet_100"), {"blocks.5.0.bn1": 672, "bn2": 1280}, classes
+    ),
+    "ssdlite_mnasnet_b1": lambda classes: SSDLiteOnCNN(
+        timm_cnn("mnasnet_100"), {"blocks.5.0.bn1": 576, "bn2": 1280}, classes
     ),
     "ssd300_vgg16": lambda classes: ssd300_vgg16(**NOTHING, num_classes=classes + 1),
     "lraspp_mobilenet_v3_large": lambda classes: lraspp_mobilenet_v3_large(**NOTHING, num_classes=classes),

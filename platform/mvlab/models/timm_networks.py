@@ -41,9 +41,9 @@ def _require_size(config: TimmConfig, _network: nn.Module, inputs: tuple[Tensor,
         )
 
 
-def timm_mobilenet_v1() -> nn.Module:
-    """MobileNetv1, without a classifier."""
-    network: nn.Module = timm.create_model("mobilenetv1_100", num_classes=0)
+def timm_cnn(name: str) -> nn.Module:
+    """A CNN by timm's name for it, without a classifier."""
+    network: nn.Module = timm.create_model(name, num_classes=0)
     return network
 
 

@@ -19,12 +19,17 @@ class Carried:
     """MLflow's, by the journal's name of the run."""
     offset: int = 0
     """Bytes of the journal whose events are carried, or were refused."""
+    refused: tuple[int, ...] = ()
+    """Of the events that the store did not take: the offset after each. They are tried again."""
 
 
 def read_carried(journal: Path) -> Carried:
     """Of the journal in this file."""
     path = journal.with_name(FILE)
-    return Carried(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Carried()
+    if not path.exists():
+        return Carried()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Carried(**content | {"refused": tuple(content.get("refused", ()))})  # earlier versions wrote none
 
 
 def write_carried(journal: Path, carried: Carried) -> None:

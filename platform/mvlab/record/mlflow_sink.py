@@ -3,8 +3,9 @@
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby, islice, takewhile
 from pathlib import Path
 
 from mlflow.entities import Metric, Param, RunTag
@@ -17,13 +18,13 @@ from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.model import is_model, log_model
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import search_all
+from mvlab.record.tags import JOURNAL_FILE_TAG, JOURNAL_TAG, RUN_TAG
 from mvlab.record.tracking import first_line
+from mvlab.record.waiting import Placed, to_carry_again
 
 SECONDS_BETWEEN_DRAINS = 0.5
-RUN_TAG, JOURNAL_TAG = "mvlab.run", "mvlab.journal"
-"""On every run: which of which journal it is, so that none is ever made twice."""
 ATTEMPTS = 3
-"""At what a server which answers will not take."""
+"""At what a server which answers will not take, until what comes after it is carried first."""
 EVENTS_OF_A_BATCH = 2000
 """Metrics of so many events at most are carried together."""
 
@@ -34,9 +35,10 @@ Batch = tuple[Sequence[Event], int]
 class MlflowSink:
     """Carries a journal's events to MLflow in order, each once, and knows the run ids that came of it.
 
-    While the server is away events wait in the journal; one that it refuses is told of and left there. How far it came
-    is kept beside the journal. What is carried twice, after a crash between the two, changes nothing: metrics keep
-    their time, and a run is looked for before it is made. Another store than before gets all of the journal.
+    While the server is away events wait in the journal. One that it refuses is told of and does not hold up the others;
+    it is tried again when this closes, and whenever the journal is opened again. How far it came is kept beside the
+    journal. What is carried twice, after a crash between the two, changes nothing: metrics keep their time, and a run
+    is looked for before it is made. Another store than before gets all of the journal.
     """
 
     def __init__(self, journal: Journal, client: MlflowClient, experiment_id: str) -> None:
@@ -44,13 +46,16 @@ class MlflowSink:
         self.run_ids: dict[str, str] = {}
         self._store = store_id(client.tracking_uri, experiment_id)
         self._offset = 0
+        self._refused: set[int] = set()
+        """The offset after each event that the store did not take."""
         self._load()
+        self._written = self._carried()
+        """What is known to be written down beside the journal, or need not be."""
         self._made: dict[str, str] | None = None
         """Runs of this journal that the store has: None if another may have been made without being written down."""
         self._attempts = 0
         self._alone_until = 0
         """Of a batch that was refused, each event is carried for itself: the offset after it."""
-        self._refused = 0
         self._told: set[str] = set()
         self._closing = threading.Event()
         self._deadline = float("inf")
@@ -65,10 +70,22 @@ class MlflowSink:
         return next(self.journal.since(self._offset), None) is None and not self._refused
 
     def _work(self) -> None:
+        self._survive(self._retry)  # what an earlier process could not carry
         while not self._closing.wait(SECONDS_BETWEEN_DRAINS):
-            self._drain()
-        while not self._drain() and time.monotonic() < self._deadline:
+            self._survive(self._drain)
+        while not (self._survive(self._drain) and self._survive(self._retry)):
+            if time.monotonic() >= self._deadline:
+                return
             time.sleep(SECONDS_BETWEEN_DRAINS)
+
+    def _survive(self, work: Callable[[], bool]) -> bool:
+        """What `work` says; false where a disk of our own is full or away, which must not end the thread."""
+        try:
+            return work()
+        except OSError as error:
+            folder = self.journal.path.parent
+            self._say("disk", f"{folder} cannot be read or written to ({first_line(error)}); MLflow waits for it")
+            return False
 
     def _drain(self) -> bool:
         """Carries over what is pending; false if it has to be tried again."""
@@ -86,11 +103,44 @@ class MlflowSink:
                 if len(events) > 1:
                     self._alone_until = offset
                     return False
-                self._refused += 1
+                self._refused.add(offset)
             self._attempts = 0
             self._offset = offset
-            write_carried(self.journal.path, Carried(store=self._store, run_ids=self.run_ids, offset=offset))
+            self._write_down()
+        self._write_down()  # where that failed before
         return True
+
+    def _retry(self) -> bool:
+        """Carries what was refused before, if it is taken by now; false if the store is away."""
+        if not self._refused:
+            return True
+        refused: set[int] = set()
+        passed = takewhile(lambda each: each[1] <= self._offset, self.journal.since(0))
+        for event, offset in to_carry_again(passed, self._refused):
+            if time.monotonic() >= self._deadline:
+                return False
+            try:
+                self._apply([event])
+            except Exception as error:  # noqa: BLE001 - as above
+                self._made = None
+                self._tell(event, error)
+                if not self._answers():
+                    return False
+                refused.add(offset)
+        self._refused = refused  # only now: whoever is killed before that begins anew with the first of them
+        self._write_down()
+        return True
+
+    def _write_down(self) -> None:
+        """How far it came, unless that is written down already."""
+        carried = self._carried()
+        if carried != self._written:
+            write_carried(self.journal.path, carried)
+            self._written = carried
+
+    def _carried(self) -> Carried:
+        refused = tuple(sorted(self._refused))
+        return Carried(store=self._store, run_ids=dict(self.run_ids), offset=self._offset, refused=refused)
 
     def _answers(self) -> bool:
         try:
@@ -100,13 +150,18 @@ class MlflowSink:
         return True
 
     def _tell(self, event: Event, error: Exception) -> None:
-        if event.kind not in self._told:
-            self._told.add(event.kind)
-            print(
-                f"MLflow does not take the {event.kind} of {event.run} ({first_line(error)}). "
-                f"The study goes on; everything is in {self.journal.path}",
-                file=sys.stderr,
-            )
+        self._say(
+            event.kind,
+            f"MLflow does not take the {event.kind} of {event.run} ({first_line(error)}). "
+            f"The study goes on; everything is in {self.journal.path}",
+        )
+
+    def _say(self, topic: str, text: str) -> None:
+        """Once for each topic."""
+        if topic not in self._told:
+            self._told.add(topic)
+            with suppress(OSError):  # standard error may be on the disk that is full
+                print(text, file=sys.stderr, flush=True)
 
     def _apply(self, events: Sequence[Event]) -> None:
         event = events[0]
@@ -114,7 +169,7 @@ class MlflowSink:
             case "begin":
                 self._begin(event)
             case "resume":
-                owned = {**event.tags, OWNER_TAG: str(Process.current())}
+                owned = {**event.tags, **self._writer_tags()}
                 self.client.update_run(self.run_ids[event.run], status="RUNNING")
                 self.client.log_batch(self.run_ids[event.run], tags=[RunTag(*tag) for tag in owned.items()])
             case "metrics":
@@ -152,12 +207,16 @@ class MlflowSink:
             self.client.log_artifact(run_id, str(path))
 
     def _create(self, event: Event) -> str:
-        tags = {**event.tags, OWNER_TAG: str(Process.current()), JOURNAL_TAG: self._journal_id, RUN_TAG: event.run}
+        tags = {**event.tags, **self._writer_tags(), JOURNAL_TAG: self._journal_id, RUN_TAG: event.run}
         if event.run != SWEEP:
             tags[MLFLOW_PARENT_RUN_ID] = self.run_ids[SWEEP]
         name = tags.pop("name", event.run)
         run = self.client.create_run(self.experiment_id, start_time=event.time_ms, tags=tags, run_name=name)
         return str(run.info.run_id)
+
+    def _writer_tags(self) -> dict[str, str]:
+        """Who writes the run, and from where."""
+        return {OWNER_TAG: str(Process.current()), JOURNAL_FILE_TAG: str(self.journal.path.absolute())}
 
     def _find(self) -> dict[str, str]:
         """The ids of the journal's runs that were made, be it without having been written down."""
@@ -175,16 +234,17 @@ class MlflowSink:
         carried = read_carried(self.journal.path)
         if carried.store == self._store:
             self.run_ids, self._offset = dict(carried.run_ids), carried.offset
+            self._refused = set(carried.refused)
 
 
-def batches(pending: Iterable[tuple[Event, int]], *, alone_until: int = 0) -> Iterator[Batch]:
+def batches(pending: Iterable[Placed], *, alone_until: int = 0) -> Iterator[Batch]:
     """Metrics that follow each other, of whatever runs, together; every other event for itself, and all up to an
     offset.
 
     Between two beginnings or ends the order of metrics is of no matter: each has its run, its step and its time.
     """
 
-    def is_together(each: tuple[Event, int]) -> bool:
+    def is_together(each: Placed) -> bool:
         event, offset = each
         return event.kind == "metrics" and offset > alone_until
 

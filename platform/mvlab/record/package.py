@@ -1,7 +1,9 @@
-"""A recorded run's checkpoint, fetched to make a package of, and the package logged back to the run."""
+"""A recorded run's checkpoint, fetched to make a package of, and packages logged back to the run."""
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
@@ -11,7 +13,17 @@ from mvlab.training.state import FILE as CHECKPOINT
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 VERIFICATION = "verification.json"
-"""Of the package that a job makes of every run."""
+"""Beside the package that it is of; a job's own is at the root of its run's artifacts."""
+LATER = "packages"
+"""Artifact folder of packages that were made later, each with its verification in a folder of its own."""
+
+
+def recorded_classes(verification: Path) -> tuple[str, ...]:
+    """Names of a run's classes, as the job that trained it wrote them beside the run's package; none if it did not."""
+    if not verification.is_file():
+        return ()
+    recorded = json.loads(verification.read_text(encoding="utf-8"))
+    return tuple(recorded.get("classes") or (recorded.get("package") or {}).get("labels", ()))
 
 
 class RecordedRun:
@@ -24,31 +36,54 @@ class RecordedRun:
         """
         self.uri, self.run_id = tracking_uri, run_id
         self.client = MlflowClient(tracking_uri=tracking_uri)
-        try:
+        with self._reaching("cannot be read from"):
             self.client.get_run(run_id)
-        except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
-            raise TrackingError(
-                f"run {run_id} cannot be read from MLflow at {redacted(tracking_uri)}: {first_line(error)}"
-            ) from error
 
     def checkpoint(self, folder: Path) -> Path:
         """The run's last checkpoint, in `folder`.
 
         Raises:
-            TrackingError: the run recorded none: it did not finish.
+            TrackingError: the run recorded none, since it did not finish; or it cannot be read.
         """
-        if CHECKPOINT not in {each.path for each in self.client.list_artifacts(self.run_id)}:
+        checkpoint = self._fetched(CHECKPOINT, folder)
+        if checkpoint is None:
             raise TrackingError(f"run {self.run_id} has no {CHECKPOINT}: it is no finished run of a job of ours")
-        return Path(self.client.download_artifacts(self.run_id, CHECKPOINT, str(folder)))
+        return checkpoint
 
-    def labels(self, folder: Path) -> tuple[str, ...]:
-        """Of its classes, as its own package has them; none where it has no package."""
-        if VERIFICATION not in {each.path for each in self.client.list_artifacts(self.run_id)}:
-            return ()
-        recorded = json.loads(Path(self.client.download_artifacts(self.run_id, VERIFICATION, str(folder))).read_text())
-        return tuple(recorded["package"]["labels"])
+    def classes(self, folder: Path) -> tuple[str, ...]:
+        """Their names, as its job wrote them down; none where it did not.
 
-    def log(self, package: Path, verification: Path) -> None:
-        """The package, and what came out when it was run, under their own names."""
-        self.client.log_artifacts(self.run_id, str(package), package.name)
-        self.client.log_artifact(self.run_id, str(verification))
+        Raises:
+            TrackingError: they cannot be read.
+        """
+        verification = self._fetched(VERIFICATION, folder)
+        return () if verification is None else recorded_classes(verification)
+
+    def log(self, package: Path, verification: Path) -> str:
+        """Logs the package, and what the folder `verification` holds of it; returns the artifact folder of both.
+
+        Never that of the run's own package, which the run's tags tell of.
+
+        Raises:
+            TrackingError: they cannot be written.
+        """
+        folder = f"{LATER}/{package.stem}"
+        with self._reaching(f"cannot be given {package.name} in"):
+            self.client.log_artifacts(self.run_id, str(package), f"{folder}/{package.name}")
+            self.client.log_artifacts(self.run_id, str(verification), folder)
+        return folder
+
+    def _fetched(self, artifact: str, folder: Path) -> Path | None:
+        with self._reaching(f"has no {artifact} that can be read from"):
+            if artifact not in {each.path for each in self.client.list_artifacts(self.run_id)}:
+                return None
+            return Path(self.client.download_artifacts(self.run_id, artifact, str(folder)))
+
+    @contextmanager
+    def _reaching(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
+            raise TrackingError(
+                f"run {self.run_id} {what} MLflow at {redacted(self.uri)}: {first_line(error)}"
+            ) from error

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Container
 from dataclasses import dataclass
 
 import psutil
@@ -32,10 +33,15 @@ class Process:
     def __str__(self) -> str:
         return f"{self.host}/{self.pid}/{self.started}"
 
-    def is_dead(self) -> bool:
-        """Whether it has surely ended; of another machine's processes nothing is known."""
-        if self.host != socket.gethostname():
-            return False
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is, or was, another machine's."""
+        return self.host != socket.gethostname()
+
+    def is_dead(self, gone: Container[str] = ()) -> bool:
+        """Whether it has surely ended; of another machine's processes nothing is known, unless that is `gone`."""
+        if self.is_foreign:
+            return self.host in gone
         try:
             process = psutil.Process(self.pid)
             # The clock may have been set since: a few seconds are the same process.

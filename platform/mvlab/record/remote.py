@@ -1,5 +1,6 @@
 """Results of a study, read from an MLflow store: what `results` reads from the journal, for who has no journal."""
 
+from collections.abc import Iterable
 from typing import cast
 
 from mlflow.entities import Run
@@ -11,12 +12,17 @@ from mvlab.record.tracking import TrackingError, first_line, redacted
 
 STUDY_TAG = "mvlab.study"
 BY_EPOCH = ("train/top1", "val/top1", "val_ema/top1", "train_s", "update")
-"""Metrics that a report shows over the epochs; of the others the last value is enough."""
+"""Metrics that every report needs over the epochs."""
 MOST_RUNS = 1000
 
 
-def read_remote(tracking_uri: str, experiment: str, *, parent: str | None = None) -> Results:
+def read_remote(
+    tracking_uri: str, experiment: str, *, parent: str | None = None, curves: Iterable[str] = ()
+) -> Results:
     """The study whose parent run is `parent`, or else the newest one that ended well in the MLflow `experiment`.
+
+    Args:
+        curves: metrics to read after every epoch, besides BY_EPOCH; of others the last value is read, which is quicker.
 
     Raises:
         TrackingError: the store cannot be read, or holds no such study.
@@ -31,7 +37,8 @@ def read_remote(tracking_uri: str, experiment: str, *, parent: str | None = None
             raise TrackingError(f"{experiment} at {redacted(tracking_uri)} has no {parent or 'finished study'}")
         query = f"tags.mlflow.parentRunId = '{study.info.run_id}'"
         children = client.search_runs([found.experiment_id], query, max_results=MOST_RUNS, order_by=["start_time"])
-        runs = [_run(client, child) for child in children]
+        by_epoch = dict.fromkeys((*BY_EPOCH, *curves))
+        runs = [_run(client, child, by_epoch) for child in children]
     except TrackingError:
         raise
     except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
@@ -52,9 +59,9 @@ def _newest(client: MlflowClient, experiment_id: str) -> Run | None:
     return found[0] if found else None
 
 
-def _run(client: MlflowClient, run: Run) -> RunResult:
+def _run(client: MlflowClient, run: Run, by_epoch: Iterable[str]) -> RunResult:
     epochs: dict[int, dict[str, float]] = {}
-    for metric in BY_EPOCH:
+    for metric in by_epoch:
         for point in client.get_metric_history(run.info.run_id, metric) if metric in run.data.metrics else ():
             epochs.setdefault(point.step, {})[metric] = point.value
     costs = {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}

@@ -7,11 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from mvlab.experiment import Reading
+from mvlab.metrics import counts_images, side_of
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 
 ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
-TEST_TOP1 = ("test_", "px/top1")
-"""Begin and end of the names of a top-1 at another test resolution, which is between them."""
 
 
 class ResultsError(ValueError):
@@ -25,6 +24,8 @@ class RunResult:
     arm: str
     """Its name among `Experiment.runs`."""
     seed: int
+    network: str
+    """The one that trained, which at a smaller scale may be a smaller one than the paper's."""
     planned_epochs: int
     epochs: Sequence[Mapping[str, float]]
     """Metrics of each epoch that it ended, in order."""
@@ -64,11 +65,14 @@ class RunResult:
                 return fmean(by_side.values()) if by_side else None
         return last.get(metric)
 
+    def curve(self, metric: str) -> list[float]:
+        """The metric after each epoch; empty if it was not measured after every one."""
+        return [epoch[metric] for epoch in self.epochs] if all(metric in epoch for epoch in self.epochs) else []
+
     def by_resolution(self) -> dict[int, float]:
         """Side of the test images in pixels -> top-1 of the EMA weights."""
-        begin, end = TEST_TOP1
         last = self.epochs[-1] if self.is_complete else {}
-        found = {int(name[len(begin) : -len(end)]): value for name, value in last.items() if name.endswith(end)}
+        found = {side: value for name, value in last.items() if (side := side_of(name)) is not None}
         return dict(sorted(found.items()))
 
 
@@ -88,6 +92,16 @@ class Results:
         """Seed -> value, of the complete runs that have one."""
         found = {run.seed: run.value(reading.metric) for run in self.runs if run.arm == reading.run}
         return {seed: value for seed, value in sorted(found.items()) if value is not None}
+
+    def image_worth(self, metric: str) -> float:
+        """Points of `metric` that one validation image is worth; 0 if it counts no images, or no run is complete."""
+        if not counts_images(metric):
+            return 0.0
+        return max((100 / run.epochs[-1]["val/samples"] for run in self.runs if run.is_complete), default=0.0)
+
+    def test_sides(self) -> list[int]:
+        """Sides of the test images, pixels, at which any run was evaluated besides."""
+        return sorted({side for run in self.runs for side in run.by_resolution()})
 
     def of_arm(self, arm: str) -> list[RunResult]:
         """Its complete runs, by seed."""
@@ -140,6 +154,7 @@ def run_result(
     return RunResult(
         arm=tags[ROW_TAG],
         seed=int(params["seed"]),
+        network=params["model"],
         planned_epochs=int(params["epochs"]),
         epochs=[epochs[number] for number in sorted(epochs)],
         costs=costs,

@@ -2,15 +2,19 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow.entities import LifecycleStage, Run
 from mlflow.tracking import MlflowClient
 
+from mvlab.record.carried import store_id
+from mvlab.record.journal import Journal
 from mvlab.record.process import OWNER_TAG, Process
-from mvlab.record.tracking import TrackingError, first_line, redacted
+from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
+from mvlab.record.tracking import PREFIX, TrackingError, first_line, redacted
+from mvlab.record.waiting import ends_that_wait
 
 SQLITE = "sqlite:///"
 KIND = "custom_model_development"
@@ -27,11 +31,10 @@ class RunningRun:
     experiment: str
     owner: Process | None
     """Who writes it; None for a run that is not ours."""
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether its process has surely ended."""
-        return self.owner is not None and self.owner.is_dead()
+    is_stale: bool
+    """Whether its process has surely ended."""
+    ended_in: Path | None
+    """Of a stale one: the journal in which it has ended, which is not carried that far; None if there is none here."""
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
@@ -71,34 +74,43 @@ def look_into(uri: str, prefix: str) -> tuple[MlflowClient | None, dict[str, str
     _be_brief()
     try:
         client = MlflowClient(tracking_uri=uri)
-        return client, {
-            each.name: each.experiment_id
-            for each in client.search_experiments(filter_string=f"name LIKE '{prefix}%'", max_results=PAGE)
-        }
+        return client, _experiments(client, prefix)
     except Exception as error:  # as above
         raise _unusable(uri, error) from error
 
 
-def running_runs(client: MlflowClient, experiments: dict[str, str]) -> list[RunningRun]:
-    """What MLflow calls RUNNING in these experiments (name -> id)."""
+def running_runs(
+    client: MlflowClient, experiments: Mapping[str, str], *, gone: Container[str] = ()
+) -> list[RunningRun]:
+    """What MLflow calls RUNNING in these experiments (name -> id); no process of the hosts `gone` lives."""
     names = {experiment_id: name for name, experiment_id in experiments.items()}
+    runs = [(run, _owner(run)) for run in search_all(client, list(names), "attributes.status = 'RUNNING'")]
+    stale = {run.info.run_id: run for run, owner in runs if owner is not None and owner.is_dead(gone)}
+    ended_in = _ended_in(client, list(stale.values()))
     return [
         RunningRun(
             run_id=run.info.run_id,
             name=run.info.run_name,
             experiment=names[run.info.experiment_id],
-            owner=_owner(run),
+            owner=owner,
+            is_stale=run.info.run_id in stale,
+            ended_in=ended_in.get(run.info.run_id),
         )
-        for run in search_all(client, list(names), "attributes.status = 'RUNNING'")
+        for run, owner in runs
     ]
 
 
-def close_stale_runs(client: MlflowClient, experiment_id: str) -> int:
-    """Ends as KILLED the runs that a dead process of this machine left RUNNING; says how many."""
-    stale = [run for run in running_runs(client, {"": experiment_id}) if run.is_stale]
+def close_stale_runs(client: MlflowClient, *, prefix: str = PREFIX, gone: Container[str] = ()) -> list[RunningRun]:
+    """Ends as KILLED the runs that a dead process left RUNNING in the experiments whose names begin with `prefix`.
+
+    Dead are processes that ended on this machine, and all of the hosts `gone`. A run that has ended by its journal is
+    left alone: that knows a truer end, and waits to be carried. Returns those that were ended.
+    """
+    running = running_runs(client, _experiments(client, prefix), gone=gone)
+    stale = [run for run in running if run.is_stale and run.ended_in is None]
     for run in stale:
         client.set_terminated(run.run_id, status="KILLED")
-    return len(stale)
+    return stale
 
 
 def search_all(client: MlflowClient, experiment_ids: Sequence[str], query: str) -> list[Run]:
@@ -112,6 +124,35 @@ def search_all(client: MlflowClient, experiment_ids: Sequence[str], query: str) 
         if token is None:
             break
     return found
+
+
+def _experiments(client: MlflowClient, prefix: str) -> dict[str, str]:
+    """Name -> id."""
+    found = client.search_experiments(filter_string=f"name LIKE '{prefix}%'", max_results=PAGE)
+    return {each.name: each.experiment_id for each in found}
+
+
+def _ended_in(client: MlflowClient, runs: Sequence[Run]) -> dict[str, Path]:
+    """Run id -> journal, of those whose end waits there to be carried."""
+    written = [run for run in runs if JOURNAL_FILE_TAG in run.data.tags]
+    journals = {run.info.run_id: (run.data.tags[JOURNAL_FILE_TAG], run.info.experiment_id) for run in written}
+    ends = {
+        (file, experiment_id): _ends(Path(file), store_id(client.tracking_uri, experiment_id))
+        for file, experiment_id in set(journals.values())
+    }
+    return {
+        run.info.run_id: Path(run.data.tags[JOURNAL_FILE_TAG])
+        for run in written
+        if run.data.tags.get(RUN_TAG) in ends[journals[run.info.run_id]]
+    }
+
+
+def _ends(journal: Path, store: str) -> set[str]:
+    """None if the journal is not there, or not for us to read."""
+    try:
+        return ends_that_wait(Journal(journal), store) if journal.is_file() else set()
+    except (OSError, ValueError, TypeError):
+        return set()
 
 
 def _owner(run: Run) -> Process | None:

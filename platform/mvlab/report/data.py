@@ -1,7 +1,7 @@
 """What is in a data set, as text."""
 
 from mvlab.data.manifest import Manifest
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 
 
 def describe_manifest(manifest: Manifest) -> str:

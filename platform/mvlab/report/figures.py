@@ -1,8 +1,8 @@
 """Results as pictures, in the paper's form: one figure a study, with the panels that its experiment asks for."""
 
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from textwrap import fill
 from typing import Any
 
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from mvlab.experiment import Experiment, Panel
-from mvlab.record.results import Results, RunResult
-from mvlab.report.tables import shown_rows
+from mvlab.record.results import Results
+from mvlab.report.tables import measure_of, shown_rows
 from mvlab.statistics.spread import Spread
 
 Axes = Any
@@ -23,7 +23,7 @@ LETTERS_OF_AN_INCH = 14
 """That the note below a figure has, at most."""
 
 
-def study_figure(experiment: Experiment, results: Results, *, note: str, path: Path) -> None:
+def study_figure(experiment: Experiment, results: Results, *, title: str, note: str, path: Path) -> None:
     """Writes a PNG: the experiment's panels side by side, a colour for each row."""
     panels = experiment.panels
     figure = Figure(figsize=(PANEL_WIDTH * max(len(panels), 1.3), PANEL_HEIGHT), layout="constrained")
@@ -31,7 +31,7 @@ def study_figure(experiment: Experiment, results: Results, *, note: str, path: P
         PANELS[panel](axes, experiment, results)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(experiment.title, fontsize=12, fontweight="bold")
+    figure.suptitle(title, fontsize=12, fontweight="bold")
     figure.supxlabel(fill(note, int(LETTERS_OF_AN_INCH * figure.get_figwidth())), fontsize=8, color="0.35")
     figure.savefig(path, dpi=130)
 
@@ -46,48 +46,51 @@ def _accuracy(axes: Axes, experiment: Experiment, results: Results) -> None:
     rows = shown_rows(experiment, results)
     for row, colour in _colours(rows).items():
         reading = experiment.rows[row]
-        _curve(axes, results.of_arm(reading.run), itemgetter(reading.metric), colour, row)
-    _over_epochs(axes, experiment, "validation top-1, %", "accuracy")
+        _curves(axes, [run.curve(reading.metric) for run in results.of_arm(reading.run)], colour, row)
+    _over_epochs(axes, experiment, _with_unit(experiment), f"{measure_of(experiment)} after each epoch")
 
 
 def _errors(axes: Axes, experiment: Experiment, results: Results) -> None:
     arms = list(dict.fromkeys(experiment.rows[row].run for row in shown_rows(experiment, results)))
     for arm, colour in _colours(arms).items():
         runs = results.of_arm(arm)
-        _curve(axes, runs, lambda epoch: 100 - epoch["val/top1"], colour, arm)
-        _curve(axes, runs, lambda epoch: 100 - epoch["train/top1"], colour, None, style="--")
+        for metric, label, style in (("val/top1", arm, "-"), ("train/top1", None, "--")):
+            errors = [[100 - top1 for top1 in run.curve(metric)] for run in runs]
+            _curves(axes, errors, colour, label, style=style)
     axes.plot([], [], "--", color="0.5", label="its training error")
     _over_epochs(axes, experiment, "top-1 error, %", "validation error (raw weights) and training error")
 
 
-def _curve(
-    axes: Axes,
-    runs: Sequence[RunResult],
-    of: Callable[[Any], float],
-    colour: Any,
-    label: str | None,
-    *,
-    style: str = "-",
-) -> None:
-    """The mean over seeds, in a band from the lowest to the highest."""
-    epochs = range(1, min((len(run.epochs) for run in runs), default=0) + 1)
-    columns = [[of(run.epochs[epoch - 1]) for run in runs] for epoch in epochs]
-    means = [sum(column) / len(column) for column in columns]
-    axes.plot(epochs, means, style, color=colour, label=label, linewidth=1.6)
-    if len(runs) > 1:
+def _curves(axes: Axes, curves: Sequence[Sequence[float]], colour: Any, label: str | None, *, style: str = "-") -> None:
+    """The mean over seeds, in a band from the lowest to the highest; nothing where a seed has no curve."""
+    if not all(curves):
+        return
+    columns = list(zip(*curves, strict=False))
+    epochs = range(1, len(columns) + 1)
+    axes.plot(epochs, [fmean(column) for column in columns], style, color=colour, label=label, linewidth=1.6)
+    if len(curves) > 1:
         lowest, highest = [min(column) for column in columns], [max(column) for column in columns]
         axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.15, linewidth=0)
+
+
+def _with_unit(experiment: Experiment) -> str:
+    measure = measure_of(experiment)
+    return f"{measure}, %" if measure == "top-1" else measure
 
 
 def _over_epochs(axes: Axes, experiment: Experiment, ylabel: str, title: str) -> None:
     axes.set(xlabel="epoch", ylabel=ylabel, title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not axes.get_legend_handles_labels()[0]:
+        axes.text(0.5, 0.5, "not measured after every epoch", transform=axes.transAxes, ha="center", color="0.45")
+        return
     axes.legend(title=experiment.label, frameon=False, fontsize=8)
 
 
 def _latency(axes: Axes, experiment: Experiment, results: Results) -> None:
     _against_cost(axes, experiment, results, "cost/latency_ms", 1.0)
-    axes.set(xlabel="latency on this machine, ms", ylabel="top-1, %", title="accuracy against latency")
+    title = f"{measure_of(experiment)} against latency"
+    axes.set(xlabel="latency on this machine, ms", ylabel=_with_unit(experiment), title=title)
 
 
 def _parameters(axes: Axes, experiment: Experiment, results: Results) -> None:
@@ -107,7 +110,8 @@ def _parameters(axes: Axes, experiment: Experiment, results: Results) -> None:
     if points:
         axes.plot([], [], "o", color="0.2", label=f"ours, {results.scale} scale")
         axes.legend(frameon=False, fontsize=8)
-    axes.set(xlabel="parameters of the paper's network, millions", ylabel="top-1, %", title="accuracy against size")
+    title = f"{measure_of(experiment)} against size"
+    axes.set(xlabel="parameters of the paper's network, millions", ylabel=_with_unit(experiment), title=title)
 
 
 def _against_cost(axes: Axes, experiment: Experiment, results: Results, cost: str, unit: float) -> None:
@@ -133,10 +137,11 @@ def _spread(experiment: Experiment, results: Results, row: str) -> Spread:
 
 
 def _resolutions(axes: Axes, experiment: Experiment, results: Results) -> None:
-    rows = shown_rows(experiment, results)
-    for row, colour in _colours(rows).items():
+    ticks: set[int] = set()
+    for row, colour in _colours(shown_rows(experiment, results)).items():
         tested = [run.by_resolution() for run in results.of_arm(experiment.rows[row].run)]
         sides = sorted(set.intersection(*map(set, tested))) if tested else []
+        ticks |= set(sides)
         spreads = [Spread.of([each[side] for each in tested]) for side in sides]
         axes.errorbar(
             sides,
@@ -147,7 +152,7 @@ def _resolutions(axes: Axes, experiment: Experiment, results: Results) -> None:
             label=row,
             capsize=3,
         )
-        axes.set_xticks(sides)
+    axes.set_xticks(sorted(ticks))  # of all rows: one without a complete run has none
     axes.set(xlabel="side of the test images, pixels", ylabel="top-1 (EMA), %", title="other test resolutions")
     axes.legend(title=experiment.label, frameon=False, fontsize=8)
 
@@ -169,7 +174,7 @@ def _varied(axes: Axes, experiment: Experiment, results: Results) -> None:
         values = list(results.values(experiment.rows[row]).values())
         axes.plot([place] * len(values), values, ".", color="C0", alpha=0.5)
     axes.set_xticks(list(places), rows)
-    axes.set(xlabel=experiment.label, ylabel="top-1, %", title="each seed, and their mean")
+    axes.set(xlabel=experiment.label, ylabel=_with_unit(experiment), title="each seed, and their mean")
     axes.legend(frameon=False, fontsize=8)
 
 

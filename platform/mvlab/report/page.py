@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; }

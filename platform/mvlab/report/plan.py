@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mvlab.config import SamplerConfig
 from mvlab.data.plan import EpochPlan, count_updates
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 
 IMAGENET_IMAGES = 1_281_167
 PAPER_WORLD = 8

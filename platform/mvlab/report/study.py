@@ -1,14 +1,26 @@
 """The report of a study, from its results alone: markdown, HTML, CSV and the figure."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
-from mvlab.experiment import Experiment
+from mvlab.experiment import Experiment, reading_of
+from mvlab.metrics import top1_at
+from mvlab.models.build import network_name
 from mvlab.record.results import Results
 from mvlab.report.costs import cost_note
 from mvlab.report.figures import study_figure
 from mvlab.report.page import Block, Heading, Page, Paragraph, Picture, Table
-from mvlab.report.tables import claim_table, row_table, shown_rows
+from mvlab.report.tables import (
+    claim_table,
+    column_metrics,
+    column_table,
+    measure_of,
+    row_table,
+    shown_rows,
+    stated,
+)
+from mvlab.report.tags import CHANGED_TAG, COMMAND_TAG, DATASET_TAG, DRIVER_TAG, EARLIER, MACHINE_TAG, WORKERS_TAG
 
 REPORT, HTML, CSV, FIGURE = "report.md", "report.html", "table.csv", "figure.png"
 FILES = (REPORT, HTML, CSV, FIGURE)
@@ -17,15 +29,14 @@ COLUMNS = (
     *("scale", "config_digest", "dataset_digest", "revision", "weights_sha256"),
 )
 """Of the CSV."""
-MACHINE_TAG, COMMAND_TAG = "mvlab.machine", "mvlab.command"
 
 
 def write_report(experiment: Experiment, results: Results, folder: Path) -> Page:
     """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    note = accuracy_note(results)
-    study_figure(experiment, results, note=note, path=folder / FIGURE)
-    page = Page(experiment.title, _blocks(experiment, results, folder / FIGURE, note))
+    title, note = study_title(experiment, results), accuracy_note(experiment, results)
+    study_figure(experiment, results, title=title, note=note, path=folder / FIGURE)
+    page = Page(title, _blocks(experiment, results, folder / FIGURE, note))
     (folder / REPORT).write_text(page.markdown(), encoding="utf-8")
     (folder / HTML).write_text(page.html(), encoding="utf-8")
     _write_csv(experiment, results, folder / CSV)
@@ -36,6 +47,11 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     arms = {experiment.rows[row].run for row in shown_rows(experiment, results)}
     runs = {arm: run for arm, run in experiment.runs.items() if arm in arms}
     blocks: list[Block] = [Paragraph(experiment.question), row_table(experiment, results), Paragraph(note)]
+    blocks += _changes(results)
+    if columns := column_table(experiment, results):
+        blocks += [columns, Paragraph(COLUMN_NOTE)]
+    if experiment.note:
+        blocks += [Paragraph(experiment.note)]
     if claims := claim_table(experiment, results):
         blocks += [Heading("What the paper says"), claims, Paragraph(CLAIM_NOTE)]
     blocks += [Picture(figure, "Bands reach from the lowest to the highest seed; bars are one standard deviation.")]
@@ -45,31 +61,58 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     return blocks
 
 
+COLUMN_NOTE = (
+    "Means over the complete runs, n of them, ± one standard deviation. The gap is training minus validation top-1 of "
+    "the raw weights; at other test resolutions the EMA weights are evaluated, once, after the last epoch."
+)
 CLAIM_NOTE = (
     "Differences are paired: both rows of a claim train with the same seeds. Intervals are Student's t, 95%. A claim "
     "is reproduced where its interval lies on the side that the paper says (for a claim of equality: where the 90% "
-    "interval lies within the margin), contradicted where it lies on the other; n needed is for 80% power. Each claim "
-    "is judged by itself, without a correction for their number."
+    "interval lies within the margin), contradicted where it lies on the other; n needed is for 80% power. A "
+    "difference in a share of images is taken to spread by one validation image at least. Each claim is judged by "
+    "itself, without a correction for their number."
 )
 
 
-def accuracy_note(results: Results) -> str:
-    """What a top-1 here is, and whether it may be held against the paper's."""
+def networks(experiment: Experiment, results: Results) -> dict[str, str]:
+    """The paper's network of each run that began -> the one that trained in its place."""
+    runs = [run for run in results.runs if run.arm in experiment.runs]
+    return {network_name(experiment.runs[run.arm].model): run.network for run in runs}
+
+
+def study_title(experiment: Experiment, results: Results) -> str:
+    """The experiment's, and what trained in place of the network that it may name."""
+    trained = networks(experiment, results)
+    if all(theirs == ours for theirs, ours in trained.items()):
+        return experiment.title
+    ours = ", ".join(dict.fromkeys(trained.values())) if len(trained) == 1 else "narrower networks"
+    return f"{experiment.title} (here {ours}, at {results.scale} scale)"
+
+
+def accuracy_note(experiment: Experiment, results: Results) -> str:
+    """What is measured here, with which networks, and whether it may be held against the paper's."""
+    measure = measure_of(experiment)
+    measure = measure[0].upper() + measure[1:]
+    measured = f"{measure} after the last epoch, trained on {results.data} at {results.scale} scale"
     if results.scale == "paper":
-        return f"Top-1 after the last epoch, trained on {results.data} at paper scale."
+        return f"{measured}."
+    pairs = networks(experiment, results).items()
+    changed = [f"{ours} in place of {theirs}" for theirs, ours in pairs if ours != theirs]
+    which = ", ".join(changed) if changed else f"the paper's {', '.join(theirs for theirs, _ in pairs)}"
     return (
-        f"Top-1 after the last epoch, trained on {results.data} at {results.scale} scale: smaller networks, images and "
-        "epochs. It is not comparable with the paper's; a verdict speaks of this set at this scale only."
+        f"{measured}: {which}, on smaller images, for fewer epochs. It is not comparable with the paper's; a verdict "
+        "speaks of this set at this scale only."
     )
 
 
 def _runs(results: Results) -> Table:
-    header = ["run", "seed", "config", "epochs", "top-1 (EMA)", "weights", "status"]
+    header = ["run", "seed", "network", "config", "epochs", "top-1 (EMA)", "weights", "status"]
     arms = list(dict.fromkeys(run.arm for run in results.runs))
     rows = [
         [
             run.arm,
             str(run.seed),
+            run.network,
             run.config_digest,
             f"{len(run.epochs)} of {run.planned_epochs}",
             f"{run.epochs[-1]['val_ema/top1']:.1f}" if run.epochs else "–",
@@ -83,16 +126,35 @@ def _runs(results: Results) -> Table:
 
 def _provenance(results: Results) -> Table:
     tags = results.tags
-    versions = {name.rpartition(".")[2]: value for name, value in tags.items() if name.startswith("mvlab.version.")}
+    version = "mvlab.version."
+    versions = sorted(name for name in tags if name.startswith(version))
     rows = [
-        ["command", tags.get(COMMAND_TAG, "unknown")],
+        ["command", _of_all_attempts(tags, COMMAND_TAG)],
         ["code", ", ".join(dict.fromkeys(run.revision for run in results.runs))],
-        ["data", f"{tags['mvlab.dataset']}, digest {tags['mvlab.dataset_digest']}"],
-        ["ranks a run", tags.get("mvlab.world_size", "unknown")],
-        ["machine", tags.get(MACHINE_TAG, "unknown")],
-        ["versions", ", ".join(f"{name} {value}" for name, value in sorted(versions.items()))],
+        ["data", f"{tags['mvlab.dataset']}, digest {_of_all_attempts(tags, DATASET_TAG)}"],
+        ["ranks a run", _of_all_attempts(tags, WORKERS_TAG)],
+        ["machine", _of_all_attempts(tags, DRIVER_TAG if DRIVER_TAG in tags else MACHINE_TAG)],
+        ["versions", ", ".join(f"{name.removeprefix(version)} {_of_all_attempts(tags, name)}" for name in versions)],
     ]
-    return Table(["what", "of every number above"], rows)
+    return Table(["what", "of the numbers above"], rows)
+
+
+def _changes(results: Results) -> list[Block]:
+    """Which runs are not what the others of their rows are."""
+    if CHANGED_TAG not in results.tags:
+        return []
+    return [
+        Paragraph(
+            f"Runs are not all alike: with --accept-changes the study went on as something else than these began as: "
+            f"{results.tags[CHANGED_TAG]}. They count in the table; the bundle leaves them out."
+        )
+    ]
+
+
+def _of_all_attempts(tags: Mapping[str, str], name: str) -> str:
+    """What the newest attempt at the study was, and what others were before it."""
+    newest, before = tags.get(name, "unknown"), tags.get(f"{EARLIER}{name}")
+    return newest if before is None else f"{newest} (before: {before})"
 
 
 def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
@@ -102,10 +164,18 @@ def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in shown_rows(experiment, results):
-            reading, paper = experiment.rows[row], experiment.paper.get(row, {})
-            for run in results.of_arm(reading.run):
-                for metric in (reading.metric, "updates", "train_s", "gap"):
-                    stated = paper.get("top1" if metric == reading.metric else metric, "")
-                    measured = (results.experiment, row, run.arm, run.seed, metric, run.value(metric), stated)
+            for run in results.of_arm(experiment.rows[row].run):
+                for metric in _metrics(row, experiment, results):
+                    paper = stated(experiment, row, metric)
+                    measured = (results.experiment, row, run.arm, run.seed, metric, run.value(metric), paper)
                     origin = (results.scale, run.config_digest, digest, run.revision, run.weights_sha256)
                     writer.writerow(measured + origin)
+
+
+def _metrics(row: str, experiment: Experiment, results: Results) -> list[str]:
+    """All that the report says of a row, and what its verdicts were made of."""
+    reading = experiment.rows[row]
+    claimed = [reading_of(each, reading).metric for each in experiment.claims if row in (each.row, each.than)]
+    tested = [top1_at(side) for side in results.test_sides()]
+    columns = column_metrics(experiment, results)
+    return list(dict.fromkeys([reading.metric, "updates", "train_s", "gap", *claimed, *columns, *tested]))

@@ -1,16 +1,25 @@
-"""The tables: *row | cost | measured | interval | sd | n | paper* and *claim | paper | measured | n | verdict*."""
+"""The tables: *row | cost | measured | interval | sd | n | paper*, what else was measured, and what the paper says."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
-from mvlab.experiment import EMA_TOP1, TOP1, Claim, Experiment, Reading
+from mvlab.experiment import EMA_TOP1, TOP1, Claim, Experiment, Reading, reading_of
+from mvlab.metrics import EACH_TEST_TOP1, MEAN_TEST_TOP1, counts_images, side_of, top1_at
 from mvlab.record.results import Results, RunResult
 from mvlab.report.page import Table
 from mvlab.statistics.spread import Spread
 from mvlab.statistics.verdict import Judgement, judge, paired
 
 NOTHING = "–"
-EXTRAS = {"updates": ("updates", "updates, paper"), "train_s": ("training, s", "training s, paper")}
-"""Metrics besides top-1 that the paper gives for rows: the names of their columns."""
+NAMES = {
+    EMA_TOP1: "top-1",
+    TOP1: "top-1",
+    "train_s": "training s",
+    MEAN_TEST_TOP1: "mean test top-1",
+}
+"""Of metrics, as a table has them above a column; others go by their own."""
+WHOLE = ("update", "updates", "train_s", "epoch_s")
+"""Are shown without decimals: updates, and seconds."""
 
 
 def shown_rows(experiment: Experiment, results: Results) -> list[str]:
@@ -19,41 +28,86 @@ def shown_rows(experiment: Experiment, results: Results) -> list[str]:
     return [row for row, reading in experiment.rows.items() if reading.run in begun]
 
 
+def measure_of(experiment: Experiment) -> str:
+    """What its rows show, for people: mostly "top-1"."""
+    return " / ".join(dict.fromkeys(name_of(reading.metric) for reading in experiment.rows.values()))
+
+
+def name_of(metric: str) -> str:
+    """As people read it, e.g. "training s"."""
+    side = side_of(metric)
+    return NAMES.get(metric, metric) if side is None else f"top-1 at {side} px"
+
+
+def stated(experiment: Experiment, row: str, metric: str) -> float | None:
+    """The paper's value; what it says of top-1 is of whatever weights the row shows."""
+    shows = experiment.rows[row].metric
+    return experiment.paper.get(row, {}).get("top1" if metric == shows and metric in (EMA_TOP1, TOP1) else metric)
+
+
 def row_table(experiment: Experiment, results: Results) -> Table:
     """In the form of the paper's own table."""
-    rows = shown_rows(experiment, results)
-    extras = [metric for metric in EXTRAS if any(metric in experiment.paper.get(row, {}) for row in rows)]
     header = [
         experiment.label,
         "params",
         "MACs (+ attention)",
         "latency ms",
-        "top-1",
+        measure_of(experiment),
         "95% interval",
         "sd",
         "n",
         "paper",
     ]
-    header += [name for metric in extras for name in EXTRAS[metric]]
-    return Table(header, [_row(experiment, results, row, extras) for row in rows])
+    return Table(header, [_row(experiment, results, row) for row in shown_rows(experiment, results)])
 
 
-def _row(experiment: Experiment, results: Results, row: str, extras: Sequence[str]) -> list[str]:
-    reading, paper = experiment.rows[row], experiment.paper.get(row, {})
-    top1 = Spread.of(list(results.values(reading).values()))
-    cells = [
+def _row(experiment: Experiment, results: Results, row: str) -> list[str]:
+    reading = experiment.rows[row]
+    measured = Spread.of(list(results.values(reading).values()))
+    return [
         row,
         *_costs([run for run in results.runs if run.arm == reading.run]),
-        number(top1.mean),
-        interval(top1),
-        number(top1.sd, 2),
-        str(top1.n),
-        number(paper.get("top1")),
+        number(measured.mean),
+        interval(measured),
+        number(measured.sd, 2),
+        str(measured.n),
+        number(stated(experiment, row, reading.metric)),
     ]
-    for metric in extras:
-        measured = Spread.of(list(results.values(Reading(reading.run, metric)).values()))
-        cells += [number(measured.mean, 0), number(paper.get(metric), 0)]
-    return cells
+
+
+def column_table(experiment: Experiment, results: Results) -> Table | None:
+    """What else the experiment shows of each row, beside the paper's values; None if that is nothing."""
+    metrics = column_metrics(experiment, results)
+    if not metrics:
+        return None
+    rows = {row: experiment.rows[row].run for row in shown_rows(experiment, results)}
+    columns = [[experiment.label, *rows], ["n", *(str(len(results.of_arm(run))) for run in rows.values())]]
+    for metric in metrics:
+        measured = [Spread.of(list(results.values(Reading(run, metric)).values())) for run in rows.values()]
+        columns.append([name_of(metric), *(_measured(spread, metric) for spread in measured)])
+        paper = [stated(experiment, row, metric) for row in rows]
+        if any(value is not None for value in paper):
+            columns.append(["paper", *(_amount(value, metric) for value in paper)])
+    header, *cells = zip(*columns, strict=True)
+    return Table(header, cells)
+
+
+def column_metrics(experiment: Experiment, results: Results) -> list[str]:
+    """Those of its columns, with the test resolutions that its runs had."""
+    tested = [top1_at(side) for side in results.test_sides()]
+    each = {column: [column] for column in experiment.columns} | {EACH_TEST_TOP1: tested}
+    return [metric for column in experiment.columns for metric in each[column]]
+
+
+def _measured(spread: Spread, metric: str) -> str:
+    """The mean, and one standard deviation."""
+    return _amount(spread.mean, metric) + ("" if spread.sd is None else f" ± {_amount(spread.sd, metric)}")
+
+
+def _amount(value: float | None, metric: str) -> str:
+    if value is None or metric in WHOLE:
+        return number(value, 0)
+    return number(value) if counts_images(metric) else f"{value:.3g}"
 
 
 def _costs(runs: Sequence[RunResult]) -> list[str]:
@@ -82,13 +136,12 @@ def claim_table(experiment: Experiment, results: Results) -> Table | None:
 def judged(claim: Claim, experiment: Experiment, results: Results) -> Judgement:
     """The claim, held against the runs that both of its rows have a seed of."""
     row, than = (reading_of(claim, experiment.rows[name]) for name in (claim.row, claim.than))
-    differences = paired(results.values(row), results.values(than), percent=claim.percent)
-    return judge(differences, higher=claim.higher, margin=claim.margin, expected=claim.paper)
-
-
-def reading_of(claim: Claim, reading: Reading) -> Reading:
-    """What of a row the claim is about."""
-    return reading if claim.metric is None else Reading(reading.run, claim.metric)
+    of, base = results.values(row), results.values(than)
+    step = max(results.image_worth(reading.metric) for reading in (row, than))
+    if claim.percent and any(base.values()):
+        step *= 100 / fmean(map(abs, base.values()))
+    differences = paired(of, base, percent=claim.percent)
+    return judge(differences, higher=claim.higher, margin=claim.margin, expected=claim.paper, step=step)
 
 
 def _claim(claim: Claim, experiment: Experiment, results: Results) -> list[str]:

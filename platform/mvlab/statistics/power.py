@@ -6,7 +6,7 @@ own values; it has the unit of `difference` and `margin`.
 
 from bisect import bisect_left
 from collections.abc import Callable
-from math import isfinite, sqrt
+from math import copysign, isfinite, sqrt
 from typing import Any
 
 from scipy import stats
@@ -34,7 +34,7 @@ def power(n: int, *, sd: float, difference: float) -> float:
     That is, that the 95% Student-t interval of the n differences excludes 0 on the side that `difference` is on, of
     which only the size matters. It tends to 2.5% as that tends to 0. No chance with fewer than two seeds.
     """
-    return 0.0 if sd == difference == 0 else _detects(n, _in_sd(difference, sd))
+    return 0.0 if sd == difference == 0 else _detects(n, _in_sd(abs(difference), sd))
 
 
 def seeds_needed(*, sd: float, difference: float, power: float = ENOUGH) -> int | None:
@@ -44,43 +44,48 @@ def seeds_needed(*, sd: float, difference: float, power: float = ENOUGH) -> int 
     """
     if difference == 0:
         return None
-    effect = _in_sd(difference, sd)
+    effect = _in_sd(abs(difference), sd)
     return _fewest(lambda n: _detects(n, effect), power)
 
 
-def equivalence_power(n: int, *, sd: float, margin: float) -> float:
-    """Chance that `n` seeds show that two rows are equal to within `margin`, where they truly are the same.
+def equivalence_power(n: int, *, sd: float, margin: float, difference: float = 0.0) -> float:
+    """Chance that `n` seeds show that two rows are equal to within `margin`, where they truly differ by `difference`.
 
     By two one-sided paired t-tests (TOST, Schuirmann 1987) at 5% each: that the *90%* Student-t interval of the n
     differences lies inside (-margin, margin). Not the 95% one: only one of the two tests can err at a time, so that
     the 90% interval already finds rows that differ by `margin` equal in at most 5% of cases, and the 95% interval
-    would take more seeds to err in 2.5%. No chance with fewer than two seeds, nor without a margin.
+    would take more seeds to err in 2.5%. No chance with fewer than two seeds, nor without a margin. Of `difference`
+    only the size matters.
 
     Raises:
         ValueError: the margin is negative.
     """
     if margin < 0:
         raise ValueError(f"a margin of {margin} is negative")
-    return _finds_equal(n, _in_sd(margin, sd))
+    near, far = (_in_sd(margin + side * abs(difference), sd) for side in (-1, 1))
+    return _finds_equal(n, near, far) if margin else 0.0
 
 
-def seeds_needed_for_equal(*, sd: float, margin: float, power: float = ENOUGH) -> int | None:
-    """The fewest seeds, two or more, that have at least the chance `power` to show that two equal rows are so.
+def seeds_needed_for_equal(*, sd: float, margin: float, difference: float = 0.0, power: float = ENOUGH) -> int | None:
+    """The fewest seeds, two or more, that have at least the chance `power` to show that rows are equal to within
+    `margin`, where they truly differ by `difference`.
 
-    By `equivalence_power`. None if there is no margin, or 10,000 seeds are too few.
+    By `equivalence_power`. None if the difference is not within the margin, or 10,000 seeds are too few.
 
     Raises:
         ValueError: the margin is negative.
     """
-    return _fewest(lambda n: equivalence_power(n, sd=sd, margin=margin), power)
+    if abs(difference) >= margin >= 0:
+        return None
+    return _fewest(lambda n: equivalence_power(n, sd=sd, margin=margin, difference=difference), power)
 
 
 def _in_sd(size: float, sd: float) -> float:
     if not isfinite(size) or not isfinite(sd) or sd < 0:
         raise ValueError(f"no size of {size} with a standard deviation of {sd}")
     if sd == 0:
-        return LARGE if size else 0.0
-    return min(abs(size) / sd, LARGE)
+        return copysign(LARGE, size) if size else 0.0
+    return max(-LARGE, min(size / sd, LARGE))
 
 
 def _detects(n: int, effect: float) -> float:
@@ -90,22 +95,25 @@ def _detects(n: int, effect: float) -> float:
     return float(stats.nct.sf(stats.t.ppf(1 - TAIL, n - 1), n - 1, sqrt(n) * effect))
 
 
-def _finds_equal(n: int, margin: float) -> float:
-    """Of differences with an sd of 1; scipy has nothing for this, and statsmodels only for normal intervals."""
-    if n < FEWEST_SEEDS or margin == 0:
+def _finds_equal(n: int, near: float, far: float) -> float:
+    """Of differences with an sd of 1; `near` and `far` are from the true one to the two ends of the margin.
+
+    scipy has nothing for this, and statsmodels only for normal intervals.
+    """
+    if n < FEWEST_SEEDS:
         return 0.0
     critical = stats.t.ppf(1 - TOST, n - 1)
-    width = sqrt(n) * margin
-    # u: the sample's sd times sqrt(n - 1), a chi. It is independent of the sample's mean times sqrt n, a standard
-    # normal, which must be within `room` of 0.
+    near, far = sqrt(n) * near, sqrt(n) * far
+    # u: the sample's sd times sqrt(n - 1), a chi. It is independent of how far the sample's mean is from the true one,
+    # which times sqrt n is a standard normal, and which must leave room for half an interval on either side.
     low, high = stats.chi.ppf([1e-12, 1 - 1e-12], n - 1)
-    high = min(high, width * sqrt(n - 1) / critical)  # above, the interval is wider than the margin
+    high = min(high, (near + far) / 2 * sqrt(n - 1) / critical)  # above, the interval is wider than the margin
     if high <= low:
         return 0.0
 
     def density(u: Any) -> Any:
-        room = width - critical * u / sqrt(n - 1)
-        return (2 * ndtr(room) - 1) * stats.chi.pdf(u, n - 1)
+        half = critical * u / sqrt(n - 1)
+        return (ndtr(near - half) - ndtr(half - far)) * stats.chi.pdf(u, n - 1)
 
     return float(fixed_quad(density, low, high, n=NODES)[0])
 

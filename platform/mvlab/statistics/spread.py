@@ -19,14 +19,18 @@ class Spread:
     mean: float | None
     """None if nothing was measured."""
     sd: float | None
-    """Sample standard deviation (over n - 1); None below two measurements."""
+    """Sample standard deviation (over n - 1), or the least that `of` was told; None below two measurements."""
     low: float | None
     """Lower end of the two-sided 95% Student-t interval of the mean; None below two measurements."""
     high: float | None
     """Its upper end."""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
+    def of(cls, values: Sequence[float], *, least_sd: float = 0.0) -> "Spread":
+        """Args:
+        values: in any order.
+        least_sd: what the values are sure to spread, however much those of a few seeds are alike.
+        """
         n = len(values)
         if n == 0:
             return cls(0, None, None, None, None)
@@ -35,7 +39,7 @@ class Spread:
         mean = float(statistics.mean(values)) if finite else nan
         if n < 2:
             return cls(n, mean, None, None, None)
-        sd = float(statistics.stdev(values)) if finite else nan
+        sd = max(float(statistics.stdev(values)), least_sd) if finite else nan
         half = half_width(n, sd=sd, level=LEVEL)
         return cls(n, mean, sd, mean - half, mean + half)
 

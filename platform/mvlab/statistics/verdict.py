@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Literal
 
-from mvlab.statistics.power import TOST, seeds_needed, seeds_needed_for_equal
+from mvlab.statistics.power import MOST_SEEDS, TOST, seeds_needed, seeds_needed_for_equal
 from mvlab.statistics.spread import LEVEL, Spread
 
 Verdict = Literal["reproduced", "contradicted", "cannot tell"]
+NEVER = f"no n up to {MOST_SEEDS:,} is enough"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Judgement:
     """Seeds in all that would have an 80% chance to tell, going by the sd seen so far, if these cannot tell.
 
     It is the plan for the paper's difference, so that it may be no more than there are already where the
-    measured one is smaller. None where they do tell, or no number of seeds is known to.
+    measured one is smaller (for a claim of equality: larger). None where they do tell, or no number of seeds is
+    known to.
     """
     why: str
     """A clause for people."""
@@ -42,7 +44,9 @@ def paired(of: Mapping[int, float], than: Mapping[int, float], *, percent: bool 
     return [ours - theirs for ours, theirs in pairs]
 
 
-def judge(differences: Sequence[float], *, higher: bool, margin: float | None, expected: float | None) -> Judgement:
+def judge(
+    differences: Sequence[float], *, higher: bool, margin: float | None, expected: float | None, step: float
+) -> Judgement:
     """What paired differences say of a claim.
 
     Without a margin the claim is that the true difference is above 0 (below it, if not `higher`). The 95% Student-t
@@ -53,21 +57,24 @@ def judge(differences: Sequence[float], *, higher: bool, margin: float | None, e
     With a margin the claim is that the true difference is within it. Reproduced if the 90% interval lies inside
     (-margin, margin), which is two one-sided tests (TOST) at 5%; contradicted if the 95% interval lies outside.
 
-    Differences that are all the same, as numbers of updates can be, are a point and decide exactly: the margin then
-    includes its ends. All of them 0 shows neither side: a metric may be too coarse to tell, e.g. if all is right.
+    Shares of few images move in steps, and differences that are alike show no spread that is not there: they are
+    taken to spread by a step at least. Without steps, differences that are all the same, as numbers of updates can be,
+    are a point and decide exactly: the margin then includes its ends. All of them 0 shows neither side.
 
     Args:
         differences: row minus than, one a seed.
         higher: of no account with a margin.
         margin: in the unit of the differences.
-        expected: the paper's difference, of which the size counts, to plan the seeds for; None takes the measured one.
+        expected: the paper's difference, of which the size counts, to plan the seeds for; None takes the measured one,
+            with a margin 0.
+        step: what a validation image is worth, in the unit of the differences; 0 for what is counted or timed.
 
     Raises:
         ValueError: the margin is negative.
     """
     if margin is not None and margin < 0:
         raise ValueError(f"a margin of {margin} is negative")
-    difference = Spread.of(differences)
+    difference = Spread.of(differences, least_sd=step)
     mean, sd = difference.mean, difference.sd
     if mean is None:
         return Judgement("cannot tell", difference, None, "no seed has both")
@@ -77,12 +84,12 @@ def judge(differences: Sequence[float], *, higher: bool, margin: float | None, e
         return Judgement("cannot tell", difference, None, "one seed has no spread")
     verdict, why = _side(difference, higher) if margin is None else _within(difference, margin)
     if verdict != "cannot tell" or sd == 0:
-        needed = None
-    elif margin is None:
+        return Judgement(verdict, difference, None, why)
+    if margin is None:
         needed = seeds_needed(sd=sd, difference=mean if expected is None else expected)
     else:
-        needed = seeds_needed_for_equal(sd=sd, margin=margin)
-    return Judgement(verdict, difference, needed, why)
+        needed = seeds_needed_for_equal(sd=sd, margin=margin, difference=expected or 0.0)
+    return Judgement(verdict, difference, needed, why if needed else f"{why}; {NEVER}")
 
 
 def _side(difference: Spread, higher: bool) -> tuple[Verdict, str]:

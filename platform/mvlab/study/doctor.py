@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +15,10 @@ from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import Process
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
 from mvlab.record.tracking import PREFIX, TrackingError, mlflow_experiment, redacted
-from mvlab.report.study import COMMAND_TAG
-from mvlab.study.folder import JOURNAL, OWNER, STUDY, owner_of
+from mvlab.record.waiting import waiting
+from mvlab.report.tags import COMMAND_TAG
+from mvlab.study.folder import JOURNAL, OWNER, STUDY, ResumeError, owner_of
+from mvlab.study.lock import locked
 
 SECONDS_FOR_THE_RECORD = 120.0
 """How long a store that does not answer is waited for, for each journal."""
@@ -48,6 +50,8 @@ class IdleStudy:
     """That began and have not ended in the journal."""
     num_behind: int
     """Events of the journal that are in no store."""
+    num_refused: int
+    """Of these: that their store did not take when it was asked."""
     is_of_other_store: bool
     """Whether the journal is carried to another store than the one that was looked into."""
     leftovers: tuple[Path, ...]
@@ -65,10 +69,12 @@ class Diagnosis:
     studies: tuple[IdleStudy, ...]
     leftovers: tuple[Path, ...]
     """Of data sets."""
+    gone: tuple[str, ...] = ()
+    """Hosts that are gone for good: no process of theirs lives."""
 
 
-def diagnose(uri: str, storage: Path) -> Diagnosis:
-    """Looks into the store at `uri` and into the folder `storage`; changes nothing.
+def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
+    """Looks into the store at `uri` and into the folder `storage`; changes nothing. No process of `gone` hosts lives.
 
     Raises:
         NotADirectoryError: there is no such folder.
@@ -83,15 +89,16 @@ def diagnose(uri: str, storage: Path) -> Diagnosis:
     folders = sorted(path.parent for path in storage.absolute().glob(f"*/*/{STUDY}"))
     return Diagnosis(
         uri=uri,
-        running=tuple(running_runs(client, experiments)) if client else (),
-        studies=tuple(_study(folder, stores) for folder in folders if not _is_worked_on(folder)),
+        running=tuple(running_runs(client, experiments, gone=gone)) if client else (),
+        studies=tuple(_study(folder, stores, gone) for folder in folders if not _is_worked_on(folder, gone)),
         leftovers=tuple(sorted((storage / "datasets").glob("*.partial"))),
+        gone=tuple(gone),
     )
 
 
 def findings(diagnosis: Diagnosis) -> list[Finding]:
     """What is wrong first."""
-    found = [_of_run(run) for run in diagnosis.running if run.owner is None or run.is_stale or _is_foreign(run.owner)]
+    found = [_of_run(run) for run in diagnosis.running if run.owner is None or run.is_stale or run.owner.is_foreign]
     for study in diagnosis.studies:
         found += _of_study(study, redacted(diagnosis.uri))
     for path in diagnosis.leftovers:
@@ -105,12 +112,12 @@ def mend(diagnosis: Diagnosis) -> list[str]:
 
     Returns what was done, in lines. Studies and runs of other machines are left alone.
     """
-    done = [line for study in diagnosis.studies if not study.elsewhere for line in _mend_study(study, diagnosis.uri)]
-    client, experiments = look_into(diagnosis.uri, PREFIX)
+    done = [line for study in diagnosis.studies if not study.elsewhere for line in _mended(study, diagnosis)]
+    client, _ = look_into(diagnosis.uri, PREFIX)
     if client:  # after the journals, which may know a truer end than KILLED
-        for name, experiment_id in experiments.items():
-            if num_closed := close_stale_runs(client, experiment_id):
-                done.append(f"{name}: {_count(num_closed, 'run')} of dead processes closed as KILLED in MLflow")
+        closed = Counter(run.experiment for run in close_stale_runs(client, gone=diagnosis.gone))
+        for name, num_closed in closed.items():
+            done.append(f"{name}: {_count(num_closed, 'run')} of dead processes closed as KILLED in MLflow")
     return done
 
 
@@ -128,17 +135,19 @@ def resume_command(command: str, folder: Path) -> str:
 def _of_run(run: RunningRun) -> Finding:
     state = "RUNNING, and nobody knows of which process it is"
     if run.owner is not None:
-        state = f"RUNNING on {run.owner.host}, of which nothing is known here"
+        state = f"RUNNING on {run.owner.host}, of which nothing is known here{_if_gone(run.owner.host)}"
     if run.is_stale:
         state = "RUNNING, and its process is dead"
+    if run.ended_in is not None:
+        state += f"; it has ended in {run.ended_in}, which waits to be carried"
     return Finding(what="run in MLflow", where=f"{run.experiment}: {run.name}", state=state, is_wrong=run.is_stale)
 
 
 def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
     where = str(study.folder)
     if study.elsewhere:
-        if study.open_runs:
-            state = f"{study.elsewhere} works on it, or did: nothing is known of that here"
+        if study.open_runs or study.num_behind:
+            state = f"{study.elsewhere} works on it, or did: nothing is known of that here{_if_gone(study.elsewhere)}"
             yield Finding(what="study", where=where, state=state, is_wrong=False)
         return
     if study.open_runs:
@@ -148,6 +157,8 @@ def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
         yield Finding(what="study", where=where, state=f"can be gone on with: {study.command}", is_wrong=False)
     if study.num_behind:
         state = f"{_count(study.num_behind, 'event')} not in MLflow yet"
+        if study.num_refused:
+            state += f", of which it did not take {study.num_refused:,} when asked"
         if study.is_of_other_store:
             state += f", and their store is not {uri}: name it with --tracking-uri"
         yield Finding(what="record", where=where, state=state, is_wrong=True)
@@ -158,16 +169,23 @@ def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
         )
 
 
-def _mend_study(study: IdleStudy, uri: str) -> Iterator[str]:
+def _mended(study: IdleStudy, diagnosis: Diagnosis) -> list[str]:
+    try:
+        return list(_mend_study(study, diagnosis))
+    except ResumeError as error:  # somebody was quicker, or was killed while taking it
+        return [f"{study.folder} was left alone: {error}"]
+
+
+def _mend_study(study: IdleStudy, diagnosis: Diagnosis) -> Iterator[str]:
     journal = Journal(study.folder / JOURNAL)
-    with _working_on(study.folder):
+    with _working_on(study.folder, diagnosis.gone):
         if study.open_runs:
             journal.repair()
             for run in study.open_runs:
                 journal.append(Event(run=run, kind="end", status="KILLED"))
             yield f"{study.folder}: {_count(len(study.open_runs), 'run')} ended as KILLED"
         if (study.num_behind or study.open_runs) and not study.is_of_other_store:
-            yield f"{study.folder}: {_carry(journal, uri, study.experiment)}"
+            yield f"{study.folder}: {_carry(journal, diagnosis.uri, study.experiment)}"
         for path in study.leftovers:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         if study.leftovers:
@@ -184,21 +202,23 @@ def _carry(journal: Journal, uri: str, experiment: str) -> str:
 
 
 @contextmanager
-def _working_on(folder: Path) -> Iterator[None]:
-    """Says so in the study's folder, so that nobody goes on with it meanwhile."""
-    owner = folder / OWNER
-    before = owner.read_text() if owner.exists() else ""
-    owner.write_text(str(Process.current()))
-    try:
+def _working_on(folder: Path, gone: Sequence[str]) -> Iterator[None]:
+    """Nobody else goes on with the study meanwhile.
+
+    Raises:
+        ResumeError: somebody does.
+    """
+    owner = _owner(folder)
+    if owner is not None and owner.is_foreign and owner.is_dead(gone):
+        (folder / OWNER).unlink(missing_ok=True)
+    with locked(folder):
         yield
-    finally:
-        owner.write_text(before) if before else owner.unlink()
 
 
-def _study(folder: Path, stores: dict[str, str]) -> IdleStudy:
+def _study(folder: Path, stores: dict[str, str], gone: Sequence[str]) -> IdleStudy:
     """`stores`: the id of each experiment in the store that is looked into."""
     described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
-    journal, owner = Journal(folder / JOURNAL), owner_of(folder)
+    journal, owner = Journal(folder / JOURNAL), _owner(folder)
     carried = read_carried(journal.path)
     experiment = mlflow_experiment(described["experiment"])
     commands = [event.tags[COMMAND_TAG] for event in journal.events() if COMMAND_TAG in event.tags]
@@ -206,10 +226,11 @@ def _study(folder: Path, stores: dict[str, str]) -> IdleStudy:
     return IdleStudy(
         folder=folder,
         experiment=experiment,
-        elsewhere=owner.host if owner and _is_foreign(owner) else "",
+        elsewhere=owner.host if owner and owner.is_foreign and not owner.is_dead(gone) else "",
         status=journal.statuses().get(SWEEP),
         open_runs=tuple(journal.open_runs()),
-        num_behind=sum(1 for _ in journal.since(carried.offset)),
+        num_behind=len(waiting(journal)),
+        num_refused=len(carried.refused),
         is_of_other_store=bool(carried.store) and carried.store != stores.get(experiment),
         leftovers=_leftovers(folder),
         command=resume_command(commands[-1], folder) if commands else general,
@@ -221,14 +242,22 @@ def _leftovers(folder: Path) -> tuple[Path, ...]:
     return tuple(path for path in found if not any(other in path.parents for other in found))
 
 
-def _is_worked_on(folder: Path) -> bool:
+def _is_worked_on(folder: Path, gone: Sequence[str]) -> bool:
     """By a living process of this machine."""
-    owner = owner_of(folder)
-    return owner is not None and not _is_foreign(owner) and not owner.is_dead()
+    owner = _owner(folder)
+    return owner is not None and not owner.is_foreign and not owner.is_dead(gone)
 
 
-def _is_foreign(owner: Process) -> bool:
-    return owner.host != socket.gethostname()
+def _owner(folder: Path) -> Process | None:
+    """None also where a process was killed before it had written who it is."""
+    try:
+        return owner_of(folder)
+    except ValueError:
+        return None
+
+
+def _if_gone(host: str) -> str:
+    return f"; if that machine is gone for good, say --host {host}"
 
 
 def _count(number: int, noun: str) -> str:

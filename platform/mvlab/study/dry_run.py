@@ -5,9 +5,9 @@ from typing import Any
 from mvlab.config import RunConfig, flatten
 from mvlab.data.locate import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
+from mvlab.markdown import markdown_table
 from mvlab.record.journal import Journal
 from mvlab.record.tracking import redacted
-from mvlab.report.markdown import markdown_table
 from mvlab.study.estimate import Work, describe_work, stored_bytes
 from mvlab.study.folder import JOURNAL
 from mvlab.study.prepare import Study

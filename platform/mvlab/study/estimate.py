@@ -11,7 +11,7 @@ from mvlab.data.locate import DataSet
 from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import plan_epoch, plan_evaluation, updates_by_epoch
 from mvlab.data.sources.digits import digits
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 from mvlab.sweep.trial import Trial
 
 EVALUATED_MODELS = 2

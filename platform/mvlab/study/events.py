@@ -14,6 +14,8 @@ from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Placement
 
 CONFIG = "config.json"
+ATTEMPT_TAG = "mvlab.attempt"
+"""How often a run has been begun or gone on with."""
 KEY_PARAMS = (
     "sampler.resolutions",
     "sampler.base_batch",
@@ -51,7 +53,7 @@ def begin_sweep(
             run=SWEEP,
             kind="begin",
             params=params,
-            tags={**tags, "name": name, "mlflow.note.content": _note(experiment)},
+            tags={**tags, ATTEMPT_TAG: "1", "name": name, "mlflow.note.content": _note(experiment)},
         )
     )
 
@@ -71,7 +73,7 @@ def begin_trial(
     config = flatten(trial.run.as_dict())
     params = {key: str(config[key]) for key in (*KEY_PARAMS, experiment.varies) if key in config}
     params |= {"model": network_name(trial.run.model), "workers": str(placement.workers)}
-    tags = {**tags, ROW_TAG: trial.arm, CONFIG_TAG: trial.run.digest()}
+    tags = {**tags, ATTEMPT_TAG: "1", ROW_TAG: trial.arm, CONFIG_TAG: trial.run.digest()}
     journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags, datasets=uses(data)))
 
     path = journal.path.parent / trial.slug / CONFIG
@@ -92,7 +94,7 @@ def uses(data: DataSet) -> tuple[DataUse, ...]:
 def go_on(run: str, tags: Mapping[str, str], journal: Journal) -> None:
     """The run is open again: another process, perhaps other code and another world, works on it from here."""
     attempt = 2 + sum(event.kind == "resume" and event.run == run for event in journal.events())
-    journal.append(Event(run=run, kind="resume", tags={**tags, "mvlab.attempt": str(attempt)}))
+    journal.append(Event(run=run, kind="resume", tags={**tags, ATTEMPT_TAG: str(attempt)}))
 
 
 def _note(experiment: Experiment) -> str:

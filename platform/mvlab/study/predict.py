@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from mvlab.data.locate import DataSet
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 from mvlab.study.dry_run import left_of
 from mvlab.study.estimate import Range, Work, span, stored_bytes, total
 from mvlab.study.prepare import Study

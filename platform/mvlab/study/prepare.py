@@ -9,8 +9,10 @@ from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
 from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import Scale
+from mvlab.study.description import require_same_study
 from mvlab.study.fine_tuned import as_begun, fine_tuned
-from mvlab.study.folder import find_folder, require_same_study
+from mvlab.study.folder import find_folder
+from mvlab.study.lock import require_free
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.training.manner import Manner
 from mvlab.training.placement import require_gpu_share
@@ -66,13 +68,16 @@ class Study:
         return list(dict.fromkeys(trial.arm for trial in self.trials))
 
 
-def prepare(experiment: Experiment, options: Options) -> Study:
+def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] = ()) -> Study:
     """Resolves and checks everything that can be checked without starting or writing anything.
+
+    Args:
+        recorded: trials of an earlier study, to do again as they were; without them they are planned from `experiment`.
 
     Raises:
         ValueError: an option cannot be what it is; the message says what to do.
     """
-    trials = plan_trials(experiment, list(options.only), options.scale, options.seeds)
+    trials = list(recorded) or plan_trials(experiment, list(options.only), options.scale, options.seeds)
     _check(options, trials)
     storage = _writable_folder(options.storage)
     if options.data is not None:
@@ -88,10 +93,11 @@ def prepare(experiment: Experiment, options: Options) -> Study:
     resumed = None
     if options.resume is not None:
         resumed = find_folder(storage / experiment.name, options.scale, options.resume)
+        require_free(resumed)
         if options.manner.initial is None:
             trials = as_begun(trials, resumed)
         if not options.manner.accept_changes:
-            require_same_study(resumed, trials, data)
+            require_same_study(resumed, trials, data, options.workers)
     return Study(
         experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials), resumed=resumed
     )

@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mvlab.measure.machine import machine_name
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import command, provenance
 from mvlab.record.store import close_stale_runs, connect
 from mvlab.record.tracking import PREFIX
-from mvlab.report.study import COMMAND_TAG, MACHINE_TAG
+from mvlab.report.tags import COMMAND_TAG, MACHINE_TAG
 from mvlab.study.folder import JOURNAL, new_folder
 
 MLFLOW_EXPERIMENT = f"{PREFIX}facts"
@@ -46,9 +45,17 @@ class Recorded:
 
 
 def record_tables(
-    make: Callable[[Path], Made], *, name: str, params: Mapping[str, str], folder: Path | None, tracking_uri: str
+    make: Callable[[Path], Made],
+    *,
+    name: str,
+    params: Mapping[str, str],
+    machine: str,
+    folder: Path | None,
+    tracking_uri: str,
 ) -> Recorded:
     """Calls `make` with `folder`, which is made (a new one in STORAGE if None), and records what it writes there.
+
+    `machine` is what did it, with its threads or as a GPU, for people.
 
     Raises:
         FolderError: `folder` holds the record of an earlier run.
@@ -57,12 +64,12 @@ def record_tables(
     if folder is not None and (folder / JOURNAL).exists():
         raise FolderError(f"--out {folder} holds the record of an earlier run: name another folder")
     client, experiment_id = connect(tracking_uri, MLFLOW_EXPERIMENT)
-    close_stale_runs(client, experiment_id)
+    close_stale_runs(client)
     if folder is None:
         folder = new_folder(STORAGE.absolute(), name)
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / JOURNAL)
-    tags = provenance(ROOT) | {"name": name, COMMAND_TAG: command(ROOT), MACHINE_TAG: machine_name()}
+    tags = provenance(ROOT) | {"name": name, COMMAND_TAG: command(ROOT), MACHINE_TAG: machine}
     journal.append(Event(run=SWEEP, kind="begin", params=params, tags=tags))
     sink = MlflowSink(journal, client, experiment_id)
     try:

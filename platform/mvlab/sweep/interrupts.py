@@ -54,9 +54,10 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
 
     def __init__(self, stop: Stop, *, recorded: bool) -> None:
         where = "in MLflow" if recorded else "in the journal; MLflow did not take all of it"
+        rest = "" if recorded else ", and carries the rest, as `mvlab doctor --mend` does"
         super().__init__(
             f"stopped by {signal.Signals(stop.signum).name}: every run has ended {where}. "
-            "The same command with --resume goes on"
+            f"The same command with --resume goes on{rest}"
         )
         self.exit_status = 128 + stop.signum
 

@@ -34,7 +34,7 @@ def attempt(trial: Trial, *, data: str, manner: Manner, placement: Placement, st
 def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
     """Trains, from the newest checkpoint if there is one; the last one ends up in the trial's results.
 
-    Ends without it if it was told to stop.
+    Ends without it if it was told to stop. What has trained to its end, and was not exported, starts no workers again.
     """
     # How long a lost worker goes unnoticed: two seconds otherwise; each check takes the worker from its training for a
     # moment. Train passes it on.
@@ -53,9 +53,11 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
         threads=placement.threads,
         manner=manner,
     )
-    build_trainer(assignment, placement, storage).fit()
     checkpoints = Checkpoints(folder.checkpoints, manner.keep)
     state, _ = checkpoints.newest()
+    if state is None or state.epoch < trial.run.epochs:
+        build_trainer(assignment, placement, storage).fit()
+        state, _ = checkpoints.newest()
     if state is not None and state.epoch == trial.run.epochs:
         shutil.copyfile(checkpoints.path_of(state.epoch, state.step) / CHECKPOINT, folder.results / CHECKPOINT)
     elif not folder.stop.exists():

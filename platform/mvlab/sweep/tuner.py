@@ -17,13 +17,13 @@ from mvlab.record.journal import Event, Journal, Status
 from mvlab.record.package import VERIFICATION
 from mvlab.record.results import WEIGHTS_TAG
 from mvlab.sweep.console import Console
-from mvlab.sweep.exports import Exports
+from mvlab.sweep.exports import exported
 from mvlab.sweep.follow import follow
 from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import pruning
 from mvlab.sweep.run_trial import attempt
 from mvlab.sweep.trial import Trial
-from mvlab.training.files import read_epochs
+from mvlab.training.files import RunFolder, read_epochs
 from mvlab.training.manner import Manner
 from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
@@ -31,6 +31,8 @@ from mvlab.training.placement import Placement
 HEAD = "node:__internal_head__"
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
 VERIFIED_TAG = "mvlab.package_verified"
+NO_PACKAGE_TAG = "mvlab.no_package"
+"""Why a run has none, though it was to be exported."""
 STEP = re.compile(r"epoch \d+/\d+ step \d+/\d+ \|")
 """Begins a line that the next one of its run makes past."""
 
@@ -45,19 +47,19 @@ def run_sweep(
     placement: Placement,
     storage: Path,
     grace_epochs: int | None = None,
-) -> None:
+) -> float:
     """Runs every trial to its end, or until it is told to stop; the journal tells how each went.
 
     A failed trial leaves the others running. `begin` is told when a trial starts, or goes on. With `grace_epochs`,
     runs compete: those that fall behind after that many are ended (`Halving`); None leaves all of them alone.
+    Exports begin when nothing trains any more. Returns the seconds until then.
     """
     if not trials:
-        return
+        return 0.0
     by_slug = {trial.slug: trial for trial in trials}
     epochs = {trial.name: trial.run.epochs for trial in trials}
     halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs)
-    exports = Exports(data=data, storage=storage)
-    reporter = Reporter(by_slug, journal, begin, exports, export=manner.export, halving=halving)
+    reporter = Reporter(by_slug, journal, begin, storage, export=manner.export, halving=halving)
 
     def trainable(config: dict[str, str]) -> None:
         attempt(by_slug[config["trial"]], data=data, manner=manner, placement=placement, storage=storage)
@@ -83,32 +85,35 @@ def run_sweep(
     )
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
     with closing(reporter.console), follow(logs, reporter.hear):
+        started = time.monotonic()
         tuner.fit()
-        reporter.take_exports(wait=True)
+        trained_s = time.monotonic() - started
+        for trial, failure in exported(reporter.trained, data=data, storage=storage, is_stopped=reporter.is_stopped):
+            reporter.take_export(trial, failure)
+    return trained_s
 
 
 class Reporter(TrialProgressCallback):
-    """Writes what trials come to into the journal, with a line for people, and has them exported.
-
-    In place of Tune's own, which prints.
-    """
+    """Writes what trials come to into the journal, with a line for people; in place of Tune's own, which prints."""
 
     def __init__(
         self,
         by_slug: Mapping[str, Trial],
         journal: Journal,
         begin: Callable[[Trial], None],
-        exports: Exports,
+        storage: Path,
         *,
         export: bool,
         halving: Halving | None = None,
     ) -> None:
-        """`halving` says which trials to end early, if any are to be."""
-        self.by_slug, self.journal, self.begin, self.exports = by_slug, journal, begin, exports
+        """`export`: whether a trained trial is still to be exported. `halving` says which to end early, if any."""
+        self.by_slug, self.journal, self.begin, self.storage = by_slug, journal, begin, storage
         self.export, self.halving = export, halving
+        self.trained: list[Trial] = []
+        """Those that are still to be exported."""
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
-        self.num_ended = 0
+        self.num_done = self.num_exported = 0
         self._recorded: dict[str, tuple[int, int]] = {}
         """By trial: epochs that the journal has, and the size of the trial's file by then."""
         for trial in by_slug.values():
@@ -120,7 +125,7 @@ class Reporter(TrialProgressCallback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._of(trial).folder(self.exports.storage).stop.exists():  # else it ends before it begins
+        if not self._folder(self._of(trial)).stop.exists():  # else it ends before it begins
             self.begin(self._of(trial))
             self.say(f"{self._of(trial).name} | starting its workers")
 
@@ -131,54 +136,68 @@ class Reporter(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ours = self._of(trial)
-        folder, num_epochs = ours.folder(self.exports.storage), self.take_epochs(ours)
+        folder, num_epochs = self._folder(ours), self.take_epochs(ours)
         if folder.error.exists():
-            self._end(ours, "FAILED", f"FAILED in training: see {folder.error}", sorted(folder.results.iterdir()))
+            self._end(ours, "FAILED")
+            self._say_done(ours, f"FAILED in training: see {folder.error}")
         elif num_epochs == ours.run.epochs and not self.export:
-            self._end(ours, "FINISHED", "trained", sorted(folder.results.iterdir()))
+            self._end(ours, "FINISHED")
+            self._say_done(ours, "trained")
         elif num_epochs == ours.run.epochs:
-            self.say(f"{ours.name} | trained, exporting")
-            self.exports.start(ours)
+            self.trained.append(ours)
+            self._say_done(ours, "trained, to be exported when all are")
         elif self.halving and ours.name in self.halving.stopped:
             self._end_pruned(ours, self.halving.stopped[ours.name])
         elif ours.name in self.journal.begun():
+            self._record([folder.progress], ours)
             self.say(f"{ours.name} | stopped, with a checkpoint of where it was")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.take_epochs(self._of(trial))
-        self._end(self._of(trial), "FAILED", f"FAILED in training: see {trial.error_file}", [Path(trial.error_file)])
+        self._record([Path(trial.error_file)], self._of(trial))
+        self._end(self._of(trial), "FAILED")
+        self._say_done(self._of(trial), f"FAILED in training: see {trial.error_file}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune comes here several times a second."""
         for trial in trials:
             if trial.status == trial.RUNNING:
                 self.take_epochs(self._of(trial))
-        self.take_exports(wait=False)
 
-    def take_exports(self, *, wait: bool) -> None:
-        """Records the trials whose packages are ready."""
-        for trial, failure in self.exports.ended(wait=wait):
-            results = trial.folder(self.exports.storage).results
-            if failure:
-                (results / "error.txt").write_text(str(failure))
-                status: Status = "FAILED"
-                said = f"FAILED in export: see {results / 'error.txt'}"
-            else:
-                status, said = "FINISHED", self._take_verification(trial, results / VERIFICATION)
-            self._end(trial, status, said, sorted(results.iterdir()))
+    def is_stopped(self) -> bool:
+        """Whether we were told to stop: then every trial was, and not only those that fell behind."""
+        stopped = self.halving.stopped if self.halving else {}
+        return any(self._folder(trial).stop.exists() for trial in self.trained if trial.name not in stopped)
+
+    def take_export(self, trial: Trial, failure: Exception | None) -> None:
+        """Records a trial whose package is ready, or why there is none."""
+        results = self._folder(trial).results
+        if failure:
+            (results / "error.txt").write_text(str(failure))
+            said = f"FAILED in export: see {results / 'error.txt'}"
+        else:
+            said = self._take_verification(trial, results / VERIFICATION)
+        self._end(trial, "FAILED" if failure else "FINISHED")
+        self.num_exported += 1
+        self.say(f"{trial.name} | {said} | {self.num_exported} of {len(self.trained)} exports done")
 
     def _take_verification(self, trial: Trial, file: Path) -> str:
         """Records whether the package is what the network is; says it in words."""
-        passed = json.loads(file.read_text(encoding="utf-8"))["passed"]
-        self.journal.append(Event(run=trial.name, kind="metrics", tags={VERIFIED_TAG: str(passed).lower()}))
-        return "exported and verified" if passed else f"exported, NOT verified: see {file}"
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["package"] is None:
+            tags, said = {NO_PACKAGE_TAG: found["problems"][0]}, f"no package: see {file}"
+        else:
+            tags = {VERIFIED_TAG: str(found["passed"]).lower()}
+            said = "exported and verified" if found["passed"] else f"exported, NOT verified: see {file}"
+        self.journal.append(Event(run=trial.name, kind="metrics", tags=tags))
+        return said
 
     def take_epochs(self, trial: Trial) -> int:
         """Records the epochs that the trial has written down and that are not recorded yet; returns how many there are.
 
         What is recorded stands: an epoch that was done again, after a worker or a driver was lost, is not told twice.
         """
-        path = trial.folder(self.exports.storage).epochs
+        path = self._folder(trial).epochs
         size = path.stat().st_size if path.exists() else 0
         recorded, size_then = self._recorded.get(trial.name) or (len(self.journal.epochs(trial.name)), 0)
         if size == size_then:
@@ -217,27 +236,38 @@ class Reporter(TrialProgressCallback):
     def _prune(self, trial: Trial) -> None:
         """The run ends by itself, with a checkpoint: workers that Tune ends would keep their place."""
         self.say(f"{trial.name} | among the lower two thirds: told to stop")
-        stop = trial.folder(self.exports.storage).stop
+        stop = self._folder(trial).stop
         stop.parent.mkdir(parents=True, exist_ok=True)
         stop.touch()
 
     def _end_pruned(self, trial: Trial, epoch: int) -> None:
+        self._record([self._folder(trial).progress], trial)
         for event in pruning(trial.name, epoch):
             self.journal.append(event)
-        self._say_ended(trial, f"pruned after epoch {epoch} of {trial.run.epochs}")
+        self._say_done(trial, f"pruned after epoch {epoch} of {trial.run.epochs}")
 
-    def _end(self, trial: Trial, status: Status, said: str, artifacts: list[Path]) -> None:
-        for path in artifacts:
-            self.journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
+    def _end(self, trial: Trial, status: Status) -> None:
+        """With its results, and what it said."""
+        folder = self._folder(trial)
+        self._record([*sorted(folder.results.glob("*")), folder.progress], trial)
         self.journal.append(Event(run=trial.name, kind="end", status=status))
-        self._say_ended(trial, said)
 
-    def _say_ended(self, trial: Trial, said: str) -> None:
-        self.num_ended += 1
-        left = len(self.by_slug) - self.num_ended
-        left_s = (time.monotonic() - self.started) / self.num_ended * left
-        ahead = f", about {clock(left_s)} left" if left else ""
-        self.say(f"{trial.name} | {said} | {self.num_ended} of {len(self.by_slug)} runs done{ahead}")
+    def _record(self, files: Sequence[Path], trial: Trial) -> None:
+        """Those that are there."""
+        for path in files:
+            if path.exists():
+                self.journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
+
+    def _say_done(self, trial: Trial, said: str) -> None:
+        """That it trains no more."""
+        self.num_done += 1
+        left = len(self.by_slug) - self.num_done
+        left_s = (time.monotonic() - self.started) / self.num_done * left
+        ahead = f", about {clock(left_s)} of training left" if left else ""
+        self.say(f"{trial.name} | {said} | {self.num_done} of {len(self.by_slug)} runs done{ahead}")
+
+    def _folder(self, trial: Trial) -> RunFolder:
+        return trial.folder(self.storage)
 
     def _of(self, trial: Any) -> Trial:
         return self.by_slug[trial.config["trial"]]

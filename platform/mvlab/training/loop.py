@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +24,18 @@ AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 class NonFiniteError(ArithmeticError):
     """Gradients are infinite or no numbers; nothing after them would mean anything."""
 
-    def __init__(self, epoch: int, step: Step, batches: list[Batch]) -> None:
-        super().__init__(
+    batches: list[Batch]
+    """Of this rank, that the update was made from."""
+
+    @classmethod
+    def at(cls, epoch: int, step: Step, batches: list[Batch]) -> Self:
+        error = cls(  # the message alone: pickle makes it again with what it was made with, in another process
             f"the gradients of epoch {epoch + 1}, step {step.number + 1} are not finite (learning rate {step.lr:.2g}): "
             "lower optimizer.lr_peak, warm up longer, clip (optimizer.clip_norm), or leave such updates out "
             "(numerics.non_finite='skip')"
         )
-        self.batches = batches
-        """Of this rank, that the update was made from."""
+        error.batches = batches
+        return error
 
 
 @dataclass(slots=True)
@@ -95,7 +100,7 @@ class Trainer:
         norm = get_total_norm([each.grad for each in parameters])
         finite = bool(torch.isfinite(norm))
         if not finite and not self.scaler.is_enabled() and self.run.numerics.non_finite == "stop":
-            raise NonFiniteError(epoch, step, self._since_update)
+            raise NonFiniteError.at(epoch, step, self._since_update)
         if finite:
             if self.run.optimizer.clip_norm is not None:
                 clip_grads_with_norm_(parameters, self.run.optimizer.clip_norm, norm)

@@ -102,11 +102,21 @@ def detector(mode, num_classes) -> Entries:
 
 
 def segmenter(mode, num_classes) -> Entries:
+    yield from pyramid(mode, 256)
+    yield from conv_layer("seg_head.classifier.classifier", 256, num_classes, norm=False, bias=True)
+
+
+def later_segmenter(mode, num_classes) -> Entries:
+    """Of the last version, without its auxiliary head: heads/deeplabv3.py, pascal_voc/deeplabv3_mobilevit.yaml."""
+    yield from pyramid(mode, 512)
+    yield from conv_layer("seg_head.classifier", 512, num_classes, norm=False, bias=True)
+
+
+def pyramid(mode, channels) -> Entries:
     yield from encoder(mode, "encoder.")
     aspp, before = "seg_head.aspp.aspp_layer", MODES[mode]["out"][-1]
-    yield from conv_layer(f"{aspp}.convs.0", before, 256)
+    yield from conv_layer(f"{aspp}.convs.0", before, channels)
     for index in (1, 2, 3):
-        yield from conv_layer(f"{aspp}.convs.{index}", before, 256, 3)
-    yield from conv_layer(f"{aspp}.convs.4.aspp_pool.conv_1x1", before, 256)
-    yield from conv_layer(f"{aspp}.project", 5 * 256, 256)
-    yield from conv_layer("seg_head.classifier.classifier", 256, num_classes, norm=False, bias=True)
+        yield from conv_layer(f"{aspp}.convs.{index}", before, channels, 3)
+    yield from conv_layer(f"{aspp}.convs.4.aspp_pool.conv_1x1", before, channels)
+    yield from conv_layer(f"{aspp}.project", 5 * channels, channels)

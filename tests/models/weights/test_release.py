@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from models.realistic import realistic
-from models.weights.release_layout import classifier, detector, segmenter
+from models.weights.release_layout import classifier, detector, later_segmenter, segmenter
 from torch import nn
 
 from mvlab.models.build import build_network
@@ -19,6 +19,7 @@ THEIRS = {
     **{f"mobilevit_{mode}": (classifier, mode, 0) for mode in ("xxs", "xs", "s")},
     **{f"ssdlite_mobilevit_{mode}": (detector, mode, 1) for mode in ("xxs", "xs", "s")},
     **{f"deeplabv3_mobilevit_{mode}": (segmenter, mode, 0) for mode in ("xxs", "xs", "s")},
+    **{f"deeplabv3_os8_mobilevit_{mode}": (later_segmenter, mode, 0) for mode in ("xxs", "xs", "s")},
 }
 """Network -> its layout in the release, and how many classes that counts which we do not."""
 PARAMETERS = {
@@ -125,15 +126,34 @@ def stem_of(name: str) -> str:
     return "stem.0.weight" if name.startswith("mobilevit") else "backbone.stem.0.weight"
 
 
-def test_later_versions_segmenters_are_read_without_their_auxiliary_head(tmp_path) -> None:
-    model = realistic(build_network(CATALOGUE["deeplabv3_mobilevit_xxs"], 21))
-    theirs = released(("deeplabv3_mobilevit_xxs", model))
+@pytest.mark.parametrize("name", ["deeplabv3_mobilevit_xxs", "deeplabv3_os8_mobilevit_xxs"])
+def test_later_versions_segmenters_see_rgb_and_are_read_without_their_auxiliary_head(tmp_path, name: str) -> None:
+    model = realistic(build_network(CATALOGUE[name], 21))
+    theirs = CVNETS.to_theirs(model.state_dict(), CATALOGUE[name], "rgb")
     later = {name.replace("classifier.classifier", "classifier"): tensor for name, tensor in theirs.items()}
     later["seg_head.aux_head.0.block.conv.weight"] = torch.zeros(128, 64, 3, 3)
     torch.save(later, tmp_path / "later.pt")
     saved, fit = import_weights(tmp_path / "later.pt")
+    assert (fit.network, saved.source["channels"]) == (name, "rgb")
     assert fit.left_out == ("seg_head.aux_head.0.block.conv.weight",)
     assert_same_network(saved, model)
+
+
+def test_the_last_versions_segmenter_is_exported_as_it_has_it(tmp_path) -> None:
+    """For RGB, under its own name of the classifier; v0.1's name for it is read too."""
+    config = CATALOGUE["deeplabv3_os8_mobilevit_xxs"]
+    model = realistic(build_network(config, 5))
+    saved = SavedNetwork(
+        network=config, num_classes=5, preprocessing=CVNETS.preprocessing(config), weights=model.state_dict()
+    )
+    assert export_weights(saved, tmp_path / "out.pt", format_="cvnets") == "rgb"
+    theirs = torch.load(tmp_path / "out.pt", weights_only=True)
+    assert list(theirs)[-2:] == ["seg_head.classifier.block.conv.weight", "seg_head.classifier.block.conv.bias"]
+    assert torch.equal(theirs["encoder.conv_1.block.conv.weight"], model.state_dict()["backbone.stem.0.weight"])
+    earlier = {name.replace("seg_head.classifier", "seg_head.classifier.classifier"): theirs[name] for name in theirs}
+    torch.save(earlier, tmp_path / "earlier.pt")
+    for file in ("out.pt", "earlier.pt"):
+        assert_same_network(import_weights(tmp_path / file)[0], model)
 
 
 def test_missing_counters_of_batches_are_no_loss(tmp_path, network) -> None:

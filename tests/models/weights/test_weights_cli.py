@@ -69,7 +69,8 @@ def test_channels_can_be_said(mvlab) -> None:
         (("import", "theirs.pt", "--out", "./theirs.pt"), "theirs.pt is the file that is read: name another"),
         (("import", "theirs.pt", "--out", "x.safetensors"), "holds no config beside the weights; call the file .pt"),
         (("import", "nowhere.pt", "--out", "x.pt"), "nowhere.pt"),
-        (("import", "theirs.pt", "--out", "no/folder/x.pt"), "no/folder/x.pt"),
+        (("import", "theirs.pt", "--out", "no/folder/x.pt"), "no/folder/x.pt cannot be written: there is no folder"),
+        (("import", "theirs.pt", "--out", "."), ". is a folder: name a file in it"),
         (("export", "theirs.pt", "--format", "timm", "--out", "x.pt"), "neither a run's checkpoint nor what"),
     ],
 )
@@ -82,3 +83,18 @@ def test_what_cannot_be_done_is_said_with_status_2(mvlab, arguments: tuple[str, 
     assert message in err
     assert [path.name for path in Path().iterdir()] == ["theirs.pt"]
     assert Path("theirs.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [("no/folder/x.safetensors", "there is no folder no/folder"), ("folder.safetensors", "is a folder: name a file")],
+)
+def test_where_nothing_can_be_written_nothing_is_left(mvlab, out: str, message: str) -> None:
+    torch.save(timm_network("xxs", 3).state_dict(), "theirs.pt")
+    Path("folder.safetensors").mkdir()
+    assert mvlab("import", "theirs.pt", "--out", "ours.pt")[0] == 0
+    before = {path.name for path in Path().iterdir()}
+    status, _, err = mvlab("export", "ours.pt", "--format", "timm", "--out", out)
+    assert status == 2
+    assert message in err
+    assert {path.name for path in Path().iterdir()} == before

@@ -28,7 +28,7 @@ def import_weights(
     weights = state_dict_in(contents, file)
     fit = recognise(weights, file, format_=format_, network=network)
     preprocessing = fit.format.preprocessing(fit.config)
-    seen = channels or preprocessing.channels
+    seen = channels or fit.format.channels(weights, fit.config)
     saved = SavedNetwork(
         network=fit.config,
         num_classes=fit.num_classes,

@@ -1,16 +1,21 @@
 """The authors' release, ml-cvnets: names as its tag v0.1, which belongs to the paper, has them.
 
 Read in cvnets/models/{classification/mobilevit,detection/ssd,segmentation/heads/deeplabv3}.py and in the modules that
-these use. Its images are OpenCV's: BGR. Later versions have the same names, but for the segmenter's classifier, and
-train on RGB.
+these use. Its images are OpenCV's: BGR. Later versions have the same names, but for the segmenter's classifier and
+auxiliary head, and train on RGB; their segmenter is another (config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
 """
+
+import re
 
 from mvlab.models.weights.catalogue import MobileViTNetwork, backbone_of
 from mvlab.models.weights.format import Format, Rules
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import DeepLabv3Config, MobileViTConfig, SSDLiteConfig
 
-SEGMENTER = "seg_head.classifier.classifier"
+SEGMENTER, LATER_SEGMENTER = "seg_head.classifier.classifier", "seg_head.classifier"
+"""The classifier in v0.1, and in later versions."""
+LATER_STRIDE = 8
+"""Of the map that later versions' segmenter reads."""
 
 
 def rules(config: MobileViTNetwork) -> Rules:
@@ -60,14 +65,25 @@ def _heads(config: MobileViTNetwork) -> Rules:
                 (r"^heads\.5\.predict\.(\w+)$", r"ssd_heads.5.loc_cls_layer.conv.\1"),
             ]
         case DeepLabv3Config():
+            classifier = LATER_SEGMENTER if _is_later(config) else SEGMENTER
             return [
                 (r"^aspp\.branches\.", "seg_head.aspp.aspp_layer.convs."),
                 (r"^aspp\.pooled\.", "seg_head.aspp.aspp_layer.convs.4.aspp_pool.conv_1x1."),
                 (r"^aspp\.project\.", "seg_head.aspp.aspp_layer.project."),
-                (r"^classifier\.", f"{SEGMENTER}.conv."),
+                (r"^classifier\.", f"{classifier}.conv."),
             ]
         case _:
             return [(r"^tail\.", "conv_1x1_exp."), (r"^classifier\.", "classifier.fc.")]
+
+
+def _is_later(config: MobileViTNetwork) -> bool:
+    """Whether only versions after v0.1 have the network."""
+    return isinstance(config, DeepLabv3Config) and config.output_stride == LATER_STRIDE
+
+
+def other_names(config: MobileViTNetwork) -> Rules:
+    here, elsewhere = (LATER_SEGMENTER, SEGMENTER) if _is_later(config) else (SEGMENTER, LATER_SEGMENTER)
+    return [(rf"^{re.escape(elsewhere)}\.block\.", f"{here}.block."), (r"^seg_head\.aux_head\..*", "")]
 
 
 def preprocessing(config: MobileViTNetwork) -> Preprocessing:
@@ -75,7 +91,7 @@ def preprocessing(config: MobileViTNetwork) -> Preprocessing:
         case SSDLiteConfig():
             return Preprocessing(resize=None, crop=320, channels="bgr")
         case DeepLabv3Config():
-            return Preprocessing(resize=None, crop=512, channels="bgr")
+            return Preprocessing(resize=None, crop=512, channels="rgb" if _is_later(config) else "bgr")
         case _:
             return Preprocessing(resize=288, crop=256, channels="bgr")
 
@@ -84,6 +100,7 @@ CVNETS = Format(
     name="cvnets",
     networks=(MobileViTConfig, SSDLiteConfig, DeepLabv3Config),
     rules=rules,
-    other_names=[(r"^seg_head\.classifier\.block\.", f"{SEGMENTER}.block."), (r"^seg_head\.aux_head\..*", "")],
+    other_names=other_names,
     preprocessing=preprocessing,
+    rgb_names=rf"{re.escape(LATER_SEGMENTER)}\.block\.|seg_head\.aux_head\.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from mvlab.models.weights.errors import WeightsError, few
@@ -64,14 +64,27 @@ def state_dict_in(contents: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def write_contents(contents: dict[str, Any], path: Path) -> None:
-    """Writes the file, as safetensors if it is called so; nobody finds half of it."""
+    """Writes the file, as safetensors if it is called so; nobody finds half of it.
+
+    Raises:
+        WeightsError: it would lie in no folder, or is one.
+        OSError: it cannot be written.
+    """
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise WeightsError(f"{path} cannot be written: there is no folder {path.parent}, make it first")
     partial = path.with_name(f"{path.name}.partial")
-    if path.suffix == SAFETENSORS:
-        save_file({name: tensor.contiguous() for name, tensor in contents.items()}, partial, metadata={"format": "pt"})
-    else:
+    try:
         with partial.open("wb") as file:  # by name, the name would be in the file, and in its digest
-            torch.save(contents, file)
-    partial.replace(path)
+            if path.suffix == SAFETENSORS:
+                tensors = {name: tensor.contiguous() for name, tensor in contents.items()}
+                file.write(save(tensors, metadata={"format": "pt"}))
+            else:
+                torch.save(contents, file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> Any:

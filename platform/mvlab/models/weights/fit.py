@@ -79,7 +79,8 @@ def recognise(weights: Mapping[str, Tensor], file: Path, *, format_: str | None,
 def fit(weights: Mapping[str, Tensor], format_: Format, network: str) -> Fit:
     """How well `weights` are the catalogue's `network` as `format_` has it, with as many classes as they have."""
     config = CATALOGUE[network]
-    named = {renamed(name, format_.other_names): name for name in weights}
+    others = format_.other_names(config)
+    named = {renamed(name, others): name for name in weights}
     biases = class_biases(config)
     (classes,) = format_.names(config)[biases.name]
     num_classes = max(1, biases.num_classes(weights[named[classes]].numel())) if classes in named else 1
@@ -95,7 +96,7 @@ def fit(weights: Mapping[str, Tensor], format_: Format, network: str) -> Fit:
             for name, shape in expected.items()
             if name in named and weights[named[name]].shape != shape
         ),
-        left_out=tuple(name for name in weights if not renamed(name, format_.other_names)),
+        left_out=tuple(name for name in weights if not renamed(name, others)),
     )
 
 

@@ -1,7 +1,7 @@
 """A format: how others name, split and order the weights of our networks."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,14 +30,22 @@ class Format:
     """The kinds that it has."""
     rules: Callable[[MobileViTNetwork], Rules]
     """From our names, as `spelled_out` has them, to theirs. {a,b}: ours is their a and b, one after the other."""
-    other_names: Rules
+    other_names: Callable[[MobileViTNetwork], Rules]
     """From what some versions call otherwise to what `rules` give; to nothing where only training needs it."""
     preprocessing: Callable[[MobileViTNetwork], Preprocessing]
     """What its networks are made for."""
+    rgb_names: str | None = None
+    """Pattern of names that only versions have whose images are RGB; None where there are none."""
 
     def names(self, config: MobileViTNetwork) -> dict[str, tuple[str, ...]]:
         """Our name -> theirs; several where they split ours along its first dimension."""
         return _names(self.rules, config)
+
+    def channels(self, theirs: Iterable[str], config: MobileViTNetwork) -> Channels:
+        """The order of the channels that weights with the names `theirs` were made for."""
+        if self.rgb_names is not None and any(re.match(self.rgb_names, name) for name in theirs):
+            return "rgb"
+        return self.preprocessing(config).channels
 
     def shapes(self, config: MobileViTNetwork, num_classes: int) -> dict[str, Size]:
         """Their name -> shape."""
@@ -46,7 +54,7 @@ class Format:
 
     def to_ours(self, theirs: Mapping[str, Tensor], config: MobileViTNetwork, channels: Channels) -> dict[str, Tensor]:
         """Weights by our names, in fp32, of a network that sees RGB; `theirs` sees `channels`."""
-        named = {renamed(name, self.other_names): tensor for name, tensor in theirs.items()}
+        named = {renamed(name, self.other_names(config)): tensor for name, tensor in theirs.items()}
         ours = {
             name: torch.tensor(0) if lacks_counter(named, parts[0]) else _joined([named[part] for part in parts])
             for name, parts in self.names(config).items()

@@ -38,6 +38,6 @@ TIMM = Format(
     name="timm",
     networks=(MobileViTConfig,),
     rules=rules,
-    other_names=[],
+    other_names=lambda _: [],
     preprocessing=preprocessing,
 )

@@ -58,6 +58,6 @@ TRANSFORMERS = Format(
     name="transformers",
     networks=(MobileViTConfig, DeepLabv3Config),
     rules=rules,
-    other_names=[],
+    other_names=lambda _: [],
     preprocessing=preprocessing,
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mvlab.export.losses import Loss
 from mvlab.export.verification import OutputErrors, Verification
-from mvlab.report.markdown import markdown_table
+from mvlab.markdown import markdown_table
 
 
 def describe_verification(verification: Verification, images: str) -> str:

@@ -1,0 +1,61 @@
+"""The package of a trained run, with what came out when it was run beside it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mvlab.export.checkpoint import target_of
+from mvlab.export.coreml import describe, export_package
+from mvlab.export.description import describe_verification
+from mvlab.export.errors import ExportError, PackageError
+from mvlab.export.pictures import synthetic
+from mvlab.export.verification import Verification
+from mvlab.export.verify import as_prepared, verify
+from mvlab.models.weights.saved import SavedNetwork
+from mvlab.record.package import VERIFICATION
+
+TABLE = "verification.md"
+"""Beside VERIFICATION."""
+IMAGES = "synthetic images, always the same"
+
+
+def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes: tuple[str, ...]) -> None:
+    """Makes `package` of `saved`, which was read from `checkpoint`, and holds it against the network.
+
+    What comes of it is in two files beside the package, also where there is none, since the network cannot be
+    converted, or where it cannot be run: the run was trained all the same.
+    """
+    network = saved.build()
+    try:
+        export_package(network, package, target_of(checkpoint, saved, classes=classes))
+        verification = verify(package, network, synthetic(), preprocess=as_prepared(saved.preprocessing))
+    except ExportError as error:
+        _write_problem(package.parent, "there is no package", error, package=None, classes=classes)
+    except PackageError as error:
+        _write_problem(package.parent, "it cannot be run", error, package=describe(package), classes=classes)
+    else:
+        write_verification(package.parent, verification, package=describe(package), classes=classes)
+
+
+def write_verification(
+    folder: Path, verification: Verification, *, package: dict[str, Any], classes: tuple[str, ...]
+) -> None:
+    """Into `folder`, as a table and as JSON; `package` is the package's description."""
+    _write(folder, verification.as_dict(), describe_verification(verification, IMAGES), package, classes)
+
+
+def _write_problem(
+    folder: Path, what: str, error: Exception, *, package: dict[str, Any] | None, classes: tuple[str, ...]
+) -> None:
+    """The same where nothing was verified, with the first line of `error`: the converter says more than a tag holds."""
+    problem = f"{what}: {str(error).splitlines()[0]}"
+    found = {"checked": "program", "passed": False, "problems": [problem]}
+    _write(folder, found, f"NOT verified: {problem}", package, classes)
+
+
+def _write(
+    folder: Path, found: dict[str, Any], table: str, package: dict[str, Any] | None, classes: tuple[str, ...]
+) -> None:
+    document = found | {"package": package, "classes": classes}
+    (folder / VERIFICATION).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    (folder / TABLE).write_text(f"{table}\n", encoding="utf-8")

@@ -1,0 +1,81 @@
+"""Exports on a real cluster: when they begin, and how they end."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from training.small import RUN, few_digits
+
+from mvlab.record.journal import Event, Journal
+from mvlab.record.package import VERIFICATION
+from mvlab.sweep import cluster
+from mvlab.sweep.exports import PACKAGE, exported
+from mvlab.sweep.trial import Trial
+from mvlab.sweep.tuner import run_sweep
+from mvlab.training.files import read_epochs
+from mvlab.training.keep import Keep
+from mvlab.training.manner import Manner
+from mvlab.training.placement import Node, place
+from mvlab.training.state import FILE
+
+pytestmark = pytest.mark.cluster
+
+TRIALS = [Trial(f"run {index}", 0, replace(RUN, epochs=1)) for index in range(2)]
+
+
+@pytest.fixture(scope="module")
+def two_cpus() -> Iterator[None]:
+    """A cluster of our own, of which one trial takes all."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="mv", dir="/tmp") as folder:
+        patch.setenv("TUNE_DISABLE_SIGINT_HANDLER", "1")
+        patch.setenv("RAY_AIR_NEW_OUTPUT", "0")
+        here: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "_temp_dir": f"{folder}/r"}
+        ray.init(address="local", num_cpus=2, **here)
+        try:
+            yield
+        finally:
+            cluster.disconnect()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return few_digits(tmp_path_factory.mktemp("digits"))
+
+
+def test_nothing_is_exported_while_anything_trains(two_cpus: None, data: str, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    started = time.time()
+    trained_s = run_sweep(
+        TRIALS,
+        journal,
+        lambda trial: journal.append(Event(run=trial.name, kind="begin")),
+        data=data,
+        manner=Manner(keep=Keep(every_minutes=None)),
+        placement=place([Node(2)], workers=1, trials=2),
+        storage=tmp_path,
+    )
+    assert journal.statuses() == {trial.name: "FINISHED" for trial in TRIALS}
+    folders = [trial.folder(tmp_path) for trial in TRIALS]
+    last_epoch = max(read_epochs(folder.epochs)[-1]["time_ms"] for folder in folders) / 1000
+    first_package = min((folder.results / PACKAGE).stat().st_mtime for folder in folders)
+    assert last_epoch - started < trained_s < first_package - started
+
+
+def test_what_cannot_be_exported_is_told_and_others_are(two_cpus: None, data: str, tmp_path: Path) -> None:
+    (trial,) = TRIALS[:1]
+    folder = trial.folder(tmp_path)
+    folder.results.mkdir(parents=True)
+    (folder.results / FILE).write_bytes(b"no checkpoint")
+    ((failed, why),) = exported([trial], data=data, storage=tmp_path, is_stopped=lambda: False)
+    assert failed == trial
+    assert why is not None
+    assert not (folder.results / VERIFICATION).exists()
+
+
+def test_told_to_stop_nothing_is_waited_for(two_cpus: None, data: str, tmp_path: Path) -> None:
+    assert list(exported(TRIALS, data=data, storage=tmp_path, is_stopped=lambda: True)) == []
