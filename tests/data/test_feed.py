@@ -111,18 +111,18 @@ def test_no_orders_make_no_batches() -> None:
 
 
 def test_a_consumer_that_stops_reading_stops_the_readers(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is left to do, few batches wait in the object store."""
+    """Whatever is left to do, few blocks wait in the object store."""
     large = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=8)
     orders = training(uri, sampler=large) * 4
-    batch_mb = 8 * 3 * 256 * 256 / 2**20
-    monkeypatch.setattr(feed, "BYTES_A_BLOCK", int(2 * batch_mb * 2**20))
+    block_mb = 2 * 8 * 3 * 256 * 256 / 2**20
+    monkeypatch.setattr(feed, "BYTES_A_BLOCK", int(block_mb * 2**20))
     batches = stream(orders, cpus=1.0)
     next(batches)
     before = -1.0
     while before != (now := store_mb()):  # until nothing is made any more
         before = now
         time.sleep(2)
-    assert now < 12 * batch_mb < len(orders) * batch_mb / 10
+    assert now < 10 * block_mb < len(orders) / 2 * block_mb / 10
     batches.close()
 
 
