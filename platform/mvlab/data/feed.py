@@ -1,12 +1,11 @@
 """Plan + shards -> Ray Data -> batches in a training worker, one planned batch each, in order, prefetched.
 
 A custom Datasource, because Ray Data's own readers cannot express "these rows, at this resolution, as one
-batch": a read task renders a run of consecutive planned batches, and a few of them are one block of one row.
+batch": a read task renders a run of consecutive planned batches, and each batch is one block of one row.
 Imports no torch, so that reader processes start quickly.
 """
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,25 +24,18 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from mvlab.data.batch import Batch
-from mvlab.data.render import OnCorrupt, Order, render_batches, room
+from mvlab.data.render import OnCorrupt, Order, render_batches
 
-BLOCKS_A_TASK = 128
+BATCHES_A_TASK = 128
 """From one task of a reader to its next takes a fifth of a second."""
-BATCHES_A_SEGMENT = 1024
-"""Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
+TASKS_A_SEGMENT = 8
+"""Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
 BATCHES_BEFORE_THE_NEXT = 16
 """When a segment has this many batches left, the next one is started beside it: the stream never dries up."""
-BYTES_A_BLOCK = 24 * 2**20
-MOST_BATCHES_A_BLOCK = 16
-"""An object of Ray's costs some milliseconds in several processes, whatever its size."""
-BLOCKS_WAITING = 2
+BATCHES_WAITING = 4
 """Of each reader, made before they are wanted. They are what the feed holds in memory."""
 SECONDS_A_SCHEDULING_STEP = 0.03
 MOST_SECONDS_A_SCHEDULING_STEP = 0.2
-
-
-_Block = list[Order]
-"""Whose batches are one object of Ray's."""
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
@@ -68,11 +60,11 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
         segment = _start(remaining, readers, on_corrupt)
         while segment:
             following: Future[_Segment | None] | None = None
-            for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
+            for left, block in zip(reversed(range(segment.num_batches)), segment.blocks, strict=True):
                 if following is None and left <= BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
                 asked = time.perf_counter()
-                yield batch
+                yield _unpack(block)
                 Pace.seconds_a_batch = time.perf_counter() - asked
             segment = following.result() if following else None
 
@@ -82,40 +74,25 @@ class _Segment:
     """Data sets that are running, one for each reader."""
 
     num_batches: int
-    batches: Iterator[Batch]
+    blocks: Iterator[pa.Table]
 
 
 def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _Segment | None:
     """Starts the readers on the next orders and waits for their first batches; None where no orders are left."""
-    orders = list(islice(remaining, readers * BATCHES_A_SEGMENT))
+    orders = list(islice(remaining, readers * BATCHES_A_TASK * TASKS_A_SEGMENT))
     if not orders:
         return None
     _configure(DataContext.get_current(), orders)
-    blocks = list(_blocks(orders, readers))
-    lanes = [blocks[reader::readers] for reader in range(min(readers, len(blocks)))]
+    lanes = [orders[reader::readers] for reader in range(min(readers, len(orders)))]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
         started = list(pool.map(partial(_start_lane, on_corrupt=on_corrupt), lanes))
     in_turn = chain.from_iterable(zip_longest(*started))
-    return _Segment(len(orders), chain.from_iterable(_unpack(table) for table in in_turn if table is not None))
+    return _Segment(len(orders), (block for block in in_turn if block is not None))
 
 
-def _blocks(orders: list[Order], readers: int) -> Iterator[_Block]:
-    """Consecutive orders, each to be one block; of single orders at first, so that training starts at once."""
-    yield from ([order] for order in orders[:readers])
-    block: list[Order] = []
-    for order in orders[readers:]:
-        is_full = sum(map(_num_bytes, [*block, order])) > BYTES_A_BLOCK or len(block) == MOST_BATCHES_A_BLOCK
-        if block and is_full:
-            yield block
-            block = []
-        block.append(order)
-    if block:
-        yield block
-
-
-def _start_lane(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+def _start_lane(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
     """One reader's blocks, the first of them made."""
-    source = _OrderSource(blocks, on_corrupt)
+    source = _OrderSource(orders, on_corrupt)
     dataset = ray.data.read_datasource(
         source,
         override_num_blocks=len(source.tasks),
@@ -124,8 +101,8 @@ def _start_lane(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Tabl
         # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
         label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
     )
-    tables = iter(dataset.iterator().iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
-    return chain([next(tables)], tables)
+    blocks = iter(dataset.iterator().iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
+    return chain([next(blocks)], blocks)
 
 
 class Pace(ExecutionCallback):
@@ -148,7 +125,7 @@ class Pace(ExecutionCallback):
 
 
 def _configure(context: DataContext, orders: list[Order]) -> None:
-    """A task's outputs in order, and few of them waiting.
+    """A task's outputs in order, one block a batch, and few of them waiting.
 
     What waits is bounded not for its size alone: a store that uses the same pages again and again is faster than one
     that grows, since a fresh page costs a fault in each process that touches it (15% of the images a second).
@@ -156,22 +133,22 @@ def _configure(context: DataContext, orders: list[Order]) -> None:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources(
-        object_store_memory=BLOCKS_WAITING * max(BYTES_A_BLOCK, *map(_num_bytes, orders))
+        object_store_memory=BATCHES_WAITING * max(map(_num_bytes, orders))
     )
-    context.target_max_block_size = 1  # byte: each row, of several batches, is a block
+    context.target_max_block_size = 1  # with one row a batch: one block is one batch
     context.custom_execution_callback_classes = [Pace]
 
 
 class _OrderSource(Datasource):
-    """A read task for each BLOCKS_A_TASK blocks."""
+    """A read task for each BATCHES_A_TASK orders."""
 
-    def __init__(self, blocks: list[_Block], on_corrupt: OnCorrupt) -> None:
+    def __init__(self, orders: list[Order], on_corrupt: OnCorrupt) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tasks = [blocks[i : i + BLOCKS_A_TASK] for i in range(0, len(blocks), BLOCKS_A_TASK)]
+        self.tasks = [orders[i : i + BATCHES_A_TASK] for i in range(0, len(orders), BATCHES_A_TASK)]
         self.on_corrupt = on_corrupt
 
     def estimate_inmemory_data_size(self) -> int | None:
-        return sum(map(_task_bytes, self.tasks))
+        return sum(_num_bytes(order) for task in self.tasks for order in task)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
@@ -181,7 +158,7 @@ class _OrderSource(Datasource):
                 partial(_make, task, self.on_corrupt),
                 BlockMetadata(
                     num_rows=len(task),
-                    size_bytes=_task_bytes(task),
+                    size_bytes=sum(_num_bytes(order) for order in task),
                     exec_stats=None,
                     input_files=None,
                 ),
@@ -194,49 +171,37 @@ def _num_bytes(order: Order) -> int:
     return len(order.planned.samples) * 3 * order.planned.resolution**2
 
 
-def _task_bytes(blocks: list[_Block]) -> int:
-    return sum(map(_num_bytes, chain.from_iterable(blocks)))
+def _make(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+    """Runs in a reader process: a block for each order."""
+    yield from map(_pack, render_batches(orders, on_corrupt))
 
 
-def _make(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
-    """Runs in a reader process: a table for each block."""
-    orders, into = chain.from_iterable(blocks), chain.from_iterable(map(room, blocks))
-    batches = render_batches(list(orders), on_corrupt, into)
-    for block in blocks:
-        yield _pack(list(islice(batches, len(block))))
-
-
-def _pack(batches: list[Batch]) -> pa.Table:
-    """One row; the pixels, consecutive parts of one piece of memory, are not copied."""
-    whole = batches[0].pixels.base
-    assert whole is not None
-    begin = whole.ctypes.data
-    ends = np.array([0, whole.nbytes], dtype=np.int64)
-    pixels = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(whole)])
+def _pack(batch: Batch) -> pa.Table:
+    """One row; the pixels are not copied."""
+    ends = np.array([0, batch.pixels.nbytes], dtype=np.int64)
+    pixels = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(batch.pixels)]
+    )
     return pa.table(
         {
-            "steps": [[batch.step for batch in batches]],
-            "resolutions": [[batch.pixels.shape[-1] for batch in batches]],
-            "starts": [[batch.pixels.ctypes.data - begin for batch in batches]],
-            "labels": pa.array([[batch.labels for batch in batches]]),
-            "corrupt": pa.array([[batch.corrupt for batch in batches]], type=pa.list_(pa.list_(pa.string()))),
+            "step": [batch.step],
+            "resolution": [batch.pixels.shape[-1]],
+            "labels": pa.array([batch.labels]),
+            "corrupt": pa.array([batch.corrupt], type=pa.list_(pa.string())),
             "pixels": pixels,
         }
     )
 
 
-def _unpack(table: pa.Table) -> Iterator[Batch]:
+def _unpack(table: pa.Table) -> Batch:
     """The inverse. The pixels stay where they are, in the object store; `table["pixels"][0]` would copy them."""
     column = table["pixels"].chunk(0)
     _, ends, data = column.buffers()
-    begin, end = np.frombuffer(ends, dtype=np.int64)[column.offset : column.offset + 2]
-    pixels = np.frombuffer(data, dtype=np.uint8)[begin:end]
-    columns = (table[name][0].as_py() for name in ("steps", "resolutions", "starts", "corrupt"))
-    for step, resolution, start, corrupt, labels in zip(*columns, table["labels"][0].values, strict=True):
-        shape = len(labels.values), 3, resolution, resolution
-        yield Batch(
-            step=step,
-            pixels=pixels[start : start + math.prod(shape)].reshape(shape),
-            labels=labels.values.to_numpy(),
-            corrupt=tuple(corrupt),
-        )
+    start, end = np.frombuffer(ends, dtype=np.int64)[column.offset : column.offset + 2]
+    resolution = table["resolution"][0].as_py()
+    return Batch(
+        step=table["step"][0].as_py(),
+        pixels=np.frombuffer(data, dtype=np.uint8)[start:end].reshape(-1, 3, resolution, resolution),
+        labels=table["labels"][0].values.to_numpy(),
+        corrupt=tuple(table["corrupt"][0].as_py()),
+    )

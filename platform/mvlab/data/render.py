@@ -1,13 +1,11 @@
 """An order for a batch -> the batch: rows read, cut and resized. What a reader process does; knows no Ray."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, chain, islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mvlab.data.batch import Batch
 from mvlab.data.images import TrainingView, View, render
@@ -21,8 +19,6 @@ READS_AHEAD = 32
 MOST_SUBSTITUTES = 20
 
 OnCorrupt = Literal["stop", "skip"]
-PixelBatch = NDArray[np.uint8]
-"""(B, 3, H, W), RGB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +30,8 @@ class Order:
     view: View
 
 
-def room(orders: Iterable[Order]) -> Iterator[PixelBatch]:
-    """For the pixels of each order's batch: consecutive parts of one piece of memory."""
-    shapes = [(len(order.planned.samples), 3, order.planned.resolution, order.planned.resolution) for order in orders]
-    sizes = [math.prod(shape) for shape in shapes]
-    whole = np.empty(sum(sizes), dtype=np.uint8)
-    for shape, size, end in zip(shapes, sizes, accumulate(sizes), strict=True):
-        yield whole[end - size : end].reshape(shape)
-
-
-def render_batches(
-    orders: list[Order], on_corrupt: OnCorrupt = "stop", into: Iterable[PixelBatch] | None = None
-) -> Iterator[Batch]:
+def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
     """The batch of each order; rows of the next are read while one is decoded.
-
-    Args:
-        orders: what to make.
-        on_corrupt: what a corrupt row does.
-        into: where the pixels go; None for memory of their own.
 
     Raises:
         CorruptRowError: a row is not what was ingested, and `on_corrupt` is "stop". With "skip" another sample takes
@@ -59,8 +39,8 @@ def render_batches(
     """
     work = [(open_split(order.split), order.planned.samples) for order in orders]
     contents = _here(work) if all(reader.folder.is_local for reader, _ in work) else _from_afar(work)
-    for order, pixels in zip(orders, into or (next(room([order])) for order in orders), strict=True):
-        yield _render(order, islice(contents, len(order.planned.samples)), on_corrupt, pixels)
+    for order in orders:
+        yield _render(order, islice(contents, len(order.planned.samples)), on_corrupt)
 
 
 def _here(work: list[tuple[SplitReader, SampleIds]]) -> Iterator[bytes | CorruptRowError]:
@@ -93,10 +73,9 @@ def _read(reader: SplitReader, sample: int) -> bytes | CorruptRowError:
         return error
 
 
-def _render(
-    order: Order, contents: Iterable[bytes | CorruptRowError], on_corrupt: OnCorrupt, pixels: PixelBatch
-) -> Batch:
+def _render(order: Order, contents: Iterable[bytes | CorruptRowError], on_corrupt: OnCorrupt) -> Batch:
     planned, reader = order.planned, open_split(order.split)
+    pixels = np.empty((len(planned.samples), 3, planned.resolution, planned.resolution), dtype=np.uint8)
     labels: list[int] = []
     corrupt: list[str] = []
     for asked, content in zip(planned.samples.tolist(), contents, strict=True):
