@@ -111,6 +111,8 @@ def test_seeds_needed_for_equal_are_enough_and_one_fewer_is_not(margin: float, d
     predicted = [equivalence_power(n, sd=1, margin=margin, difference=difference) for n in (needed - 1, needed)]
     assert chances == pytest.approx(predicted, abs=noise(0.8))
     assert predicted[0] < 0.8 <= predicted[1]
+    if difference == 0:
+        assert chances[0] < 0.8 <= chances[1]
 
 
 @given(sd=sizes, difference=sizes)
