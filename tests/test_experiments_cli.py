@@ -127,10 +127,9 @@ def test_power_takes_the_spread_of_the_newest_study(storage: Path, capsys: pytes
 def test_power_of_a_claim_of_equality_is_at_the_papers_difference(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["power", "figure11_weight_decay", "--sd", "1"]) == 0
     cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in capsys.readouterr().out.splitlines()[3:5]]
-    similar, a_point_apart = (seeds_needed_for_equal(sd=1, margin=2, difference=difference) for difference in (0, 1))
     assert cells == [
-        ["within 2", "1.00", "–", "–", str(similar)],
-        ["within 2, if -1.00", "1.00", "–", "–", str(a_point_apart)],
+        ["within 1", "1.00", "–", "–", str(seeds_needed_for_equal(sd=1, margin=1, difference=0))],
+        ["within 2, if -1.00", "1.00", "–", "–", str(seeds_needed_for_equal(sd=1, margin=2, difference=1))],
     ]
 
 
