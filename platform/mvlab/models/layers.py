@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mvlab.models.depthwise import StridedDepthwiseConv2d
+
 
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Nearest multiple of `divisor` that is not more than 10% below `value` (MobileNetv2's rounding)."""
@@ -28,16 +30,14 @@ class ConvNormAct(nn.Sequential):
         groups: int = 1,
         act: type[nn.Module] | None = nn.SiLU,
     ) -> None:
-        conv = nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=dilation * (kernel_size // 2),
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        )
+        conv: nn.Conv2d
+        if stride > 1 and groups == in_channels == out_channels:
+            conv = StridedDepthwiseConv2d(in_channels, kernel_size, stride=stride, dilation=dilation)
+        else:
+            padding = dilation * (kernel_size // 2)
+            conv = nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=False
+            )
         super().__init__(conv, nn.BatchNorm2d(out_channels), *([act()] if act else []))
 
 
