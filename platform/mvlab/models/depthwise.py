@@ -42,7 +42,7 @@ class _WithGradientAmongZeros(torch.autograd.Function):
         return F.conv2d(x, weight, None, stride, padding, dilation, groups=len(weight))
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         among_zeros = _input_gradient(out_gradient, x, weight, *ctx.geometry) if ctx.needs_input_grad[0] else None
