@@ -1,21 +1,27 @@
 """How fast MobileViT is here, against timm's and transformers' of the same variant, alternately in one run.
 
-    python benchmarks/model_speed.py [--variant s] [--rounds 15] [--compile]
+    python benchmarks/model_speed.py [--variant s] [--rounds 15] [--compile] [--keep-freed-memory]
 
 Inference of one image and of 32, and a training step on 16, 256x256 pixels, in fp32 and in bf16 (of a training step:
 autocast). All networks have the same weights, are channels last, and train without dropout, which timm's and
 transformers' leave out by default. Ours infers as `for_inference` prepares it; with --compile timm's and ours are also
-compiled with frozen weights, which takes minutes. The last line is one JSON object: by setting, how many times as fast
-as each of theirs ours is; `lowest` is the worst of all.
+compiled with frozen weights, which takes minutes. Each setting has a process of its own, for what was allocated before
+changes what memory costs; --keep-freed-memory keeps glibc from giving memory back, as in the workers that train here:
+theirs gain more of it than ours. The last line is one JSON object: by setting, how many times as fast as each of theirs
+ours is; `lowest` is the worst of all.
 """
 
 import argparse
 import copy
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import timm
@@ -32,12 +38,18 @@ from mvlab.models.inference import for_inference
 from mvlab.models.weights.timm import TIMM
 from mvlab.models.weights.transformers import TRANSFORMERS
 from mvlab.networks import XS, XXS, MobileViTConfig, S
+from mvlab.training.trainer import KEEP_FREED_MEMORY
 
 VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
 SIDE = 256
 NUM_CLASSES = 1000
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+TASKS = (("infer", 1), ("infer", 32), ("train", 16))
 WARMUPS = 2
+
+Setting = tuple[str, int, str]
+"""Task, images in a batch, precision."""
+Times = dict[str, list[float]]
 
 
 def main() -> None:
@@ -45,23 +57,37 @@ def main() -> None:
     parser.add_argument("--variant", choices=VARIANTS, default="s")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--keep-freed-memory", action="store_true")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    if options.keep_freed_memory:
+        os.environ.update(KEEP_FREED_MEMORY)
+    print(f"MobileViT-{options.variant.upper()} on {options.device if 'cuda' in options.device else machine_name()}\n")
+    settings = [(task, batch, precision) for precision in PRECISIONS for task, batch in TASKS]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
+        measured = processes.map(partial(measure, options), settings)
+        by_setting = dict(zip(map(setting_name, settings), measured, strict=True))
+    print(markdown_table(["setting", "network", "ms", "ours is faster by"], rows(by_setting)))
+    ratios = {setting: ratios_to_theirs(times) for setting, times in by_setting.items()}
+    print(json.dumps({**ratios, "lowest": min(ratio for each in ratios.values() for ratio in each.values())}))
+
+
+def setting_name(setting: Setting) -> str:
+    task, batch, precision = setting
+    return f"{task} b{batch} {precision}"
+
+
+def measure(options: argparse.Namespace, setting: Setting) -> Times:
+    """Milliseconds of every round, by side; the sides take turns."""
+    task, batch, precision = setting
     use_all_cores()
-    device = torch.device(options.device)
+    device, dtype = torch.device(options.device), PRECISIONS[precision]
     networks = build(options.variant, device)
-    print(f"MobileViT-{options.variant.upper()} on {machine_name() if device.type == 'cpu' else device}\n")
-    rows: list[list[str]] = []
-    ratios: dict[str, dict[str, float]] = {}
-    for precision, dtype in PRECISIONS.items():
-        for batch in (1, 32):
-            sides = inferring(networks, batch, dtype, device, compiled=options.compile)
-            rounds = 3 * options.rounds if batch == 1 else options.rounds
-            note(f"infer b{batch} {precision}", measure(sides, rounds, device), rows, ratios)
-        note(f"train b16 {precision}", measure(training(networks, dtype, device), options.rounds, device), rows, ratios)
-    print(markdown_table(["setting", "network", "ms", "ours is faster by"], rows))
-    lowest = min(ratio for setting in ratios.values() for ratio in setting.values())
-    print(json.dumps({**ratios, "lowest": lowest}))
+    if task == "train":
+        sides = training(networks, batch, dtype, device)
+    else:
+        sides = inferring(networks, batch, dtype, device, compiled=options.compile)
+    return take_turns(sides, options.rounds * (3 if batch == 1 else 1), device)
 
 
 def build(variant: str, device: torch.device) -> dict[str, nn.Module]:
@@ -116,10 +142,10 @@ def inferring(
     return {name: infer(network) for name, network in ready.items()}
 
 
-def training(networks: dict[str, nn.Module], dtype: torch.dtype, device: torch.device) -> dict[str, Side]:
+def training(networks: dict[str, nn.Module], batch: int, dtype: torch.dtype, device: torch.device) -> dict[str, Side]:
     """What forward and backward of one batch are."""
-    images = torch.rand(16, 3, SIDE, SIDE, device=device).to(memory_format=torch.channels_last)
-    labels = torch.randint(NUM_CLASSES, (16,), device=device)
+    images = torch.rand(batch, 3, SIDE, SIDE, device=device).to(memory_format=torch.channels_last)
+    labels = torch.randint(NUM_CLASSES, (batch,), device=device)
 
     def step(network: nn.Module) -> Side:
         network.train()
@@ -140,9 +166,8 @@ def logits(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output.logits  # type: ignore[no-any-return]
 
 
-def measure(sides: dict[str, Side], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Milliseconds of every round; the sides take turns."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
+def take_turns(sides: dict[str, Side], rounds: int, device: torch.device) -> Times:
+    times: Times = {name: [] for name in sides}
     for turn in range(WARMUPS + rounds):
         for name, once in sides.items():
             started = time.perf_counter()
@@ -154,17 +179,27 @@ def measure(sides: dict[str, Side], rounds: int, device: torch.device) -> dict[s
     return times
 
 
-def note(
-    setting: str, times: dict[str, list[float]], rows: list[list[str]], ratios: dict[str, dict[str, float]]
-) -> None:
-    """Adds the setting's rows and ratios: medians of what a turn's two sides took, one by the other."""
+def faster_by(times: Times) -> dict[str, float]:
+    """Of our best side to each of the others: the median of what a turn's two sides took, one by the other."""
     best = min((name for name in times if name.startswith("ours")), key=lambda name: statistics.median(times[name]))
-    ratios[setting] = {}
-    for name, taken in times.items():
-        ratio = statistics.median(theirs / ours for theirs, ours in zip(taken, times[best], strict=True))
-        rows.append([setting, name, f"{statistics.median(taken):.1f}", "–" if name == best else f"{ratio:.2f}"])
-        if not name.startswith("ours"):
-            ratios[setting][name] = round(ratio, 2)
+    return {
+        name: statistics.median(theirs / ours for theirs, ours in zip(taken, times[best], strict=True))
+        for name, taken in times.items()
+        if name != best
+    }
+
+
+def ratios_to_theirs(times: Times) -> dict[str, float]:
+    return {name: round(ratio, 2) for name, ratio in faster_by(times).items() if not name.startswith("ours")}
+
+
+def rows(by_setting: dict[str, Times]) -> list[list[str]]:
+    return [
+        [setting, name, f"{statistics.median(taken):.1f}", f"{ratios[name]:.2f}" if name in ratios else "–"]
+        for setting, times in by_setting.items()
+        for ratios in [faster_by(times)]
+        for name, taken in times.items()
+    ]
 
 
 if __name__ == "__main__":
