@@ -276,7 +276,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, options: list[str], messag
 
 
 def test_the_help_of_train_names_every_recipe_and_that_of_a_recipe_every_option(tmp_path: Path) -> None:
-    from experiments.recipes import RECIPES
+    from experiments.train import RECIPES
 
     done = job(tmp_path, "--help", script=TRAIN)
     assert done.returncode == 0, done.stderr

@@ -1,15 +1,15 @@
 """Recipes say what the paper and its release say, differ in nothing else, and can be shrunk."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from experiments.recipes import RECIPES
-from experiments.train import PAPER, TRAININGS
+from experiments.rivals import RIVALS
+from experiments.train import PAPER, RECIPES, TRAININGS
 from mvlab.config import RunConfig, flatten
 from mvlab.data.plan import count_updates
-from mvlab.networks import MobileViTConfig, TorchvisionConfig
+from mvlab.networks import MobileViTConfig, TimmName, TorchvisionConfig, TorchvisionName
 from mvlab.scale import SCALES, at_scale
 
 IMAGENET = 1_281_167
@@ -77,6 +77,22 @@ def test_updates_are_table_5s(name: str, updates: int) -> None:
     run = RECIPES[name]
     counted = count_updates(IMAGENET, run.sampler, world=8, seed=run.seed, epochs=run.epochs)
     assert counted == pytest.approx(updates, rel=0.01)
+
+
+def test_every_rival_trains_as_mobilevit_does_but_at_one_resolution() -> None:
+    assert {network for network in (*get_args(TorchvisionName), *get_args(TimmName))} == {
+        *RIVALS,
+        "mobilenet_v2",
+        "resnet50",
+    }
+    for name, run in RIVALS.items():
+        differing = {key for key in differences(RECIPES["mobilevit_s"], run) if not key.startswith("model.")}
+        assert differing == {
+            "sampler.resolutions",
+            "sampler.base_resolution",
+            "evaluation.resize",
+            "evaluation.crop",
+        }, name
 
 
 @pytest.mark.parametrize("name", RECIPES)
