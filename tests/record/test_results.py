@@ -15,6 +15,7 @@ from mvlab.record.remote import read_remote
 from mvlab.record.results import ResultsError, read_results
 from mvlab.record.store import connect
 from mvlab.record.tracking import TrackingError
+from mvlab.sweep.pruned import pruning
 
 NAME = f"mobilevit/classification/{EXPERIMENT.name}"
 LAST = {"val/top5": 90.0, "test_32px/top1": 30.0, "test_64px/top1": 60.0, "val/loss": 1.25}
@@ -56,6 +57,19 @@ def test_values_are_of_the_last_epoch_of_complete_runs(journal: Path) -> None:
     assert results.values(Reading("with")) == {0: 60, 1: 61}
     assert results.values(Reading("with", "test/mean_top1")) == {0: 45}, "the other was not tested so"
     assert results.values(Reading("without")) == {}
+
+
+def test_a_pruned_run_ended_as_it_was_meant_to(journal: Path, tmp_path: Path) -> None:
+    for event in (*pruning("without seed 0", 1), *pruning("with seed 0", 1)[:1]):
+        Journal(journal).append(event)
+    results = read_results(journal)
+    assert [run.ending for run in results.runs] == ["finished", "finished", "pruned"], "the first was quicker than that"
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert MlflowSink(Journal(journal), *connect(uri, NAME)).close(60)
+    assert {run.arm: run.ending for run in read_remote(uri, NAME).runs} == {
+        "with": "finished",
+        "without": "pruned",
+    }
 
 
 def test_an_image_is_worth_more_of_a_smaller_set(journal: Path) -> None:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from experiments.table6_patch_size import EXPERIMENT
 from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal
+from mvlab.record.results import PRUNED_TAG
 from mvlab.study.remaining import remaining
 from mvlab.sweep.console import Console
 from mvlab.sweep.halving import Halving
-from mvlab.sweep.pruned import TAG, pruned
+from mvlab.sweep.pruned import pruned
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.sweep.tuner import Reporter
 from mvlab.training.files import append_epoch
@@ -129,7 +130,7 @@ def test_a_run_that_falls_behind_is_told_to_stop_and_ends_as_pruned(
     reporter.on_trial_complete(0, [], tune_trial(bad))
     assert journal.statuses() == {good.name: None, bad.name: "KILLED"}
     assert pruned(journal) == {bad.name: 1}
-    assert [event.tags for event in journal.events() if TAG in event.tags] == [{TAG: "1"}]
+    assert [event.tags for event in journal.events() if PRUNED_TAG in event.tags] == [{PRUNED_TAG: "1"}]
     assert remaining(TRIALS, journal) == [good, TRIALS[2]], "--resume does not run it again"
     for epoch in range(2, EPOCHS + 1):
         end_epoch(good, tmp_path, epoch, 80.0)

@@ -11,6 +11,8 @@ from mvlab.metrics import counts_images, side_of
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 
 ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
+PRUNED_TAG = "mvlab.pruned_at_epoch"
+"""Of a run that was ended early on purpose: successive halving gave its time to others."""
 
 
 class ResultsError(ValueError):
@@ -37,6 +39,15 @@ class RunResult:
     """Of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str
     """Of the EMA weights after the last epoch that it ended; empty before the first."""
+    was_told_to_stop: bool = False
+    """By successive halving, whether or not it had time to."""
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in a word for people: a run that was pruned is one that did as it was meant to."""
+        if self.was_told_to_stop and self.status == "KILLED":
+            return "pruned"
+        return (self.status or "running").lower()
 
     @property
     def is_complete(self) -> bool:
@@ -162,6 +173,7 @@ def run_result(
         config_digest=tags[CONFIG_TAG],
         revision=_revision(tags),
         weights_sha256=tags.get(WEIGHTS_TAG, ""),
+        was_told_to_stop=PRUNED_TAG in tags,
     )
 
 

@@ -117,7 +117,7 @@ def _runs(results: Results) -> Table:
             f"{len(run.epochs)} of {run.planned_epochs}",
             f"{run.epochs[-1]['val_ema/top1']:.1f}" if run.epochs else "–",
             run.weights_sha256[:12] or "–",
-            (run.status or "running").lower(),
+            run.ending,
         ]
         for run in sorted(results.runs, key=lambda run: (arms.index(run.arm), run.seed))
     ]
