@@ -16,7 +16,7 @@ from mvlab.facts import CostTable, FactTable
 from mvlab.record.tracking import TrackingError
 
 if TYPE_CHECKING:
-    from mvlab.export.zoo import Wanted
+    from mvlab.export.zoo import MadePackage, Wanted
     from mvlab.study.tables import Made
 
 T = TypeVar("T")
@@ -109,8 +109,12 @@ def run_packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     counted: dict[str, int] = {}
 
     def write(chosen: "Sequence[Wanted]", folder: Path) -> "Made":
-        made = make_packages(chosen, folder, precision=options.precision, tell=partial(print, file=sys.stderr))
-        print(write_packages(made, folder).markdown())
+        made: list[MadePackage] = []
+        tell = partial(print, file=sys.stderr, flush=True)
+        for each in make_packages(chosen, folder, precision=options.precision, tell=tell):
+            made.append(each)
+            page = write_packages(made, folder)  # an hour's work: who stops it has what there is
+        print(page.markdown())
         counted.update(count(made))
         return Made(files=[folder / file for file in FILES], metrics=counted)
 

@@ -1,5 +1,6 @@
 """A package of every network in the paper's tables, made, run and held against its network."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mvlab.models.plausible import plausible
 from mvlab.models.weights.network_json import network_to_json
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import AnyNetworkConfig
+from mvlab.training.meter import clock
 from mvlab.training.state import weights_sha256
 
 NUM_IMAGES = 4
@@ -59,13 +61,13 @@ def wanted(tables: Sequence[CostTable]) -> Iterator[Wanted]:
 
 def make_packages(
     some: Sequence[Wanted], folder: Path, *, precision: Precision, tell: Callable[[str], None]
-) -> list[MadePackage]:
+) -> Iterator[MadePackage]:
     """Writes each into `folder`, with random weights; what cannot be made or run is told with its reason."""
-    made = []
-    for number, each in enumerate(some, 1):
-        tell(f"{each.name} ({number} of {len(some)})")
-        made.append(_make(each, folder / f"{each.name}.mlpackage", precision))
-    return made
+    started = time.monotonic()
+    for done, each in enumerate(some):
+        left = f", about {clock((time.monotonic() - started) / done * (len(some) - done))} left" if done else ""
+        tell(f"{each.name} ({done + 1} of {len(some)}{left})")
+        yield _make(each, folder / f"{each.name}.mlpackage", precision)
 
 
 def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
