@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from experiments.costs import FACTS, LATENCIES
 from mvlab.cli.tables import run_facts, run_latencies, run_packages
+from mvlab.export import zoo
 from mvlab.facts import CostRow, CostTable
 from mvlab.models.weights.network_json import network_from_json
 from mvlab.networks import NANO, MobileViTConfig
@@ -137,6 +139,29 @@ def test_packages_are_made_run_and_recorded(
     assert len(package["metadata"]["weights_sha256"]) == 64
     params = MlflowClient(tracking_uri=store).get_run(str(summary["run_id"])).data.params
     assert params == {"tables": "all", "precision": "fp16"}
+
+
+def test_who_stops_the_packages_has_those_that_were_made(
+    store: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tuple(
+        CostRow(name=f"{side}", network=MobileViTConfig(widths=NANO), num_classes=10, timed_at=side)
+        for side in (32, 64)
+    )
+    table = CostTable(name="t", title="T", task="classification", image_size=256, rows=rows)
+    make = zoo._make
+
+    def stopped_at_the_second(wanted: zoo.Wanted, *rest: Any) -> zoo.MadePackage:
+        if wanted.side == 64:
+            raise KeyboardInterrupt
+        return make(wanted, *rest)
+
+    monkeypatch.setattr(zoo, "_make", stopped_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run_packages([table], ["--tracking-uri", store, "--out", str(tmp_path / "out")])
+    (entry,) = json.loads((tmp_path / "out" / "packages.json").read_text())
+    assert (entry["name"], entry["verification"]["passed"]) == ("mobilevit-nano-2,2,2-32", True)
+    assert re.search(r"mobilevit-nano-2,2,2-64 \(2 of 2, about \dm\d\ds left\)", capfd.readouterr().err)
 
 
 def test_the_tag_names_the_gpu_that_times_are_of(
