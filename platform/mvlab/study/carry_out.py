@@ -51,7 +51,8 @@ def carry_out(study: Study) -> dict[str, Any]:
     client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)
     close_stale_runs(client)
     data = embedded_digits(study.storage) if options.data is None else study.data
-    print(f"{len(study.trials)} runs on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
+    runs = "1 run" if len(study.trials) == 1 else f"{len(study.trials)} runs"
+    print(f"{runs} on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
     placement = place(
         cluster.connect(),
         workers=options.workers,
