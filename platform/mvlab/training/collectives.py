@@ -40,9 +40,9 @@ def wait_for_all() -> None:
 
 @torch.no_grad()
 def share_buffers(*modules: nn.Module) -> None:
-    """Rank 0's buffers become everyone's: BatchNorm's statistics differ by rank until then."""
-    if distributed.is_initialized():
-        buffers = [buffer for module in modules for buffer in module.buffers() if buffer.is_floating_point()]
+    """Rank 0's buffers become everyone's: BatchNorm's statistics differ by rank until then. ViTs may have none."""
+    buffers = [buffer for module in modules for buffer in module.buffers() if buffer.is_floating_point()]
+    if buffers and distributed.is_initialized():
         joined = torch.cat([buffer.flatten() for buffer in buffers])
         distributed.broadcast(joined, src=0)
         for buffer, part in zip(buffers, joined.split([b.numel() for b in buffers]), strict=True):
