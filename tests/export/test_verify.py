@@ -105,6 +105,41 @@ def test_what_mobile_cnns_have_besides_is_verified(tmp_path: Path) -> None:
     assert max(each.exact for each in found.outputs) < EXACT_TOLERANCE / 2
 
 
+class Positions(nn.Module):
+    """Attention over positions that is the same for every image, as in ConViT: a converter stores its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("distances", torch.cdist(*[torch.arange(64.0).reshape(64, 1)] * 2))
+        self.sharpness = nn.Parameter(torch.tensor(3.0))
+        self.classifier = nn.Linear(3 * 64, len(CLASSES))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attention = (-self.sharpness * self.distances).softmax(1)
+        return self.classifier((nn.functional.adaptive_avg_pool2d(x, 8).flatten(2) @ attention).flatten(1))
+
+
+def test_what_a_model_computes_of_its_weights_alone_is_known_where_a_package_stores_it(tmp_path: Path) -> None:
+    model = plausible(Positions(), SIDE)
+    found = verify(convert(model, tmp_path / "m.mlpackage"), model, PICTURES)
+    assert found.passed, problems(found)
+    assert found.foreign == ()
+
+
+def test_probabilities_of_scores_far_apart_are_held_against_these_scores(tmp_path: Path) -> None:
+    """As of a network that is sure of one of many classes: what fp16 costs its logits, it must not pay for twice."""
+    classes = tuple(f"class {number}" for number in range(1000))
+    model = plausible(nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(3 * 64, len(classes))), SIDE)
+    with torch.no_grad():
+        model[-1].weight *= 24
+    path = tmp_path / "m.mlpackage"
+    export_package(model, path, replace(CLASSIFIER, preprocessing=replace(PREPROCESSING, resize=None), classes=classes))
+    found = verify(path, model, PICTURES, tolerance=0.05)
+    _, probabilities = found.outputs
+    assert probabilities.max_abs > 0.05 * probabilities.spread
+    assert found.passed, problems(found)
+
+
 def test_other_precisions_and_targets_are_verified(tmp_path: Path, model: nn.Module) -> None:
     options = {"compute_precision": ct.precision.FLOAT32, "minimum_deployment_target": ct.target.iOS18}
     path = convert(model, tmp_path / "m.mlpackage", **options)
@@ -231,7 +266,7 @@ def test_a_swapped_order_of_patches_is_caught_where_it_happens(
     found = verify(changed(package, tmp_path / "order.mlpackage", change), model, PICTURES)
     assert found.first_inexact is not None
     assert found.first_inexact.kind in ("transpose", "reshape")
-    assert problems(found).count("of its spread in fp32") == 2
+    assert "logits at 64x64 is off by" in problems(found)
 
     def other_unfold(x_BCHW: torch.Tensor, patch: int) -> torch.Tensor:
         return layers_unfold(x_BCHW, patch).flip(0)
@@ -257,6 +292,19 @@ def test_a_dropped_preprocessing_step_is_caught_and_explained(
 ) -> None:
     found = verify(changed(package, tmp_path / "m.mlpackage", change), model, PICTURES)
     assert f"exact for a model that gets images {remedy}" in problems(found)
+
+
+def test_a_wrong_softmax_is_caught_although_the_logits_are_right(tmp_path: Path, package: Path, model) -> None:
+    def change(spec) -> None:
+        steps = {each.outputs[0].name: each for each in operations(spec)}
+        softmax = next(each for each in reversed(operations(spec)) if each.type == "softmax")
+        axis = steps[softmax.inputs["axis"].arguments[0].name]
+        axis.attributes["val"].immediateValue.tensor.ints.values[:] = [0]
+
+    found = verify(changed(package, tmp_path / "softmax.mlpackage", change), model, PICTURES)
+    logits, probabilities = found.outputs
+    assert logits.exact < EXACT_TOLERANCE < 0.5 < probabilities.max_abs
+    assert problems(found).startswith("probabilities at 64x64 is off by")
 
 
 def test_weights_of_another_run_are_caught_from_the_first_convolution_on(package: Path) -> None:

@@ -40,11 +40,16 @@ class _Pair:
     name: str
     place: int
     """Of the model's output."""
-    is_probability: bool = False
-    """Whether it is the softmax of that output."""
+    scores: str | None = None
+    """The tensor of the program that it is the softmax of; None if it is the model's output itself."""
 
     def expected(self, outputs: tuple[Tensor, ...]) -> Tensor:
-        return outputs[self.place].softmax(1) if self.is_probability else outputs[self.place]
+        return outputs[self.place] if self.scores is None else outputs[self.place].softmax(1)
+
+    def off(self, values: Mapping[str, Tensor], expected: Tensor) -> Tensor:
+        """Of what the program may answer for: probabilities of its own scores, which are held against the model's by
+        themselves. What fp16 costs a thousand scores, a softmax may make ten times as much of, or nothing."""
+        return values[self.name] - (expected if self.scores is None else values[self.scores].softmax(1))
 
 
 @dataclass(frozen=True)
@@ -82,38 +87,37 @@ class Comparison:
             expected = [tensors_of(self.model(self._model_input(place))) for place in range(len(self.images))]
         exact, declared = self._results(self.restored, in_fp32), self._results(self.program, as_declared)
         return [
-            self._error(
-                pair,
-                torch.cat([pair.expected(each) for each in expected]),
-                torch.cat([each[pair.name] for each in exact]),
-                torch.cat([each[pair.name] for each in declared]),
-            )
+            self._error(pair, torch.cat([pair.expected(each) for each in expected]), exact, declared)
             for pair in self.pairs
         ]
 
-    def _error(self, pair: _Pair, expected: Tensor, exact: Tensor, declared: Tensor) -> OutputErrors:
-        if exact.shape != expected.shape:
+    def _error(
+        self, pair: _Pair, expected: Tensor, exact: Mapping[str, Tensor], declared: Mapping[str, Tensor]
+    ) -> OutputErrors:
+        if exact[pair.name].shape != expected.shape:
+            given, wanted = tuple(exact[pair.name].shape), tuple(expected.shape)
             raise PackageError(
-                f"the package gives {pair.label!r} of shape {tuple(exact.shape)}, the model {tuple(expected.shape)} "
+                f"the package gives {pair.label!r} of shape {given}, the model {wanted} "
                 f"for {len(self.images)} images: they are not the same network, or have not the same classes"
             )
-        unit, off = spread(expected), (declared - expected).abs()
+        unit, off = spread(expected), (declared[pair.name] - expected).abs()
         return OutputErrors(
             function=self.function,
             size=(self.images.shape[2], self.images.shape[3]),
             output=pair.label,
             spread=unit,
-            exact=float((exact - expected).abs().max()) / unit,
-            relative=float(off.max()) / unit,
+            exact=float(pair.off(exact, expected).abs().max()) / unit,
+            relative=float(pair.off(declared, expected).abs().max()) / unit,
             max_abs=float(off.max()),
             mean_abs=float(off.mean()),
-            top1_agreement=None if pair.label == BOX_OFFSETS else _agreement(declared, expected),
+            top1_agreement=None if pair.label == BOX_OFFSETS else _agreement(declared[pair.name], expected),
         )
 
-    def _results(self, program: Program, rounds: Rounds) -> list[dict[str, Tensor]]:
+    def _results(self, program: Program, rounds: Rounds) -> dict[str, Tensor]:
+        """Of all images, one after the other."""
         names = [pair.name for pair in self.pairs]
         found = [outputs(program, image, names=names, rounds=rounds) for image in self.images]
-        return [{name: _tensor(values[name]) for name in names} for values in found]
+        return {name: torch.cat([_tensor(values[name]) for values in found]) for name in names}
 
     def _model_input(self, place: int) -> Tensor:
         return self.preprocess(self.images[place : place + 1])
@@ -199,22 +203,24 @@ def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
             "they are not the same network"
         )
     for place, name in enumerate(names):
-        scores, is_probability = _before_softmax(program, name)
-        yield _Pair("logits" if is_probability else name, scores, place)
-        if is_probability:
-            yield _Pair("probabilities", name, place, is_probability=True)
+        scores = _before_softmax(program, name)
+        if scores is None:
+            yield _Pair(name, name, place)
+        else:
+            yield _Pair("logits", scores, place)
+            yield _Pair("probabilities", name, place, scores=scores)
 
 
-def _before_softmax(program: Program, name: str) -> tuple[str, bool]:
-    """What the tensor called `name` is the softmax of; the tensor itself if it is of nothing."""
+def _before_softmax(program: Program, name: str) -> str | None:
+    """What the tensor called `name` is the softmax of, if it is one."""
     operation = program.producer(name)
     while operation is not None and operation.kind in DECISIONS:
         before = operation.arguments["x"]
         assert isinstance(before, Ref)
         if operation.kind == "softmax":
-            return before.name, True
+            return before.name
         operation = program.producer(before.name)
-    return name, False
+    return None
 
 
 def _tensor(value: Value) -> Tensor:

@@ -1,11 +1,12 @@
 """Weights -> .mlpackage (ML Program), and the structure of a saved package."""
 
+import io
 import logging
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, assert_never
@@ -167,16 +168,17 @@ def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any
     else:
         returns = {"outputs": [ct.TensorType(name=name) for name in OUTPUTS[target.task]]}
     try:
-        program = torch.export.export(network, (torch.zeros(1, 3, side, side),)).run_decompositions({})
-        return ct.convert(
-            program,
-            inputs=[image],
-            **returns,
-            convert_to="mlprogram",
-            compute_precision=ct.precision.FLOAT16 if target.precision == "fp16" else ct.precision.FLOAT32,
-            minimum_deployment_target=minimum,
-            skip_model_load=True,
-        )
+        with redirect_stderr(io.StringIO()):  # the converter's four progress bars, of seconds each
+            program = torch.export.export(network, (torch.zeros(1, 3, side, side),)).run_decompositions({})
+            return ct.convert(
+                program,
+                inputs=[image],
+                **returns,
+                convert_to="mlprogram",
+                compute_precision=ct.precision.FLOAT16 if target.precision == "fp16" else ct.precision.FLOAT32,
+                minimum_deployment_target=minimum,
+                skip_model_load=True,
+            )
     except Exception as error:  # torch.export and the converter raise a dozen kinds
         raise ExportError(f"the network cannot be converted at {side}x{side} pixels: {error}") from error
 

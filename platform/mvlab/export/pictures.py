@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from mvlab.data.images import decode
 from mvlab.export.errors import PicturesError
+from mvlab.models.plausible import clouds
 
 Pictures = Callable[[int, int], Tensor]
 """(height, width) -> images of that size."""
@@ -18,19 +18,8 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 def synthetic(count: int = 8, seed: int = 0) -> Pictures:
-    """Coloured clouds with some noise, the same for the same seed; no two channels alike."""
-
-    def pictures(height: int, width: int) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        clouds = sum(
-            F.interpolate(torch.randn(count, 3, cells, cells, generator=generator), (height, width), mode="bilinear")
-            for cells in (2, 5, 11)
-        )
-        noise = torch.randn(count, 3, height, width, generator=generator)
-        tint = torch.randn(count, 3, 1, 1, generator=generator)
-        return (255 * torch.sigmoid(clouds + tint + 0.2 * noise)).byte()
-
-    return pictures
+    """The same for the same seed."""
+    return lambda height, width: (255 * clouds(count, height, width, seed=seed)).byte()
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -34,8 +34,8 @@ class Reference:
     values: tuple[Tensor, ...]
     """The image as the model takes it, and the results of all operations, in order."""
     weights: tuple[tuple[str, Tensor], ...]
-    """Parameters and buffers by name; those of convolutions with the BatchNorm behind them folded in; and other tensors
-    that operations are given, such as the mean of the preprocessing."""
+    """Parameters and buffers by name; those of convolutions with the BatchNorm behind them folded in; and all else that
+    is the same for every image: the mean of the preprocessing, and what the model computes of its weights alone."""
     scalars: tuple[float, ...]
     """Numbers in the arguments of operations: epsilons, scales; and their squares, as torch's attention multiplies
     queries and keys with the root of its scale each, where a converter stores the scale."""
@@ -56,7 +56,7 @@ def trace(model: nn.Module, preprocess: Preprocess, image: Tensor) -> Reference:
         for weight, tensors in recorder.folded
         for tensor in tensors
     ]
-    constants = [("a constant", each) for each in recorder.constants if id(each) not in names]
+    constants = [("a constant", each) for key, each in recorder.constants.items() if key not in names]
     scalars = sorted({power for each in recorder.scalars for power in (each, each * each)})
     return Reference(
         outputs=outputs,
@@ -89,15 +89,17 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.values: list[Tensor] = []
         self.folded: list[tuple[Tensor, tuple[Tensor, Tensor]]] = []
-        self.constants: list[Tensor] = []
+        self.constants: dict[int, Tensor] = {}
+        """By id: what depends on no image."""
         self.scalars: set[float] = set()
         self.epsilons: set[tuple[str, float]] = set()
-        self._seen = {id(image): image}
-        """Everything that is no constant, or is one that was met before; kept, so that no id is given again."""
+        self._of_image = {id(image): image}
+        """What depends on the image, by id; kept, so that no id is given again."""
         self._convolutions: dict[int, _Convolution] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self._record_constants(func, tree_leaves((args, kwargs)))
+        arguments = tree_leaves((args, kwargs))
+        self._record_constants(func, arguments)
         result = func(*args, **(kwargs or {}))
         if func is aten.convolution.default:
             self._convolutions[id(result)] = _Convolution(result, args[1], args[2])
@@ -106,8 +108,13 @@ class _Recorder(TorchDispatchMode):
         if NORMS.get(func) == "batch_norm" and id(args[0]) in self._convolutions:
             convolution = self._convolutions[id(args[0])]
             self.folded.append((convolution.weight, _fold(convolution, args)))
+        depends = any(id(each) in self._of_image for each in arguments)
         for each in tensors_of(result):
-            self._seen[id(each)] = each
+            if depends:
+                self._of_image[id(each)] = each
+                self.constants.pop(id(each), None)  # it was one until an operation in place
+            else:
+                self.constants[id(each)] = each
             if each.is_floating_point():
                 self.values.append(each.clone(memory_format=torch.contiguous_format))  # operations in place may follow
         return result
@@ -118,11 +125,11 @@ class _Recorder(TorchDispatchMode):
         for each in arguments:
             if isinstance(each, float):
                 self.scalars.add(each)
-            elif isinstance(each, Tensor) and id(each) not in self._seen:
-                self._seen[id(each)] = each
-                self.constants.append(each)
+            elif isinstance(each, Tensor) and id(each) not in self._of_image:
+                self.constants[id(each)] = each
                 if func is aten.div.Tensor:  # a converter multiplies instead
-                    self.constants.append(each.reciprocal())
+                    inverse = each.reciprocal()
+                    self.constants[id(inverse)] = inverse
 
 
 def _fold(convolution: _Convolution, norm: Any) -> tuple[Tensor, Tensor]:

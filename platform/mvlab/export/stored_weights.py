@@ -89,8 +89,9 @@ def _scalars(program: Program, reference: Reference) -> Iterator[tuple[str, Tens
 
 
 def _candidates(stored: Tensor, by_size: dict[int, list[tuple[str, Tensor]]]) -> Iterator[tuple[str, Tensor]]:
-    """Weights that may be `stored`: of as many elements, as they are or transposed; and nothing, for lack of a bias."""
-    yield "zeros", torch.zeros(stored.shape)
+    """Weights that may be `stored`: of as many elements, as they are or transposed; and zeros, for lack of a bias."""
+    if stored.ndim == 1:
+        yield "zeros", torch.zeros(stored.shape)
     for name, weight in by_size[stored.numel()]:
         yield name, weight.reshape(stored.shape)
         if weight.ndim == stored.ndim == 2 and weight.shape == stored.T.shape:

@@ -12,14 +12,15 @@ from mvlab.export.stored_weights import ChangedWeight
 EXACT_TOLERANCE = 1e-4
 """Of the program in fp32 with the model's own weights; fp32 itself costs some 1e-6 of an output's spread."""
 TOLERANCE = 0.1
-"""Of the program as it is: fp16 costs MobileViT 1e-2 to 3e-2 of its logits' spread, its probabilities twice that."""
+"""Of the program as it is: fp16 costs MobileViT 1e-2 to 3e-2 of its logits' spread."""
 NUM_SHOWN = 3
 """Of changed weights, in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputErrors:
-    """One output over all images of a size. Relative errors are in units of its standard deviation."""
+    """One output over all images of a size. Relative errors are in units of its standard deviation; those of
+    probabilities are what the program's softmax loses of its own logits, which are an output by themselves."""
 
     function: str
     size: tuple[int, int]
@@ -32,7 +33,7 @@ class OutputErrors:
     relative: float
     """Largest relative error of the program as it is."""
     max_abs: float
-    """The same, absolute."""
+    """Largest absolute difference from the model's output."""
     mean_abs: float
     top1_agreement: float | None
     """Share of images (or pixels, or boxes) whose highest score is the model's; None where there are no scores."""

@@ -1,15 +1,34 @@
-"""Weights for networks that nobody trained, to convert and run them with."""
+"""Weights for networks that nobody trained, and images that nobody took, to convert and run networks with."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 BATCH = 8
+CELLS = (2, 5, 11, 23, 47, 95)
+"""Along either side of an image: the sizes of its clouds."""
+
+
+def clouds(count: int, height: int, width: int, *, seed: int) -> Tensor:
+    """Coloured clouds with some noise, float32 (count, 3, height, width) in [0, 1]; no two channels alike.
+
+    As in photographs, neighbouring pixels have much in common, and there is detail of every size. Deep networks whose
+    statistics are those of noise explode over photographs; where all is smooth, edges drown in what fp16 rounds away.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shapes = sum(
+        F.interpolate(torch.randn(count, 3, cells, cells, generator=generator), (height, width), mode="bilinear")
+        for cells in CELLS
+    )
+    noise = torch.randn(count, 3, height, width, generator=generator)
+    tint = torch.randn(count, 3, 1, 1, generator=generator)
+    return torch.sigmoid(tint + 0.8 * shapes + 0.6 * noise)
 
 
 @torch.no_grad()
 def plausible(model: nn.Module, side: int, *, seed: int = 0) -> nn.Module:
     """Gives the model random weights, and statistics of what it sees then, as unlike their initial values as those of a
-    trained one, such that what it computes from images of `side` pixels neither grows nor fades on its way.
+    trained one, such that what it computes from `clouds` of `side` pixels neither grows nor fades on its way.
 
     Returns:
         The model, in evaluation mode.
@@ -27,5 +46,5 @@ def plausible(model: nn.Module, side: int, *, seed: int = 0) -> nn.Module:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # the average over all batches: of the one that follows
                 module.reset_running_stats()
-    model.train()(torch.rand(BATCH, 3, side, side, generator=generator))
+    model.train()(clouds(BATCH, side, side, seed=seed + 1))
     return model.eval()
