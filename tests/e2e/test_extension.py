@@ -55,7 +55,7 @@ def test_a_finished_study_is_extended_by_a_seed_and_by_an_arm_that_fails(
     assert (status, first["good seed 0"]["status"]) == (0, "FINISHED")
     status, runs, err = submit(capsys, "--resume", "--only", "bad", "--seeds", "2")
     assert status == 1
-    assert "1 runs are finished" in err
+    assert "runs finished before: 1" in err
     assert {name: run["status"] for name, run in runs.items()} == {
         "good seed 0": "FINISHED",
         "good seed 1": "FINISHED",

@@ -107,7 +107,7 @@ def test_a_sweep_that_loses_a_trial_its_server_and_its_head(victim: Victim, serv
         victim.start("--resume")
         summary = victim.finish()
     assert [run["status"] for run in summary["runs"]] == ["FINISHED", "FINISHED"]
-    assert "1 runs are finished" in victim.errors()
+    assert "runs finished before: 1" in victim.errors()
     require_whole(server.uri)
 
 

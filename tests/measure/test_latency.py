@@ -1,5 +1,6 @@
 """Times are of the networks, images and settings that were asked for. No test looks at how long anything took."""
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -38,6 +39,20 @@ def test_models_take_turns_each_with_its_images_after_a_warm_up() -> None:
 def test_a_median_far_above_the_fastest_is_a_machine_that_does_something_else() -> None:
     assert not Latency(median_ms=60.0, fastest_ms=55.0).is_disturbed
     assert Latency(median_ms=1806.0, fastest_ms=55.0).is_disturbed
+
+
+class Waits(nn.Module):
+    """As a network on a machine whose CPUs always have something else to do."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        time.sleep(0.02)
+        return images_BCHW
+
+
+def test_a_machine_that_does_something_else_all_the_time_is_no_quick_one() -> None:
+    (found,) = latencies({"waits": Waits()}, 32, repeats=3).values()
+    assert found.median_ms >= 20
+    assert found.is_disturbed
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ class Latency:
 
     median_ms: float
     fastest_ms: float
+    """On a CPU, without what the thread waited for one: a machine may be busy all the time."""
 
     @property
     def is_disturbed(self) -> bool:
@@ -71,20 +72,25 @@ def latencies(
         for name, model in models.items()
     }
     times: dict[str, list[float]] = {name: [] for name in ready}
+    alone: dict[str, list[float]] = {name: [] for name in ready}
     for turn in range(WARMUPS + repeats):
         for name, model in ready.items():
-            started = _now(device)
+            started, computed = _now(device)
             model(images[sides[name]])
+            ended, computed_then = _now(device)
             if turn >= WARMUPS:
-                times[name].append(1000 * (_now(device) - started) / batch)
-    return {name: Latency(statistics.median(values), min(values)) for name, values in times.items()}
+                times[name].append(1000 * (ended - started) / batch)
+                alone[name].append(1000 * (computed_then - computed) / batch)
+    return {name: Latency(statistics.median(times[name]), min(times[name] + alone[name])) for name in ready}
 
 
-def _now(device: str) -> float:
-    """Seconds, when all that was asked of the device is done."""
+def _now(device: str) -> tuple[float, float]:
+    """Seconds, when all that was asked of the device is done: of the clock, and those of it that this thread had a
+    CPU. Of a GPU's times the thread need not have any."""
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter()
+        return time.perf_counter(), time.perf_counter()
+    return time.perf_counter(), time.thread_time()
 
 
 def enliven(model: nn.Module) -> nn.Module:

@@ -110,7 +110,7 @@ def _sweep_and_report(
     finished = [run for run, status in journal.statuses().items() if status == "FINISHED" and run != SWEEP]
     if SWEEP in journal.statuses():
         go_on(SWEEP, tags | extent(described) | earlier(journal, tags), journal)
-        print(f"going on with {folder}: {len(finished)} runs are finished", file=sys.stderr)
+        print(f"going on with {folder}; runs finished before: {len(finished)}", file=sys.stderr)
     else:
         begin_sweep(study.experiment, study.trials, data, placement, tags | extent(described), journal)
     _train(study, data, placement, tags, journal, stop)
