@@ -105,6 +105,17 @@ def test_what_mobile_cnns_have_besides_is_verified(tmp_path: Path) -> None:
     assert max(each.exact for each in found.outputs) < EXACT_TOLERANCE / 2
 
 
+def test_weights_that_are_almost_zero_are_stored_as_the_smallest_number_that_is_not(tmp_path: Path) -> None:
+    """As weight decay leaves those of channels that nothing needs; coremltools does so with small tensors."""
+    model = plausible(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 3, 1)), SIDE)
+    with torch.no_grad():
+        model[0].weight[3] = torch.tensor([1e-8, -1e-8, 3e-8]).reshape(3, 1, 1)
+    path = convert(model, tmp_path / "m.mlpackage")
+    stored = [each for each in load_program(path).constants.values() if getattr(each, "shape", ()) == (8, 3, 1, 1)]
+    assert stored[0][3].flatten().tolist() == [2**-24, -(2**-24), 2**-24]
+    assert verify(path, model, PICTURES).passed
+
+
 class Positions(nn.Module):
     """Attention over positions that is the same for every image, as in ConViT: a converter stores its result."""
 

@@ -109,8 +109,10 @@ def _share_equal(stored: Tensor, true: Tensor) -> float:
 
 
 def _allowed(true: Tensor, dtype: torch.dtype) -> Tensor:
-    """Half a unit in the last place of `dtype`, and what folding may have lost before."""
+    """Half a unit in the last place of `dtype`, and what folding may have lost before. Of what would become zero in
+    fp16, coremltools makes the smallest number that does not."""
     bits, smallest = (11, -24) if dtype == torch.float16 else (24, -149)
     exponent = torch.frexp(true).exponent
     half_unit = torch.exp2((exponent - bits - 1).clamp(min=smallest - 1).double())
-    return half_unit + FOLDING_ERROR * true.abs().max()
+    rounding = torch.where(true.abs() < 2.0**smallest, 2.0**smallest, half_unit)
+    return rounding + FOLDING_ERROR * true.abs().max()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, Verification
 from mvlab.export.zoo import MadePackage
-from mvlab.report.page import Page, Paragraph, Table
+from mvlab.report.page import Block, Heading, Page, Paragraph, Table
 
 MARKDOWN, HTML, JSON = "packages.md", "packages.html", "packages.json"
 FILES = (MARKDOWN, HTML, JSON)
@@ -23,13 +23,13 @@ NOTE = (
 def write_packages(made: Sequence[MadePackage], folder: Path) -> Page:
     """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
-    page = Page(
-        "CoreML packages, run and held against their networks",
-        [
-            Paragraph(NOTE.format(exact=EXACT_TOLERANCE, tolerance=TOLERANCE)),
-            Table(HEADER, [_row(each) for each in made]),
-        ],
-    )
+    blocks: list[Block] = [
+        Paragraph(NOTE.format(exact=EXACT_TOLERANCE, tolerance=TOLERANCE)),
+        Table(HEADER, [_row(each) for each in made]),
+    ]
+    if problems := [f"{each.wanted.name}: {problem}" for each in made for problem in _problems(each)]:
+        blocks += [Heading("What is wrong"), *map(Paragraph, problems)]
+    page = Page("CoreML packages, run and held against their networks", blocks)
     (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
     (folder / HTML).write_text(page.html(), encoding="utf-8")
     (folder / JSON).write_text(json.dumps([_as_json(each) for each in made], indent=1), encoding="utf-8")
@@ -46,11 +46,15 @@ def count(made: Sequence[MadePackage]) -> dict[str, int]:
 def _row(made: MadePackage) -> list[str]:
     size = f"{made.wanted.side}"
     if made.package is None:
-        return [made.wanted.name, size, *["–"] * 6, f"not made: {made.problem}"]
+        return [made.wanted.name, size, *["–"] * 6, "not made"]
     what = [made.wanted.name, size, f"{made.package['bytes'] / 1e6:.1f}", f"{made.package['operations']}"]
     if made.verification is None:
-        return [*what, *["–"] * 4, f"cannot be run: {made.problem}"]
-    return [*what, *_numbers(made.verification), "verified" if made.verification.passed else _why(made.verification)]
+        return [*what, *["–"] * 4, "cannot be run"]
+    return [*what, *_numbers(made.verification), "verified" if made.verification.passed else "NOT verified"]
+
+
+def _problems(made: MadePackage) -> list[str]:
+    return [made.problem] if made.verification is None else list(made.verification.problems())
 
 
 def _numbers(verification: Verification) -> list[str]:
@@ -59,10 +63,6 @@ def _numbers(verification: Verification) -> list[str]:
     agreements = [each.top1_agreement for each in outputs if each.top1_agreement is not None]
     worst = [max(getattr(each, name) for each in outputs) for name in ("exact", "relative", "mean_abs")]
     return [*(f"{each:.1e}" for each in worst), f"{min(agreements):.1%}" if agreements else "–"]
-
-
-def _why(verification: Verification) -> str:
-    return f"NOT verified: {next(verification.problems())}"
 
 
 def _as_json(made: MadePackage) -> dict[str, object]:
