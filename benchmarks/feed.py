@@ -2,7 +2,8 @@
 
     python benchmarks/feed.py --images ../shared/data/imagenet-160
 
-In one run, one after the other, round after round, on the same multi-scale batches (section 3.2, base 64 at 256 px):
+In one run, one after the other, round after round, on the same multi-scale batches (section 3.2), of
+`--base-batch` images at 256 pixels, the paper's 128 if nothing is said:
 
 imagefolder  torchvision's ImageFolder + v2 transforms + DataLoader, with a batch sampler as Listing 1's
 dataloader   a DataLoader whose workers make whole batches from our shards with our decoder
@@ -44,7 +45,7 @@ from mvlab.data.shards import open_split
 from mvlab.data.sources.folders import list_images
 from mvlab.markdown import markdown_table
 
-SAMPLER = SamplerConfig(resolutions=(160, 192, 256, 288, 320), base_resolution=256, base_batch=64)
+RESOLUTIONS = (160, 192, 256, 288, 320)
 START, END = "start", "end"
 
 
@@ -55,7 +56,8 @@ def main() -> None:
         listing = list_images(options.images, "train").repeated(options.repeat)
         recipe = Recipe(name="imagenet-160", split="train", shard_mb=32)
         manifest = ingest(listing, recipe, folder, max_bad=0, on_progress=lambda now: None)
-        orders = [order for epoch in range(options.epochs) for order in orders_of(manifest, folder, epoch)]
+        sampler = SamplerConfig(resolutions=RESOLUTIONS, base_resolution=256, base_batch=options.base_batch)
+        orders = [order for epoch in range(options.epochs) for order in orders_of(manifest, folder, sampler, epoch)]
         num_images = sum(len(order.planned.samples) for order in orders)
         print(f"{len(orders)} batches, {num_images:,} images a measurement, {options.readers} reader processes")
 
@@ -84,15 +86,16 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, help="folder of train/<class>/<image>")
     parser.add_argument("--repeat", type=int, default=10, help="times that the images are ingested (%(default)s)")
+    parser.add_argument("--base-batch", type=int, default=128, help="images of a batch at 256 pixels (%(default)s)")
     parser.add_argument("--epochs", type=int, default=12, help="of a measurement (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each side (%(default)s)")
     parser.add_argument("--readers", type=int, default=os.cpu_count(), help="processes that decode (%(default)s)")
     return parser.parse_args()
 
 
-def orders_of(manifest: Manifest, uri: str, epoch: int) -> Iterator[Order]:
+def orders_of(manifest: Manifest, uri: str, sampler: SamplerConfig, epoch: int) -> Iterator[Order]:
     view = TrainingView(AugmentationConfig(), 0, epoch)
-    plan = plan_epoch(manifest.group_rows, SAMPLER, world=1, seed=0, epoch=epoch)
+    plan = plan_epoch(manifest.group_rows, sampler, world=1, seed=0, epoch=epoch)
     return (Order(planned, manifest.ref(uri), view) for planned in plan.for_rank(0))
 
 
