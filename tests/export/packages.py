@@ -15,6 +15,7 @@ from experiments.recipes import mobilevit_xxs
 from mvlab.config import EvaluationConfig
 from mvlab.experiment import EMA_TOP1
 from mvlab.export.coreml import Target, export_package
+from mvlab.export.verification import Verification
 from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
@@ -91,3 +92,9 @@ def without_scale(spec: Any) -> None:
     """A change: the scaling multiplies by 1."""
     scale = next(each for each in operations(spec) if each.outputs[0].name == "image__scaled___y_0")
     scale.attributes["val"].immediateValue.tensor.floats.values[:] = [1.0]
+
+
+def problems(verification: Verification) -> str:
+    """Of one that did not pass, a line each."""
+    assert not verification.passed
+    return "\n".join(verification.problems())
