@@ -3,7 +3,7 @@
     python benchmarks/feed.py --images ../shared/data/imagenet-160
 
 In one run, one after the other, round after round, on the same multi-scale batches (section 3.2), of
-`--base-batch` images at 256 pixels, the paper's 128 if nothing is said:
+`--base-batch` images at 256 pixels, 64 if nothing is said (the paper's rank has 128):
 
 imagefolder  torchvision's ImageFolder + v2 transforms + DataLoader, with a batch sampler as Listing 1's
 dataloader   a DataLoader whose workers make whole batches from our shards with our decoder
@@ -86,7 +86,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", required=True, help="folder of train/<class>/<image>")
     parser.add_argument("--repeat", type=int, default=10, help="times that the images are ingested (%(default)s)")
-    parser.add_argument("--base-batch", type=int, default=128, help="images of a batch at 256 pixels (%(default)s)")
+    parser.add_argument("--base-batch", type=int, default=64, help="images of a batch at 256 pixels (%(default)s)")
     parser.add_argument("--epochs", type=int, default=12, help="of a measurement (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each side (%(default)s)")
     parser.add_argument("--readers", type=int, default=os.cpu_count(), help="processes that decode (%(default)s)")

@@ -17,6 +17,8 @@ from mvlab.export.reference import Reference
 
 FOLDING_ERROR = 1e-6
 """Relative to a tensor's largest element: what fp32 arithmetic in a converter may lose when it folds BatchNorm."""
+KEPT_FROM_ZERO = 400
+"""Elements: in tensors of fewer, coremltools lets no number become zero."""
 MOSTLY = 0.5
 """A tensor of which more than this share is a weight's is that weight, changed."""
 
@@ -109,10 +111,11 @@ def _share_equal(stored: Tensor, true: Tensor) -> float:
 
 
 def _allowed(true: Tensor, dtype: torch.dtype) -> Tensor:
-    """Half a unit in the last place of `dtype`, and what folding may have lost before. Of what would become zero in
-    fp16, coremltools makes the smallest number that does not."""
+    """Half a unit in the last place of `dtype`, and what folding may have lost before. In a small tensor coremltools
+    makes what would become zero the smallest number that is not."""
     bits, smallest = (11, -24) if dtype == torch.float16 else (24, -149)
     exponent = torch.frexp(true).exponent
     half_unit = torch.exp2((exponent - bits - 1).clamp(min=smallest - 1).double())
-    rounding = torch.where(true.abs() < 2.0**smallest, 2.0**smallest, half_unit)
-    return rounding + FOLDING_ERROR * true.abs().max()
+    if true.numel() < KEPT_FROM_ZERO:
+        half_unit = torch.where(true.abs() < 2.0**smallest, 2.0**smallest, half_unit)
+    return half_unit + FOLDING_ERROR * true.abs().max()
