@@ -190,16 +190,17 @@ def decode_loop(options: argparse.Namespace, orders: list[Order]) -> Callable[[]
 
 
 def decode_share(pipe: Any, orders: list[Order]) -> None:
-    work = []
+    work, places = [], {}  # pixels go to one place for each resolution: nothing reads them
     for order in orders:
         reader = open_split(order.split)
         for sample in order.planned.samples.tolist():
             size = int(reader.widths[sample]), int(reader.heights[sample])
             tiled, cut = bool(reader.tiled[sample]), order.view.cut(*size, sample)
-            work.append((reader.read(sample), cut, order.planned.resolution, tiled))
+            out = places.setdefault(order.planned.resolution, np.empty((3, *[order.planned.resolution] * 2), np.uint8))
+            work.append((reader.read(sample), cut, out, tiled))
     while pipe.recv() == START:
-        for encoded, cut, resolution, tiled in work:
-            render(encoded, cut, resolution, tiled=tiled)
+        for encoded, cut, out, tiled in work:
+            render(encoded, cut, out, tiled=tiled)
         pipe.send(time.perf_counter())
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from shared_data import SHARED_DATA
+from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from mvlab.config import AugmentationConfig, EvaluationConfig
@@ -113,15 +114,48 @@ def test_tiles_give_the_pixels_of_a_full_decode(width, height, sample, resolutio
     stored = take_in(jpeg(smooth(width, height), quality=90, subsampling=subsampling))
     assert stored.tiled
     cut = TrainingView(AugmentationConfig(), 0, 0).cut(width, height, sample)
-    fast = render(stored.image, cut, resolution, tiled=True)
-    box = decode(stored.image).crop(tuple(int(side) for side in cut.box))
-    reference = slow_cut(box, Cut((0, 0, *box.size), cut.mirrored), resolution)
-    assert fast.shape == (3, resolution, resolution)
-    assert psnr(fast, reference) >= 50
+    assert np.array_equal(rendered(stored.image, cut, resolution, tiled=True), by_pillow(stored.image, cut, resolution))
+
+
+def rendered(encoded: bytes, cut: Cut, resolution: int, *, tiled: bool) -> np.ndarray:
+    out = np.empty((3, resolution, resolution), np.uint8)
+    render(encoded, cut, out, tiled=tiled)
+    return out
+
+
+def by_pillow(encoded: bytes, cut: Cut, resolution: int) -> np.ndarray:
+    """Resized across, then down: Pillow 13 would choose which comes first, one below it and torchvision do not."""
+    box = decode(encoded).crop(tuple(int(side) for side in cut.box))
+    for size in [(resolution, box.height), (resolution, resolution)]:
+        box = box.resize(size, Image.Resampling.BILINEAR)
+    mirrored = box.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if cut.mirrored else box
+    return np.asarray(mirrored).transpose(2, 0, 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(width=sides, height=sides, sample=st.integers(0, 10**6), resolution=st.sampled_from([8, 33, 160]))
+def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, resolution) -> None:
+    encoded = jpeg(smooth(width, height), quality=90)
+    stored = take_in(encoded)
+    cut = TrainingView(AugmentationConfig(), 0, 0).cut(width, height, sample)
+    whole = rendered(encoded, cut, resolution, tiled=False)
+    assert np.array_equal(rendered(stored.image, cut, resolution, tiled=stored.tiled), whole)
+    assert np.array_equal(whole, by_pillow(encoded, cut, resolution))
+
+
+@settings(deadline=None, max_examples=40)
+@given(width=sides, height=sides, resolution=st.sampled_from([7, 32, 160, 321]), mirrored=st.booleans())
+def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) -> None:
+    """Where Pillow's other version goes another way; sizes from 1 pixel on, up and down."""
+    stored = take_in(jpeg(smooth(width, height), quality=90))
+    pixels = torch.from_numpy(np.array(decode(stored.image))).permute(2, 0, 1)
+    theirs = F.interpolate(pixels[None], size=(resolution, resolution), mode="bilinear", antialias=True)[0].numpy()
+    ours = rendered(stored.image, Cut((0, 0, width, height), mirrored), resolution, tiled=stored.tiled)
+    assert np.abs(ours[..., ::-1 if mirrored else 1].astype(int) - theirs).max() <= 1
 
 
 def test_pixels_of_photos_are_those_of_pillow() -> None:
-    """Mean PSNR of at least 55 dB, and 50 dB at the 5th percentile, over real ImageNet photos."""
+    """Those that go across first to the bit, and 55 dB in the mean, 50 dB at least, of those of Pillow 13's order."""
     files = sorted((SHARED_DATA / "imagenet-160").glob("train/*/*.JPEG"))
     if not files:
         pytest.skip(f"{SHARED_DATA / 'imagenet-160'} is not there")
@@ -129,11 +163,13 @@ def test_pixels_of_photos_are_those_of_pillow() -> None:
     for sample, file in enumerate(files):
         stored = take_in(file.read_bytes())
         cut = view.cut(stored.width, stored.height, sample)
+        ours = rendered(stored.image, cut, 224, tiled=stored.tiled)
+        assert np.array_equal(ours, by_pillow(file.read_bytes(), cut, 224))
         box = decode(file.read_bytes()).crop(tuple(int(side) for side in cut.box))
-        reference = slow_cut(box, Cut((0, 0, *box.size), cut.mirrored), 224)
-        values.append(psnr(render(stored.image, cut, 224, tiled=stored.tiled), reference))
+        theirs = np.asarray(box.resize((224, 224), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+        values.append(psnr(ours, theirs[..., :: -1 if cut.mirrored else 1]))
     assert np.mean(values) >= 55
-    assert np.percentile(values, 5) >= 50
+    assert np.min(values) >= 50
 
 
 def test_evaluation_is_resize_and_centre_crop() -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mvlab.data.jpeg_tiles import crop, read_index
+from mvlab.data.jpeg_tiles import read_index
 from mvlab.data.retile import retile
+from mvlab.data.tile_decode import cut_tiles, decode_box
 
 PHOTOS = Path(os.environ.get("MVLAB_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "imagenet-160"
 SAMPLINGS = ["444", "422", "420", "440", "Gray"]
@@ -53,10 +54,9 @@ def tiled(jpeg: bytes) -> bytes:
 
 
 def assert_same_within(jpeg: bytes, box: tuple[int, int, int, int]) -> None:
-    part, x, y = crop(jpeg, box)
+    """Against libjpeg-turbo's whole image."""
     left, top, right, bottom = box
-    within = decoded(part)[top - y : bottom - y, left - x : right - x]
-    assert np.array_equal(within, decoded(jpeg)[top:bottom, left:right])
+    assert np.array_equal(decode_box(jpeg, box).transpose(1, 2, 0), decoded(jpeg)[top:bottom, left:right])
 
 
 @st.composite
@@ -107,15 +107,29 @@ def test_boxes_along_the_edges_of_tiles_need_their_neighbours(sampling: str, wid
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_a_small_box_takes_few_bytes(sampling: str) -> None:
-    jpeg = tiled(encoded(pixels(480, 384), sampling))
-    part, x, y = crop(jpeg, (200, 150, 260, 210))
-    assert len(part) < len(jpeg) / 8
-    assert x <= 200
-    assert y <= 150
-    whole, x, y = crop(jpeg, (0, 0, 480, 384))
-    assert (x, y) == (0, 0)
-    assert len(whole) < len(jpeg)  # the index is left out
+def test_only_the_tiles_of_a_box_are_read(sampling: str) -> None:
+    image, box = pixels(480, 384), (200, 150, 260, 210)
+    jpeg = tiled(encoded(image, sampling))
+    index, before = read_index(jpeg), decode_box(jpeg, box)
+    broken = bytearray(jpeg)
+    broken[index.scan : index.scan + 500] = bytes(500)  # tiles of the first rows
+    assert np.array_equal(decode_box(bytes(broken), box), before)
+    with pytest.raises(ValueError, match="contradict each other"):
+        decode_box(bytes(broken), (0, 0, 480, 384))
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("quality", [1, 30, 100])
+def test_hard_edges_between_extreme_colours_are_the_same(sampling: str, quality: int) -> None:
+    """Where the inverse transform leaves the range of pixels, and codes are longest."""
+    extremes = np.random.default_rng(quality).choice(np.array([0, 255], np.uint8), (64, 96, 3))
+    assert_same_within(tiled(encoded(extremes, sampling, quality)), (0, 0, 96, 64))
+
+
+def test_colours_that_are_rgb_are_not_converted() -> None:
+    jpeg = tiled(by_pillow(pixels(64, 48), keep_rgb=True))
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert np.array_equal(decode_box(jpeg, (3, 5, 60, 44)).transpose(1, 2, 0), np.asarray(image)[5:44, 3:60])
 
 
 def test_tiling_twice_changes_nothing() -> None:
@@ -135,17 +149,39 @@ def test_a_box_must_lie_within_the_image() -> None:
     jpeg = tiled(encoded(pixels(40, 30), "444"))
     for box in [(0, 0, 41, 30), (-1, 0, 5, 5), (5, 5, 5, 9), (0, 0, 40, 31)]:
         with pytest.raises(ValueError, match="not within 40x30"):
-            crop(jpeg, box)
+            decode_box(jpeg, box)
 
 
-def test_crop_refuses_what_is_not_tiled() -> None:
+def test_what_is_not_tiled_is_refused() -> None:
     jpeg = encoded(pixels(80, 60), "420")
-    part, _, _ = crop(tiled(jpeg), (0, 0, 80, 60))
-    for other in [b"", b"\xff\xd8", jpeg, part]:
+    for other in [b"", b"\xff\xd8", jpeg]:
         with pytest.raises(ValueError, match="not a tiled JPEG"):
-            crop(other, (0, 0, 8, 8))
-    with pytest.raises(ValueError, match="truncated"):
-        crop(tiled(jpeg)[:-5], (0, 0, 8, 8))
+            decode_box(other, (0, 0, 8, 8))
+    with pytest.raises(ValueError, match="contradict each other"):
+        decode_box(tiled(jpeg)[:-5], (0, 0, 8, 8))
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    sampling=st.sampled_from(SAMPLINGS),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+    part=st.sampled_from(["index", "header", "tiles"]),
+)
+def test_broken_tiles_are_refused_or_become_pixels(
+    sampling: str, changes: list[tuple[float, int]], part: str
+) -> None:
+    """And never anything worse: numba checks no index."""
+    jpeg = tiled(encoded(pixels(61, 35), sampling))
+    index = read_index(jpeg)
+    start, end = {"index": (12, index.header), "header": (index.header, index.scan), "tiles": (index.scan, len(jpeg))}[part]
+    broken = bytearray(jpeg)
+    for place, value in changes:
+        broken[start + int(place * (end - start))] = value
+    out = np.zeros((3, 16, 16), np.uint8)
+    try:
+        cut_tiles(bytes(broken), (5, 3, 60, 34), out)
+    except ValueError as error:
+        assert "tiled JPEG" in str(error) or "not within" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +251,7 @@ def test_photos_keep_their_pixels_and_their_size() -> None:
         height, width, _ = whole.shape
         left, right = sorted(rng.choice(width + 1, 2, replace=False).tolist())
         top, bottom = sorted(rng.choice(height + 1, 2, replace=False).tolist())
-        part, x, y = crop(rewritten, (left, top, right, bottom))
-        within = decoded(part)[top - y : bottom - y, left - x : right - x]
+        within = decode_box(rewritten, (left, top, right, bottom)).transpose(1, 2, 0)
         assert np.array_equal(within, whole[top:bottom, left:right])
         before, after = before + len(jpeg), after + len(rewritten)
     assert 0 < after < 1.01 * before

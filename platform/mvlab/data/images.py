@@ -79,28 +79,44 @@ class EvaluationView:
 View = TrainingView | EvaluationView
 
 
-def render(encoded: bytes, cut: Cut, resolution: int, *, tiled: bool) -> Pixels:
-    """The pixels of `cut`, resized with antialiased bilinear filtering.
+def render(encoded: bytes, cut: Cut, out: Pixels, *, tiled: bool) -> None:
+    """Fills `out`, (3, resolution, resolution), with the pixels of `cut`, resized by antialiased bilinear filtering.
 
-    Of a tiled image and a box of whole pixels only the tiles that the box touches are decoded, to the same pixels;
-    the resize is torch's instead of Pillow's then (fast_cut.py).
+    Of a tiled image and a box of whole pixels only the tiles that the box touches are decoded, to the same pixels.
 
     Raises:
-        OSError: the bytes are no image, or a truncated one.
+        OSError: the bytes are no image, or a broken one.
     """
-    if tiled and all(side == int(side) for side in cut.box):
-        from mvlab.data.fast_cut import fast_cut  # imports torch: not for sets without JPEGs
+    if not (tiled and _is_whole(cut.box)):
+        out[:] = slow_cut(decode(encoded), cut, out.shape[-1])
+        return
+    from mvlab.data.tile_decode import cut_tiles  # numba: a second to import, not for sets without JPEGs
 
-        return fast_cut(encoded, cut, resolution)
-    return slow_cut(decode(encoded), cut, resolution)
+    left, top, right, bottom = (int(side) for side in cut.box)
+    try:
+        cut_tiles(encoded, (left, top, right, bottom), out, mirrored=cut.mirrored)
+    except ValueError as error:
+        raise OSError(str(error)) from error
 
 
 def slow_cut(image: Image.Image, cut: Cut, resolution: int) -> Pixels:
-    """`cut` of a decoded image, by Pillow: the reference."""
-    resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=cut.box)
+    """`cut` of a decoded image, by Pillow: the reference.
+
+    A box of whole pixels is cropped, then resized across, then down, as torchvision does it; Pillow before version 13
+    too, which since then goes down first where that is less work. The rounding in between shows in the pixels.
+    """
+    box = cut.box
+    if _is_whole(box):
+        image, box = image.crop(tuple(int(side) for side in box)), (0, 0, box[2] - box[0], box[3] - box[1])
+        image, box = image.resize((resolution, image.height), Image.Resampling.BILINEAR), (0, 0, resolution, box[3])
+    resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
     if cut.mirrored:
         resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
+
+
+def _is_whole(box: Box) -> bool:
+    return all(side == int(side) for side in box)
 
 
 def random_resized_crop(

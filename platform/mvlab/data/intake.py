@@ -61,16 +61,15 @@ def _shrunk(image: Image.Image, max_side: int) -> tuple[bytes, Image.Image]:
 
 
 def _tiled(jpeg: bytes, image: Image.Image) -> bytes | None:
-    """The JPEG rewritten in tiles, if that decodes to the pixels of `image`."""
-    import simplejpeg
-
+    """The JPEG rewritten in tiles, if these decode to the pixels of `image`."""
     from mvlab.data.retile import retile  # numba: a second to import, and only JPEGs need it
+    from mvlab.data.tile_decode import decode_box
 
     tiled = retile(jpeg)
     if tiled is None:
         return None
     try:
-        same = np.array_equal(simplejpeg.decode_jpeg(tiled), np.asarray(image))
-    except ValueError:  # simplejpeg's, for what it does not read
+        pixels = decode_box(tiled, (0, 0, *image.size))
+    except ValueError:  # of a size, say, that its data do not bear out: it stays as it is
         return None
-    return tiled if same else None
+    return tiled if np.array_equal(pixels.transpose(1, 2, 0), np.asarray(image)) else None

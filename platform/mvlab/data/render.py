@@ -86,7 +86,7 @@ def _render(order: Order, contents: Iterable[bytes | CorruptRowError], on_corrup
                 corrupt.append(str(encoded))
                 continue
             cut = order.view.cut(int(reader.widths[sample]), int(reader.heights[sample]), sample)
-            pixels[len(labels)] = render(encoded, cut, planned.resolution, tiled=bool(reader.tiled[sample]))
+            render(encoded, cut, pixels[len(labels)], tiled=bool(reader.tiled[sample]))
             labels.append(int(reader.labels[sample]))
             break
         else:
