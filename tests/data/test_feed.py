@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -84,15 +85,15 @@ def test_the_number_of_readers_and_of_segments_changes_nothing(uri: str, monkeyp
     orders = training(uri) + evaluation(uri)
     one = list(stream(orders, cpus=1.0))
     assert same(one, list(stream(orders, cpus=3.0)))
-    monkeypatch.setattr(feed, "BATCHES_A_TASK", 2)
-    monkeypatch.setattr(feed, "TASKS_A_SEGMENT", 2)
+    monkeypatch.setattr(feed, "BLOCKS_A_TASK", 1)
+    monkeypatch.setattr(feed, "BATCHES_A_SEGMENT", 4)
     assert len(orders) > 4 * 2 * 2, "several segments"
     assert same(one, list(stream(orders, cpus=2.0)))
 
 
 def test_orders_are_drawn_as_they_are_needed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BATCHES_A_TASK", 2)
-    monkeypatch.setattr(feed, "TASKS_A_SEGMENT", 2)
+    monkeypatch.setattr(feed, "BLOCKS_A_TASK", 1)
+    monkeypatch.setattr(feed, "BATCHES_A_SEGMENT", 4)
     monkeypatch.setattr(feed, "BATCHES_BEFORE_THE_NEXT", 1)
     drawn = 0
 
@@ -108,22 +109,39 @@ def test_orders_are_drawn_as_they_are_needed(uri: str, monkeypatch: pytest.Monke
     batches.close()
 
 
+@pytest.mark.parametrize("readers", [1, 3, 16])
+@pytest.mark.parametrize("num_orders", [1, 15, 64, 500])
+def test_blocks_are_the_orders_in_turn_and_not_too_large(uri: str, num_orders: int, readers: int) -> None:
+    """And all readers have their share, however few there are."""
+    orders = list(islice(cycle(training(uri)), num_orders))
+    blocks = list(feed._blocks(orders, feed._most(num_orders, readers)))
+    assert list(chain.from_iterable(blocks)) == orders
+    assert max(map(len, blocks)) <= feed.MOST_BATCHES_A_BLOCK
+    assert len(blocks) >= min(num_orders, readers)
+
+
+def test_large_batches_have_a_block_of_their_own(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "BYTES_A_BLOCK", 3 * 64 * 64 * 17)
+    assert {len(block) for block in feed._blocks(training(uri), most=4)} == {1}
+
+
 def test_no_orders_make_no_batches() -> None:
     assert list(stream([], cpus=2.0)) == []
 
 
 def test_a_consumer_that_stops_reading_stops_the_readers(uri: str) -> None:
-    """Whatever is left to do, few batches wait in the object store."""
+    """Whatever is left to do, few blocks wait in the object store: one is read, one is being made."""
     large = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=8)
-    orders = training(uri, sampler=large) * 4
+    orders = training(uri, sampler=large) * 8
     batch_mb = 8 * 3 * 256 * 256 / 2**20
+    block_mb = feed.MOST_BATCHES_A_BLOCK * batch_mb
     batches = stream(orders, cpus=1.0)
     next(batches)
     before = -1.0
     while before != (now := store_mb()):  # until nothing is made any more
         before = now
         time.sleep(2)
-    assert now < 10 * batch_mb < len(orders) * batch_mb / 10
+    assert now <= (feed.BLOCKS_WAITING + 2) * block_mb < len(orders) * batch_mb / 10
     batches.close()
 
 

@@ -2,6 +2,9 @@
 
 import io
 import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,10 @@ from mvlab.data.tile_decode import cut_tiles, decode_box
 PHOTOS = Path(os.environ.get("MVLAB_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "imagenet-160"
 SAMPLINGS = ["444", "422", "420", "440", "Gray"]
 sides = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 97, 128, 199, 240, 384]))
+BOX_TESTS = (
+    "test_the_pixels_of_a_box_are_those_of_the_whole",
+    "test_boxes_along_the_edges_of_tiles_need_their_neighbours",
+)
 quick = settings(max_examples=60, deadline=None)
 
 
@@ -167,21 +174,28 @@ def test_what_is_not_tiled_is_refused() -> None:
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
     part=st.sampled_from(["index", "header", "tiles"]),
 )
-def test_broken_tiles_are_refused_or_become_pixels(
-    sampling: str, changes: list[tuple[float, int]], part: str
-) -> None:
-    """And never anything worse: numba checks no index."""
+def test_broken_tiles_are_refused_or_become_pixels(sampling: str, changes: list[tuple[float, int]], part: str) -> None:
+    """And never anything worse: see below."""
     jpeg = tiled(encoded(pixels(61, 35), sampling))
     index = read_index(jpeg)
-    start, end = {"index": (12, index.header), "header": (index.header, index.scan), "tiles": (index.scan, len(jpeg))}[part]
+    start, end = {"index": (12, index.header), "header": (index.header, index.scan), "tiles": (index.scan, len(jpeg))}[
+        part
+    ]
     broken = bytearray(jpeg)
     for place, value in changes:
         broken[start + int(place * (end - start))] = value
     out = np.zeros((3, 16, 16), np.uint8)
-    try:
+    with suppress(ValueError):
         cut_tiles(bytes(broken), (5, 3, 60, 34), out)
-    except ValueError as error:
-        assert "tiled JPEG" in str(error) or "not within" in str(error)
+
+
+def test_no_bytes_make_an_index_leave_its_array(tmp_path: Path) -> None:
+    """Numba checks none, unless it is told to; then the tests of broken tiles and of boxes fail at the first."""
+    tests = [f"{__file__}::{name}" for name in ("test_broken_tiles_are_refused_or_become_pixels", *BOX_TESTS)]
+    checked = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+    ended = subprocess.run(run, env=checked, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stdout[-3_000:]
 
 
 @pytest.mark.parametrize(

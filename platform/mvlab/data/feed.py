@@ -1,10 +1,11 @@
 """Plan + shards -> Ray Data -> batches in a training worker, one planned batch each, in order, prefetched.
 
 A custom Datasource, because Ray Data's own readers cannot express "these rows, at this resolution, as one
-batch": a read task renders a run of consecutive planned batches, and each batch is one block of one row.
+batch": a read task renders a run of planned batches, of which a few are a block, a table of one row.
 Imports no torch, so that reader processes start quickly.
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -12,11 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice, zip_longest
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from numpy.typing import NDArray
 from ray.data import DataContext, ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
@@ -26,16 +29,23 @@ from ray.data.datasource import Datasource, ReadTask
 from mvlab.data.batch import Batch
 from mvlab.data.render import OnCorrupt, Order, render_batches
 
-BATCHES_A_TASK = 128
+MOST_BATCHES_A_BLOCK = 4
+BYTES_A_BLOCK = 48 * 2**20
+"""If it has several batches. An object of Ray's costs some milliseconds in several processes, whatever its size."""
+BLOCKS_A_TASK = 32
 """From one task of a reader to its next takes a fifth of a second."""
-TASKS_A_SEGMENT = 8
-"""Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
+BATCHES_A_SEGMENT = 1024
+"""Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
 BATCHES_BEFORE_THE_NEXT = 16
 """When a segment has this many batches left, the next one is started beside it: the stream never dries up."""
-BATCHES_WAITING = 4
+BLOCKS_WAITING = 2
 """Of each reader, made before they are wanted. They are what the feed holds in memory."""
-SECONDS_A_SCHEDULING_STEP = 0.03
+SECONDS_A_SCHEDULING_STEP = 0.02
 MOST_SECONDS_A_SCHEDULING_STEP = 0.2
+
+
+_Block = list[Order]
+"""Whose batches are one object of Ray's."""
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
@@ -60,11 +70,11 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
         segment = _start(remaining, readers, on_corrupt)
         while segment:
             following: Future[_Segment | None] | None = None
-            for left, block in zip(reversed(range(segment.num_batches)), segment.blocks, strict=True):
+            for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
                 if following is None and left <= BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
                 asked = time.perf_counter()
-                yield _unpack(block)
+                yield batch
                 Pace.seconds_a_batch = time.perf_counter() - asked
             segment = following.result() if following else None
 
@@ -74,25 +84,43 @@ class _Segment:
     """Data sets that are running, one for each reader."""
 
     num_batches: int
-    blocks: Iterator[pa.Table]
+    batches: Iterator[Batch]
 
 
 def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _Segment | None:
     """Starts the readers on the next orders and waits for their first batches; None where no orders are left."""
-    orders = list(islice(remaining, readers * BATCHES_A_TASK * TASKS_A_SEGMENT))
+    orders = list(islice(remaining, readers * BATCHES_A_SEGMENT))
     if not orders:
         return None
-    _configure(DataContext.get_current(), orders)
-    lanes = [orders[reader::readers] for reader in range(min(readers, len(orders)))]
+    blocks = list(_blocks(orders, _most(len(orders), readers)))
+    _configure(DataContext.get_current(), blocks)
+    lanes = [blocks[reader::readers] for reader in range(min(readers, len(blocks)))]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
         started = list(pool.map(partial(_start_lane, on_corrupt=on_corrupt), lanes))
     in_turn = chain.from_iterable(zip_longest(*started))
-    return _Segment(len(orders), (block for block in in_turn if block is not None))
+    return _Segment(len(orders), chain.from_iterable(_unpack(table) for table in in_turn if table is not None))
 
 
-def _start_lane(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+def _most(num_orders: int, readers: int) -> int:
+    """Batches of a block: few where there are few, so that all readers have their share."""
+    return min(MOST_BATCHES_A_BLOCK, -(-num_orders // (4 * readers)))
+
+
+def _blocks(orders: list[Order], most: int) -> Iterator[_Block]:
+    """Consecutive orders, up to `most` of them."""
+    block: list[Order] = []
+    for order in orders:
+        is_full = len(block) == most or _num_bytes([*block, order]) > BYTES_A_BLOCK
+        if block and is_full:
+            yield block
+            block = []
+        block.append(order)
+    yield block
+
+
+def _start_lane(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
     """One reader's blocks, the first of them made."""
-    source = _OrderSource(orders, on_corrupt)
+    source = _OrderSource(blocks, on_corrupt)
     dataset = ray.data.read_datasource(
         source,
         override_num_blocks=len(source.tasks),
@@ -101,14 +129,16 @@ def _start_lane(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table
         # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
         label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
     )
-    blocks = iter(dataset.iterator().iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
-    return chain([next(blocks)], blocks)
+    tables = (ray.get(block.ref) for bundle in dataset.iter_internal_ref_bundles() for block in bundle.blocks)
+    return chain([next(tables)], tables)
 
 
 class Pace(ExecutionCallback):
-    """Keeps Ray Data's scheduling thread, which spins while output waits to be read, off the training thread's GIL.
+    """Makes Ray Data go at the consumer's pace.
 
-    It sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer the
+    It is told that somebody else reads what it makes: else it would make all of a task's blocks, whatever its limits.
+    And its scheduling thread, which spins while output waits to be read, is kept off the training thread's GIL: it
+    sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer the
     consumer works on a batch, since there are always some waiting.
     """
 
@@ -119,12 +149,13 @@ class Pace(ExecutionCallback):
         self._sleep_s = 0.0
 
     def on_execution_step(self, executor: StreamingExecutor) -> None:
+        executor.set_external_consumer_bytes(0)
         longest = min(MOST_SECONDS_A_SCHEDULING_STEP, max(SECONDS_A_SCHEDULING_STEP, Pace.seconds_a_batch / 2))
         self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, longest)
         time.sleep(self._sleep_s)
 
 
-def _configure(context: DataContext, orders: list[Order]) -> None:
+def _configure(context: DataContext, blocks: list[_Block]) -> None:
     """A task's outputs in order, one block a batch, and few of them waiting.
 
     What waits is bounded not for its size alone: a store that uses the same pages again and again is faster than one
@@ -133,22 +164,22 @@ def _configure(context: DataContext, orders: list[Order]) -> None:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources(
-        object_store_memory=BATCHES_WAITING * max(map(_num_bytes, orders))
+        object_store_memory=BLOCKS_WAITING * max(map(_num_bytes, blocks))
     )
-    context.target_max_block_size = 1  # with one row a batch: one block is one batch
+    context.target_max_block_size = 1  # byte: each table, of a single row, is a block
     context.custom_execution_callback_classes = [Pace]
 
 
 class _OrderSource(Datasource):
-    """A read task for each BATCHES_A_TASK orders."""
+    """A read task for each BLOCKS_A_TASK blocks."""
 
-    def __init__(self, orders: list[Order], on_corrupt: OnCorrupt) -> None:
+    def __init__(self, blocks: list[_Block], on_corrupt: OnCorrupt) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.tasks = [orders[i : i + BATCHES_A_TASK] for i in range(0, len(orders), BATCHES_A_TASK)]
+        self.tasks = [blocks[i : i + BLOCKS_A_TASK] for i in range(0, len(blocks), BLOCKS_A_TASK)]
         self.on_corrupt = on_corrupt
 
     def estimate_inmemory_data_size(self) -> int | None:
-        return sum(_num_bytes(order) for task in self.tasks for order in task)
+        return sum(_num_bytes(block) for task in self.tasks for block in task)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
@@ -158,7 +189,7 @@ class _OrderSource(Datasource):
                 partial(_make, task, self.on_corrupt),
                 BlockMetadata(
                     num_rows=len(task),
-                    size_bytes=sum(_num_bytes(order) for order in task),
+                    size_bytes=sum(map(_num_bytes, task)),
                     exec_stats=None,
                     input_files=None,
                 ),
@@ -167,41 +198,52 @@ class _OrderSource(Datasource):
         ]
 
 
-def _num_bytes(order: Order) -> int:
-    return len(order.planned.samples) * 3 * order.planned.resolution**2
+def _num_bytes(block: _Block) -> int:
+    return sum(len(order.planned.samples) * 3 * order.planned.resolution**2 for order in block)
 
 
-def _make(orders: list[Order], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
-    """Runs in a reader process: a block for each order."""
-    yield from map(_pack, render_batches(orders, on_corrupt))
+def _make(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+    """Runs in a reader process: a table for each block."""
+    batches = render_batches(list(chain.from_iterable(blocks)), on_corrupt)
+    for block in blocks:
+        yield _pack(list(islice(batches, len(block))))
 
 
-def _pack(batch: Batch) -> pa.Table:
-    """One row; the pixels are not copied."""
-    ends = np.array([0, batch.pixels.nbytes], dtype=np.int64)
-    pixels = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(batch.pixels)]
-    )
-    return pa.table(
-        {
-            "step": [batch.step],
-            "resolution": [batch.pixels.shape[-1]],
-            "labels": pa.array([batch.labels]),
-            "corrupt": pa.array([batch.corrupt], type=pa.list_(pa.string())),
-            "pixels": pixels,
-        }
-    )
+def _pack(batches: list[Batch]) -> pa.Table:
+    """One row, with columns for each batch; the pixels are not copied."""
+    return pa.table([column for batch in batches for column in _columns(batch)], names=list(_names(len(batches))))
 
 
-def _unpack(table: pa.Table) -> Batch:
-    """The inverse. The pixels stay where they are, in the object store; `table["pixels"][0]` would copy them."""
-    column = table["pixels"].chunk(0)
+def _names(num_batches: int) -> Iterator[str]:
+    return (f"{field} {number}" for number in range(num_batches) for field in ("about", "labels", "pixels"))
+
+
+def _columns(batch: Batch) -> tuple[pa.Array, ...]:
+    about = {"step": batch.step, "resolution": batch.pixels.shape[-1], "corrupt": batch.corrupt}
+    return pa.array([json.dumps(about)]), _one(batch.labels), _one(batch.pixels)
+
+
+def _one(numbers: NDArray[Any]) -> pa.LargeBinaryArray:
+    """An array of one element, the bytes of `numbers`, which are not copied."""
+    ends = np.array([0, numbers.nbytes], dtype=np.int64)
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(numbers)])
+
+
+def _unpack(table: pa.Table) -> Iterator[Batch]:
+    """The inverse. The pixels stay where they are, in the object store."""
+    columns = [column.chunk(0) for column in table.columns]
+    for text, labels, pixels in zip(*[iter(columns)] * 3, strict=True):
+        about = json.loads(text[0].as_py())
+        yield Batch(
+            step=about["step"],
+            pixels=_numbers(pixels, np.uint8).reshape(-1, 3, about["resolution"], about["resolution"]),
+            labels=_numbers(labels, np.int64),
+            corrupt=tuple(about["corrupt"]),
+        )
+
+
+def _numbers(column: pa.LargeBinaryArray, dtype: type[Any]) -> NDArray[Any]:
+    """What `_one` was given; `column[0]` would be a copy."""
     _, ends, data = column.buffers()
     start, end = np.frombuffer(ends, dtype=np.int64)[column.offset : column.offset + 2]
-    resolution = table["resolution"][0].as_py()
-    return Batch(
-        step=table["step"][0].as_py(),
-        pixels=np.frombuffer(data, dtype=np.uint8)[start:end].reshape(-1, 3, resolution, resolution),
-        labels=table["labels"][0].values.to_numpy(),
-        corrupt=tuple(table["corrupt"][0].as_py()),
-    )
+    return np.frombuffer(data, dtype=np.uint8)[start:end].view(dtype)

@@ -107,7 +107,7 @@ def slow_cut(image: Image.Image, cut: Cut, resolution: int) -> Pixels:
     """
     box = cut.box
     if _is_whole(box):
-        image, box = image.crop(tuple(int(side) for side in box)), (0, 0, box[2] - box[0], box[3] - box[1])
+        image, box = image.crop(box), (0, 0, box[2] - box[0], box[3] - box[1])
         image, box = image.resize((resolution, image.height), Image.Resampling.BILINEAR), (0, 0, resolution, box[3])
     resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
     if cut.mirrored:

@@ -105,4 +105,3 @@ def write_index(tiled: TiledJpeg, lengths: NDArray[np.int64]) -> bytes:
     sizes = (tiled.width, tiled.height, tiled.mcu_width, tiled.mcu_height, tiled.tile_width)
     head = _INDEX_HEAD.pack(_INDEX_MARK, size, _INDEX_NAME, *sizes, tiled.frame, tiled.scan)
     return head + lengths.astype(">u2").tobytes()
-

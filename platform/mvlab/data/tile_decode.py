@@ -9,9 +9,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mvlab.data.jpeg_tiles import Box, TiledJpeg, read_index
+from mvlab.data.jpeg_tiles import Box, read_index
 from mvlab.data.tile_entropy import GROUP, LANES, NUM_TABLES, SLACK, fill_tables, read_tiles, unstuff
-from mvlab.data.tile_header import BROKEN, GREY, RGB, find_tiles, read_header
+from mvlab.data.tile_header import BROKEN, GREY, YCC, find_tiles, read_header
 from mvlab.data.tile_pixels import enlarge, inverse_transform, to_rgb
 from mvlab.data.tile_resize import resize
 
@@ -119,7 +119,7 @@ def _decode(jpeg, places, span, mcu, window, scratch, out):  # type: ignore[no-u
     first, top, last, bottom = span
     quantisers, counts = np.zeros((4, 64), np.int32), np.zeros((NUM_TABLES, 16), np.uint8)
     symbols, limits = np.zeros((NUM_TABLES, 256), np.uint8), np.zeros((NUM_TABLES, 2, 17), np.int64)
-    components = np.zeros((3, 3), np.int64)
+    components = np.zeros((3, 4), np.int64)
     colours = read_header(jpeg, places[0], places[1], quantisers, counts, symbols, components)
     if colours == BROKEN or components[0, 0] != across or components[0, 1] != down:
         return False
@@ -173,7 +173,7 @@ def _put_together(planes, grid, colours, window, out):  # type: ignore[no-untype
         second = enlarge(second, size, across, down, left, width)
         third = enlarge(third, size, across, down, left, width)
         other_left = 0
-    if colours == GREY or colours == RGB:
+    if colours != YCC:
         for x in range(width):
             out[0, x, :height] = luma[left + x, top : top + height]
             out[1, x, :height] = second[other_left + x, top : top + height]

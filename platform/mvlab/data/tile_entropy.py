@@ -7,6 +7,8 @@ Numba checks no index: each function says what bounds those it uses, so that no 
 Section numbers are those of ITU T.81.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -15,6 +17,8 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Entries = NDArray[np.int32]
 Coefficients = NDArray[np.int16]
+Register = Any
+"""An integer that numba keeps in a register, of one of numpy's types."""
 
 LANES = 8
 """Blocks, one below the other, that lie interleaved: as many as the inverse transform takes at once."""
@@ -71,10 +75,10 @@ def unstuff(jpeg: Bytes, starts: Ints, ends: Ints, plain: Bytes) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _has_ff(word: int) -> bool:
+def _has_ff(word: Register) -> bool:
     """Whether one of the eight bytes has all bits set."""
     inverted = ~word
-    return ((inverted - _U(0x0101010101010101)) & word & _U(0x8080808080808080)) != _U(0)
+    return bool(((inverted - _U(0x0101010101010101)) & word & _U(0x8080808080808080)) != _U(0))
 
 
 @njit(cache=True, nogil=True)
@@ -110,7 +114,7 @@ def fill_tables(counts: Bytes, symbols: Bytes, entries: Entries, limits: Ints) -
 
 
 @njit(cache=True, nogil=True)
-def _entry(symbol: int, length: int, is_ac: int) -> int:
+def _entry(symbol: Register, length: int, is_ac: Register) -> Register:
     """Of a DC symbol: bits of the difference. Of an AC symbol: zeros before, bits of the value (F.1.2)."""
     size = symbol & 15
     steps = is_ac * (int(symbol >> 4) + 1)
@@ -120,7 +124,7 @@ def _entry(symbol: int, length: int, is_ac: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _long_entry(word: int, table: int, limits: Ints, symbols: Bytes) -> int:
+def _long_entry(word: Register, table: Register, limits: Ints, symbols: Bytes) -> Register:
     """Of a code of more than _BITS bits; of the last possible where there is none: the tile's end will not fit."""
     top, length = np.int64(word >> _U(48)), _BITS + 1
     while length < 16 and top >= limits[table, 0, length]:
@@ -130,7 +134,7 @@ def _long_entry(word: int, table: int, limits: Ints, symbols: Bytes) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _value(word: int, entry: int) -> int:
+def _value(word: Register, entry: Register) -> Register:
     """The number coded in the bits after a code (F.2.2.1), without a branch."""
     rest, size = word << _U((entry >> 6) & 31), (entry >> 11) & 15
     bits = np.int64((rest >> _U(1)) >> _U(63 - size))
@@ -139,7 +143,7 @@ def _value(word: int, entry: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _word(plain: Bytes, place: int) -> int:
+def _word(plain: Bytes, place: Register) -> Register:
     """The 57 bits, or more, from bit number `place` on."""
     i = place >> _U(3)
     high = _U(plain[i]) << _U(56) | _U(plain[i + _U(1)]) << _U(48) | _U(plain[i + _U(2)]) << _U(40)
@@ -148,7 +152,7 @@ def _word(plain: Bytes, place: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def read_tiles(
+def read_tiles(  # noqa: C901  (a call that is given arrays costs as much as a block)
     plain: Bytes, starts: Ints, ends: Ints, tables: tuple[Entries, Ints, Bytes], blocks: Ints, grid: Ints,
     tile_mcus: int, columns: int, coefficients: Coefficients,
 ) -> bool:  # fmt: skip

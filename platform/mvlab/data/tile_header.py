@@ -3,7 +3,6 @@
 Marker and section names are those of ITU T.81. No index leaves an array, whatever the bytes.
 """
 
-import numpy as np
 from numba import njit
 
 from mvlab.data.jpeg_tiles import LENGTHS
@@ -24,53 +23,82 @@ def read_header(
     Args:
         quantisers: (4, 64), becomes the tables, by row and column.
         counts, symbols: (4, 16), (4, 256), become codes of each length, and what they stand for.
-        components: (3, 3), becomes blocks of an MCU across and down, number of the quantiser.
+        components: (3, 4), becomes blocks of an MCU across and down, number of the quantiser, name.
     """
-    num_components, is_jfif, transform, names = 0, False, -1, 0
-    while place + 4 <= end:
-        marker, size = jpeg[place + 1], np.int64(jpeg[place + 2]) << 8 | jpeg[place + 3]
-        body, place = place + 4, place + 2 + size
-        if size < 2 or place > end:
+    num_components, is_jfif, transform, is_sound = 0, False, -1, True
+    while is_sound and place + 4 <= end:
+        marker, body = jpeg[place + 1], place + 4
+        place += 2 + (int(jpeg[place + 2]) << 8 | int(jpeg[place + 3]))
+        if not body <= place <= end:
             return BROKEN
         if marker == _DQT:
-            while body < place:
-                number, width = jpeg[body] & 3, 1 + np.int64(jpeg[body] >> 4 != 0)
-                if body + 1 + 64 * width > place:
-                    return BROKEN
-                for k in range(64):
-                    value = np.int64(jpeg[body + 1 + k * width])
-                    quantisers[number, NATURAL[k]] = value if width == 1 else value << 8 | jpeg[body + 2 + k * width]
-                body += 1 + 64 * width
+            is_sound = _read_quantisers(jpeg, body, place, quantisers)
         elif marker == _DHT:
-            while body < place:
-                if body + 17 > place:
-                    return BROKEN
-                table = np.int64(jpeg[body] & 1) << 1 | np.int64(jpeg[body] >> 4 & 1)
-                counts[table] = jpeg[body + 1 : body + 17]
-                used = counts[table].sum()
-                body += 17 + used
-                if used > 256 or body > place:
-                    return BROKEN
-                symbols[table, :used] = jpeg[body - used : body]
+            is_sound = _read_codes(jpeg, body, place, counts, symbols)
         elif marker in _FRAMES:
-            num_components = np.int64(jpeg[body + 5]) if body + 6 <= place else BROKEN
-            if num_components not in (1, 3) or body + 6 + 3 * num_components > place:
-                return BROKEN
-            for i in range(num_components):
-                name, sampling, number = jpeg[body + 6 + 3 * i], jpeg[body + 7 + 3 * i], jpeg[body + 8 + 3 * i]
-                names = names << 8 | name
-                components[i] = np.array([sampling >> 4, sampling & 15, number & 3])
+            num_components = _read_frame(jpeg, body, place, components)
         elif marker == _APP0:
             is_jfif = True
         elif marker == _APP14 and body + 12 <= place:
-            transform = np.int64(jpeg[body + 11])
-    if num_components == 1:
-        components[0, :2] = 1
-        return GREY
-    named_rgb = names == (ord("R") << 16 | ord("G") << 8 | ord("B"))
-    if num_components == 3 and not is_jfif and (transform == 0 or (transform < 0 and named_rgb)):
-        return RGB
-    return YCC if num_components == 3 else BROKEN
+            transform = int(jpeg[body + 11])
+    if not is_sound or num_components == 0:
+        return BROKEN
+    return GREY if num_components == 1 else _colours(components, is_jfif, transform)
+
+
+@njit(cache=True, nogil=True)
+def _colours(components: Ints, is_jfif: bool, transform: int) -> int:
+    """Of three components, as libjpeg guesses: JFIF says YCbCr, Adobe says which, names may say RGB."""
+    named_rgb = components[0, 3] == ord("R") and components[1, 3] == ord("G") and components[2, 3] == ord("B")
+    is_rgb = not is_jfif and (transform == 0 or (transform < 0 and named_rgb))
+    return RGB if is_rgb else YCC
+
+
+@njit(cache=True, nogil=True)
+def _read_quantisers(jpeg: Bytes, body: int, end: int, quantisers: Int32s) -> bool:
+    """DQT (B.2.4.1); whether it has what it says."""
+    while body < end:
+        number, width = jpeg[body] & 3, 2 if jpeg[body] >> 4 else 1
+        body += 1
+        if body + 64 * width > end:
+            return False
+        for k in range(64):
+            value = int(jpeg[body + k * width])
+            quantisers[number, NATURAL[k]] = value if width == 1 else value << 8 | int(jpeg[body + 1 + k * width])
+        body += 64 * width
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _read_codes(jpeg: Bytes, body: int, end: int, counts: Bytes, symbols: Bytes) -> bool:
+    """DHT (B.2.4.2); whether it has what it says."""
+    while body < end:
+        if body + 17 > end:
+            return False
+        table = int(jpeg[body] & 1) << 1 | int(jpeg[body] >> 4 & 1)
+        counts[table] = jpeg[body + 1 : body + 17]
+        used = counts[table].sum()
+        body += 17
+        if used > 256 or body + used > end:
+            return False
+        symbols[table, :used] = jpeg[body : body + used]
+        body += used
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _read_frame(jpeg: Bytes, body: int, end: int, components: Ints) -> int:
+    """SOF (B.2.2): 1 or 3 components; 0 where it makes no sense."""
+    count = int(jpeg[body + 5]) if body + 6 <= end else 0
+    if count not in (1, 3) or body + 6 + 3 * count > end:
+        return 0
+    for i in range(count):
+        at = body + 6 + 3 * i
+        components[i, 0], components[i, 1] = jpeg[at + 1] >> 4, jpeg[at + 1] & 15
+        components[i, 2], components[i, 3] = jpeg[at + 2] & 3, jpeg[at]
+    if count == 1:
+        components[0, 0], components[0, 1] = 1, 1  # a single component is never interleaved (A.2.2)
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -84,7 +112,7 @@ def find_tiles(
     for row in range(rows):
         for column in range(columns):
             i = LENGTHS + 2 * (row * columns + column)
-            length = np.int64(jpeg[i]) << 8 | jpeg[i + 1]
+            length = int(jpeg[i]) << 8 | int(jpeg[i + 1])
             if top <= row < bottom and first <= column < last:
                 starts[count], ends[count] = place, place + length
                 count += 1

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mvlab.data.tile_entropy import GROUP, LANES, Bytes, Coefficients
+from mvlab.data.tile_entropy import GROUP, LANES, Bytes, Coefficients, Register
 
 Int32s = NDArray[np.int32]
 Words = NDArray[np.int32]
@@ -60,8 +60,7 @@ def inverse_transform(
                 )  # fmt: skip
                 part[i], part[LANES + i], part[2 * LANES + i], part[3 * LANES + i] = out[0], out[1], out[2], out[3]
                 part[4 * LANES + i], part[5 * LANES + i], part[6 * LANES + i], part[7 * LANES + i] = out[4:]
-        for i in range(64 * LANES):
-            work[i] = min(max(_I(_I(work[i] + (1 << 17)) >> 18) + 128, 0), 255)
+        _round(work)
 
         for x in range(8):  # a block's eight pixels of a column next to each other
             part, place = work[x * LANES :], ((column * 8 + x) * groups + group) * 2 * LANES
@@ -74,7 +73,17 @@ def inverse_transform(
 
 
 @njit(cache=True, nogil=True)
-def _transform(i0: int, i1: int, i2: int, i3: int, i4: int, i5: int, i6: int, i7: int) -> tuple[int, ...]:
+def _round(work: Int32s) -> None:
+    """To pixels, from 2^18 times their difference to the middle."""
+    for i in range(64 * LANES):
+        pixel: Register = _I(_I(work[i] + (1 << 17)) >> 18) + 128
+        work[i] = min(max(pixel, 0), 255)
+
+
+@njit(cache=True, nogil=True)
+def _transform(
+    i0: Register, i1: Register, i2: Register, i3: Register, i4: Register, i5: Register, i6: Register, i7: Register
+) -> tuple[Register, ...]:
     """An inverse DCT of eight numbers, times 2^13 (Loeffler, Ligtenberg and Moschytz 1989; 13-bit constants)."""
     z1 = _I((i2 + i6) * 4433)
     even2, even3 = _I(z1 - i6 * 15137), _I(z1 + i2 * 6270)
@@ -137,7 +146,9 @@ def enlarge(plane: Bytes, size: tuple[int, int], across: int, down: int, left: i
 
 
 @njit(cache=True, nogil=True)
-def to_rgb(luma: Bytes, blue: Bytes, red: Bytes, corners: tuple[int, int, int], size: tuple[int, int], out: Bytes) -> None:
+def to_rgb(
+    luma: Bytes, blue: Bytes, red: Bytes, corners: tuple[int, int, int], size: tuple[int, int], out: Bytes
+) -> None:
     """RGB pixels from YCbCr ones (T.871, 7).
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mvlab.data.tile_entropy import Bytes, Ints
+from mvlab.data.tile_entropy import Bytes, Ints, Register
 
 Int32s = NDArray[np.int32]
 Words = NDArray[np.uint64]
@@ -124,7 +124,7 @@ def _transpose(lines: Words, high: int, wide: int, out: Words, words: Words) -> 
 
 
 @njit(cache=True, nogil=True)
-def _swap(upper: int, lower: int, shift: int, mask: int) -> tuple[int, int]:
+def _swap(upper: Register, lower: Register, shift: Register, mask: Register) -> tuple[Register, Register]:
     """Exchanges every other part of two words: those under `mask` of the lower, those above it of the upper."""
     both = ((upper >> shift) ^ lower) & mask
     return upper ^ (both << shift), lower ^ both
