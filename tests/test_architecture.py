@@ -101,7 +101,19 @@ def test_big_dependencies_stay_in_their_rooms(package: str) -> None:
 
 def test_readers_import_no_torch() -> None:
     """Reader processes start in the time that their imports take."""
-    batches = ("feed", "render", "images", "plan", "randomness", "shards", "manifest", "storage", "batch", "read_ahead")
+    batches = (
+        "feed",
+        "render",
+        "images",
+        "plan",
+        "randomness",
+        "shards",
+        "manifest",
+        "storage",
+        "batch",
+        "read_ahead",
+        "compiled",
+    )
     tiles = ("jpeg_tiles", "tile_decode", "tile_header", "tile_entropy", "tile_pixels", "tile_resize")
     for name in batches + tiles:
         assert not any(m.split(".")[0] == "torch" for m in imported_modules(PACKAGE / "data" / f"{name}.py"))

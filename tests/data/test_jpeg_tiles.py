@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+import mvlab.data.compiled
 from mvlab.data.jpeg_tiles import read_index
 from mvlab.data.retile import retile
 from mvlab.data.tile_decode import cut_tiles, decode_box
@@ -25,6 +26,7 @@ sides = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 97, 128, 199, 240
 BOX_TESTS = (
     "test_the_pixels_of_a_box_are_those_of_the_whole",
     "test_boxes_along_the_edges_of_tiles_need_their_neighbours",
+    "test_a_single_tile_is_read_alone",
 )
 quick = settings(max_examples=60, deadline=None)
 
@@ -131,6 +133,12 @@ def test_hard_edges_between_extreme_colours_are_the_same(sampling: str, quality:
     """Where the inverse transform leaves the range of pixels, and codes are longest."""
     extremes = np.random.default_rng(quality).choice(np.array([0, 255], np.uint8), (64, 96, 3))
     assert_same_within(tiled(encoded(extremes, sampling, quality)), (0, 0, 96, 64))
+
+
+def test_a_single_tile_is_read_alone() -> None:
+    """The other of two lanes then reads nothing, all the time: 127 MCUs make no smaller tiles."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8 * 127, 3), dtype=np.uint8)
+    assert_same_within(tiled(encoded(noise, "444", 100)), (3, 1, 8 * 127, 8))
 
 
 def test_colours_that_are_rgb_are_not_converted() -> None:
@@ -269,3 +277,10 @@ def test_photos_keep_their_pixels_and_their_size() -> None:
         assert np.array_equal(within, whole[top:bottom, left:right])
         before, after = before + len(jpeg), after + len(rewritten)
     assert 0 < after < 1.01 * before
+
+
+def test_whatever_is_compiled_is_compiled_anew_when_it_changes() -> None:
+    """What is kept on the disk is named by the contents of all files that are compiled."""
+    folder = Path(mvlab.data.compiled.__file__).parent
+    using = {path.stem for path in folder.glob("*.py") if "\n@compiled\n" in path.read_text(encoding="utf-8")}
+    assert using == set(mvlab.data.compiled._FILES)

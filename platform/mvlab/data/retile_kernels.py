@@ -5,8 +5,9 @@ Section numbers are those of ITU T.81.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mvlab.data.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -24,7 +25,7 @@ _NOWHERE = 1 << 60
 """Place behind any end: the symbol before was not valid."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def unstuff(data: Bytes) -> tuple[Bytes, Ints]:
     """The data without stuffed zeros and markers, and `SLACK` zeros; the end in them of each restart interval.
 
@@ -52,7 +53,7 @@ def unstuff(data: Bytes) -> tuple[Bytes, Ints]:
     return plain[:SLACK], ends[:0]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_symbols(
     plain: Bytes, ends: Ints, lookups: NDArray[np.uint16], blocks: Ints, mcus: tuple[int, int, int]
 ) -> tuple[Tokens, Ints]:
@@ -95,7 +96,7 @@ def read_symbols(
     return tokens[:count], tile_ends
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write_symbols(tokens: Tokens, tile_ends: Ints, codes: Ints, num_bytes: int) -> tuple[Bytes, Ints]:
     """Entropy-coded data with RST after each tile, EOI after the last; bytes of each tile with its marker.
 
@@ -125,7 +126,7 @@ def write_symbols(tokens: Tokens, tile_ends: Ints, codes: Ints, num_bytes: int) 
     return out[:size], lengths
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put(out: Bytes, size: int, byte: int) -> int:
     """The size of `out` with this byte, and a stuffed zero after 0xFF (F.1.2.3)."""
     out[size] = byte
@@ -135,7 +136,7 @@ def _put(out: Bytes, size: int, byte: int) -> int:
     return size + 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _peek(plain: Bytes, place: int) -> int:
     """The 32 bits from bit number `place` on: a code of at most 16, and at most 15 after it."""
     i = place >> 3
@@ -143,7 +144,7 @@ def _peek(plain: Bytes, place: int) -> int:
     return (high | int(plain[i + 3]) << 8 | int(plain[i + 4])) >> (8 - (place & 7)) & 0xFFFFFFFF
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read_dc(plain: Bytes, place: int, lookup: NDArray[np.uint16], last: Ints, table: int) -> tuple[int, int]:
     """The place after a DC difference, and its token; moves `last` on (F.2.2.1)."""
     word = _peek(plain, place)
@@ -164,7 +165,7 @@ def _read_dc(plain: Bytes, place: int, lookup: NDArray[np.uint16], last: Ints, t
     return place + length + size, table << 24 | new_size << 16 | new_extra
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read_ac(plain: Bytes, place: int, lookup: NDArray[np.uint16], table: int, tokens: Tokens) -> tuple[int, int]:
     """The place after AC coefficients, and the number of its tokens: at most 63, as each moves on (F.2.2.2)."""
     coefficient, count = 1, 0

@@ -6,17 +6,30 @@ What takes libjpeg-turbo most of the time is the Huffman codes; here tiles are r
 import threading
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mvlab.data.compiled import compiled
 from mvlab.data.jpeg_tiles import Box, read_index
-from mvlab.data.tile_entropy import GROUP, LANES, NUM_TABLES, SLACK, fill_tables, read_tiles, unstuff
+from mvlab.data.tile_entropy import (
+    GROUP,
+    LANES,
+    NUM_TABLES,
+    SLACK,
+    Bytes,
+    Coefficients,
+    Entries,
+    Ints,
+    fill_tables,
+    read_tiles,
+    unstuff,
+)
 from mvlab.data.tile_header import BROKEN, GREY, YCC, find_tiles, read_header
-from mvlab.data.tile_pixels import enlarge, inverse_transform, to_rgb
+from mvlab.data.tile_pixels import Int32s, enlarge, inverse_transform, to_rgb
 from mvlab.data.tile_resize import resize
 
 Planes = NDArray[np.uint8]
 """(3, H, W), RGB."""
+Four = tuple[int, int, int, int]
 
 
 class _Scratch(threading.local):
@@ -101,8 +114,11 @@ def _up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-@njit(cache=True, nogil=True)
-def _decode(jpeg, places, span, mcu, window, scratch, out):  # type: ignore[no-untyped-def]
+@compiled
+def _decode(
+    jpeg: Bytes, places: Four, span: Four, mcu: tuple[int, int, int], window: tuple[int, int, int, int, int],
+    scratch: tuple[Entries, Int32s, Bytes, Coefficients, Int32s], out: Planes,
+) -> bool:  # fmt: skip
     """Steps from bytes to pixels; whether the bytes make sense. No index leaves an array, whatever they are.
 
     Args:
@@ -142,8 +158,8 @@ def _decode(jpeg, places, span, mcu, window, scratch, out):  # type: ignore[no-u
     return True
 
 
-@njit(cache=True, nogil=True)
-def _layout(num_components, across, down, wide, high):  # type: ignore[no-untyped-def]
+@compiled
+def _layout(num_components: int, across: int, down: int, wide: int, high: int) -> tuple[Ints, Ints, int]:
     """`blocks` and `grid` as `read_tiles` wants them, and the number of groups."""
     grid = np.zeros((num_components, 4), np.int64)
     blocks = np.zeros((across * down + num_components - 1, 4), np.int64)
@@ -160,8 +176,10 @@ def _layout(num_components, across, down, wide, high):  # type: ignore[no-untype
     return blocks, grid, groups
 
 
-@njit(cache=True, nogil=True)
-def _put_together(planes, grid, colours, window, out):  # type: ignore[no-untyped-def]
+@compiled
+def _put_together(
+    planes: Int32s, grid: Ints, colours: int, window: tuple[int, int, int, int, int], out: Planes
+) -> None:
     """The components' pixels as RGB ones."""
     left, top, height, full_width, full_height = window
     width, last, across, down = out.shape[1], len(grid) - 1, grid[0, 2], grid[0, 3]
@@ -182,8 +200,8 @@ def _put_together(planes, grid, colours, window, out):  # type: ignore[no-untype
         to_rgb(luma, second, third, (top, left, other_left), (width, height), out)
 
 
-@njit(cache=True, nogil=True)
-def _plane(words, groups, width):  # type: ignore[no-untyped-def]
+@compiled
+def _plane(words: Int32s, groups: int, width: int) -> Bytes:
     """A component's pixels (`inverse_transform`) as (width, height or more)."""
     stride = groups * LANES * 8
     return words[: width * stride // 4].view(np.uint8).reshape(width, stride)

@@ -10,8 +10,9 @@ Section numbers are those of ITU T.81.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from mvlab.data.compiled import compiled
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -45,7 +46,7 @@ _PLACES = np.concatenate([NATURAL * LANES, np.full(64, 64 * LANES)]).astype(np.u
 _U = np.uint64
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def unstuff(jpeg: Bytes, starts: Ints, ends: Ints, plain: Bytes) -> None:
     """Tiles without stuffed zeros and the markers after them, one after the other; `starts` and `ends` become theirs.
 
@@ -74,14 +75,14 @@ def unstuff(jpeg: Bytes, starts: Ints, ends: Ints, plain: Bytes) -> None:
     plain[size : size + _U(SLACK)] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _has_ff(word: Register) -> bool:
     """Whether one of the eight bytes has all bits set."""
     inverted = ~word
     return bool(((inverted - _U(0x0101010101010101)) & word & _U(0x8080808080808080)) != _U(0))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill_tables(counts: Bytes, symbols: Bytes, entries: Entries, limits: Ints) -> bool:
     """Look-ups for the Huffman codes of the four tables (annex C); whether there can be such codes.
 
@@ -113,7 +114,7 @@ def fill_tables(counts: Bytes, symbols: Bytes, entries: Entries, limits: Ints) -
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _entry(symbol: Register, length: int, is_ac: Register) -> Register:
     """Of a DC symbol: bits of the difference. Of an AC symbol: zeros before, bits of the value (F.1.2)."""
     size = symbol & 15
@@ -123,7 +124,7 @@ def _entry(symbol: Register, length: int, is_ac: Register) -> Register:
     return steps << 15 | size << 11 | length << 6 | (length + size)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _long_entry(word: Register, table: Register, limits: Ints, symbols: Bytes) -> Register:
     """Of a code of more than _BITS bits; of the last possible where there is none: the tile's end will not fit."""
     top, length = np.int64(word >> _U(48)), _BITS + 1
@@ -133,7 +134,7 @@ def _long_entry(word: Register, table: Register, limits: Ints, symbols: Bytes) -
     return _entry(symbols[table, number & 255], length, table & 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _value(word: Register, entry: Register) -> Register:
     """The number coded in the bits after a code (F.2.2.1), without a branch."""
     rest, size = word << _U((entry >> 6) & 31), (entry >> 11) & 15
@@ -142,7 +143,7 @@ def _value(word: Register, entry: Register) -> Register:
     return bits - is_negative * ((np.int64(1) << size) - 1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _word(plain: Bytes, place: Register) -> Register:
     """The 57 bits, or more, from bit number `place` on."""
     i = place >> _U(3)
@@ -151,7 +152,7 @@ def _word(plain: Bytes, place: Register) -> Register:
     return (high | middle | _U(plain[i + _U(6)]) << _U(8) | _U(plain[i + _U(7)])) << (place & _U(7))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_tiles(  # noqa: C901  (a call that is given arrays costs as much as a block)
     plain: Bytes, starts: Ints, ends: Ints, tables: tuple[Entries, Ints, Bytes], blocks: Ints, grid: Ints,
     tile_mcus: int, columns: int, coefficients: Coefficients,
@@ -205,7 +206,7 @@ def read_tiles(  # noqa: C901  (a call that is given arrays costs as much as a b
             if next_tile == starts.size:
                 if tiles[a] < 0:
                     return is_sound
-                place_b, out_b, k_b = zeros, spare, _U(0)
+                place_b, out_b, table_b, k_b = zeros, spare, _U(_SIZE), _U(0)  # AC codes move on
                 continue
             tiles[b], mcu[b], block[b], last[b] = next_tile, 0, 0, 0
             mcu_x[b], mcu_y[b] = next_tile % columns * tile_mcus, next_tile // columns

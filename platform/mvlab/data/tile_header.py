@@ -3,8 +3,7 @@
 Marker and section names are those of ITU T.81. No index leaves an array, whatever the bytes.
 """
 
-from numba import njit
-
+from mvlab.data.compiled import compiled
 from mvlab.data.jpeg_tiles import LENGTHS
 from mvlab.data.tile_entropy import NATURAL, Bytes, Ints
 from mvlab.data.tile_pixels import Int32s
@@ -14,7 +13,7 @@ BROKEN, GREY, YCC, RGB = range(4)
 _APP0, _APP14, _DHT, _DQT, _FRAMES = 0xE0, 0xEE, 0xC4, 0xDB, (0xC0, 0xC1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_header(
     jpeg: Bytes, place: int, end: int, quantisers: Int32s, counts: Bytes, symbols: Bytes, components: Ints
 ) -> int:
@@ -46,7 +45,7 @@ def read_header(
     return GREY if num_components == 1 else _colours(components, is_jfif, transform)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _colours(components: Ints, is_jfif: bool, transform: int) -> int:
     """Of three components, as libjpeg guesses: JFIF says YCbCr, Adobe says which, names may say RGB."""
     named_rgb = components[0, 3] == ord("R") and components[1, 3] == ord("G") and components[2, 3] == ord("B")
@@ -54,7 +53,7 @@ def _colours(components: Ints, is_jfif: bool, transform: int) -> int:
     return RGB if is_rgb else YCC
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read_quantisers(jpeg: Bytes, body: int, end: int, quantisers: Int32s) -> bool:
     """DQT (B.2.4.1); whether it has what it says."""
     while body < end:
@@ -69,7 +68,7 @@ def _read_quantisers(jpeg: Bytes, body: int, end: int, quantisers: Int32s) -> bo
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read_codes(jpeg: Bytes, body: int, end: int, counts: Bytes, symbols: Bytes) -> bool:
     """DHT (B.2.4.2); whether it has what it says."""
     while body < end:
@@ -86,7 +85,7 @@ def _read_codes(jpeg: Bytes, body: int, end: int, counts: Bytes, symbols: Bytes)
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _read_frame(jpeg: Bytes, body: int, end: int, components: Ints) -> int:
     """SOF (B.2.2): 1 or 3 components; 0 where it makes no sense."""
     count = int(jpeg[body + 5]) if body + 6 <= end else 0
@@ -101,7 +100,7 @@ def _read_frame(jpeg: Bytes, body: int, end: int, components: Ints) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_tiles(
     jpeg: Bytes, places: tuple[int, int, int, int], span: tuple[int, int, int, int], starts: Ints, ends: Ints
 ) -> bool:

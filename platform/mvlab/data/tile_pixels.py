@@ -6,9 +6,9 @@ All pixels lie column by column here, as the first half of a resize wants them (
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mvlab.data.compiled import compiled
 from mvlab.data.tile_entropy import GROUP, LANES, Bytes, Coefficients, Register
 
 Int32s = NDArray[np.int32]
@@ -18,7 +18,7 @@ Words = NDArray[np.int32]
 _I = np.int32
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def inverse_transform(
     coefficients: Coefficients, first: int, columns: int, groups: int, quantiser: Int32s, plane: Words, work: Int32s
 ) -> None:
@@ -72,7 +72,7 @@ def inverse_transform(
                 words[2 * i], words[2 * i + 1] = _I(low), _I(high)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _round(work: Int32s) -> None:
     """To pixels, from 2^18 times their difference to the middle."""
     for i in range(64 * LANES):
@@ -80,7 +80,7 @@ def _round(work: Int32s) -> None:
         work[i] = min(max(pixel, 0), 255)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _transform(
     i0: Register, i1: Register, i2: Register, i3: Register, i4: Register, i5: Register, i6: Register, i7: Register
 ) -> tuple[Register, ...]:
@@ -102,7 +102,7 @@ def _transform(
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def enlarge(plane: Bytes, size: tuple[int, int], across: int, down: int, left: int, columns: int) -> Bytes:
     """A component at full size: three parts of the nearest pixel, one of the next nearest, each way.
 
@@ -145,7 +145,7 @@ def enlarge(plane: Bytes, size: tuple[int, int], across: int, down: int, left: i
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def to_rgb(
     luma: Bytes, blue: Bytes, red: Bytes, corners: tuple[int, int, int], size: tuple[int, int], out: Bytes
 ) -> None:

@@ -6,9 +6,9 @@ which a compiler makes vector instructions of; the bytes are transposed in betwe
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mvlab.data.compiled import compiled
 from mvlab.data.tile_entropy import Bytes, Ints, Register
 
 Int32s = NDArray[np.int32]
@@ -19,7 +19,7 @@ _I, _U = np.int32, np.uint64
 _WEIGHT_BITS = 22
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def resize(columns: Bytes, width: int, height: int, mirrored: bool, out: Bytes, across: Bytes, rows: Bytes) -> None:
     """Resizes to the size of `out`, and mirrors it left to right if wanted.
 
@@ -40,7 +40,7 @@ def resize(columns: Bytes, width: int, height: int, mirrored: bool, out: Bytes, 
         _blend(rows, padded, resolution, first_y, count_y, weights_y, False, sums, out[colour].reshape(-1), resolution)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _weights(size: int, new_size: int) -> tuple[Ints, Ints, Int32s]:
     """Of each new pixel: the first pixel that it is a mean of, how many there are, their weights times 2^22."""
     scale = size / new_size
@@ -60,7 +60,7 @@ def _weights(size: int, new_size: int) -> tuple[Ints, Ints, Int32s]:
     return first, count, weights
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _blend(
     lines: Bytes, stride: int, length: int, first: Ints, count: Ints, weights: Int32s, mirrored: bool, sums: Int32s,
     out: Bytes, out_stride: int,
@@ -92,7 +92,7 @@ def _blend(
             new[x] = sums[x] >> _WEIGHT_BITS
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _transpose(lines: Words, high: int, wide: int, out: Words, words: Words) -> None:
     """Bytes: (high * 8, wide * 8) -> (wide * 8, high * 8), by swaps within words: single bytes, then two, then four.
 
@@ -123,7 +123,7 @@ def _transpose(lines: Words, high: int, wide: int, out: Words, words: Words) -> 
                 out[(8 * j + k) * high + i] = words[k * wide + j]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _swap(upper: Register, lower: Register, shift: Register, mask: Register) -> tuple[Register, Register]:
     """Exchanges every other part of two words: those under `mask` of the lower, those above it of the upper."""
     both = ((upper >> shift) ^ lower) & mask
