@@ -52,7 +52,7 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
     """Makes batches on the cluster and yields them in order, ahead of their use.
 
     One stream may serve a whole run: orders are drawn lazily, and the next epoch's first batches are made
-    while the last ones are evaluated. Orders are dealt to as many readers as there are CPUs, one after the other, and
+    while the last ones are evaluated. Orders are dealt to as many readers as there are CPUs, block by block, and
     batches collected likewise, so that all readers work on the next few batches.
 
     Args:

@@ -80,7 +80,7 @@ View = TrainingView | EvaluationView
 
 
 def render(encoded: bytes, cut: Cut, out: Pixels, *, tiled: bool) -> None:
-    """Fills `out`, (3, resolution, resolution), contiguous, with the pixels of `cut`, by an antialiased bilinear resize.
+    """Fills `out`, (3, resolution, resolution), contiguous: the pixels of `cut`, by an antialiased bilinear resize.
 
     Of a tiled image and a box of whole pixels only the tiles that the box touches are decoded, to the same pixels.
 
