@@ -27,42 +27,42 @@ TORCH = "2.13"
 """Losses of another minor version may be others: check by the older one that nothing else moved them, and renew."""
 RUN = replace(SMOKE, optimizer=replace(SMOKE.optimizer, warmup_updates=10))
 NUM_STEPS = 30
-BATCHES = "88082466e590d889cb4784def286ce6f"
+BATCHES = "54af11db900e5b06428675864b85ccee"
 """Digest of the batches: if this differs, data, plan or rendering changed, and not training."""
 TOLERANCES = [1e-5] * 12 + [1e-2] * 18
 """Relative. Training amplifies rounding: between the kernels of SSE4, AVX2 and AVX-512 losses differed by 3e-6 at most
 in the first twelve steps, and by 2e-3 in the others."""
 LOSSES = [
-    2.303462,
-    2.346411,
-    2.343307,
-    2.314078,
-    2.297988,
-    2.347861,
-    2.283688,
-    2.31473,
-    2.300529,
-    2.281074,
-    2.344788,
-    2.300104,
-    2.26575,
-    2.250012,
-    2.32513,
-    2.234384,
-    2.248774,
-    2.300769,
-    2.318088,
-    2.29111,
-    2.286005,
-    2.26604,
-    2.254256,
-    2.244109,
-    2.161263,
-    2.255684,
-    2.284569,
-    2.226309,
-    2.282913,
-    2.36237,
+    2.312293,
+    2.345598,
+    2.338044,
+    2.316321,
+    2.29411,
+    2.325207,
+    2.270768,
+    2.325041,
+    2.305627,
+    2.340348,
+    2.333615,
+    2.329694,
+    2.302868,
+    2.240412,
+    2.373779,
+    2.238178,
+    2.229776,
+    2.238366,
+    2.326926,
+    2.35244,
+    2.280396,
+    2.325116,
+    2.208917,
+    2.245852,
+    2.217523,
+    2.20038,
+    2.370713,
+    2.227954,
+    2.273145,
+    2.355139,
 ]
 
 
