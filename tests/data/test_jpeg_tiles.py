@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mvlab.data.compiled
+from mvlab.data import tile_decode
+from mvlab.data.compiled import cache_folder
 from mvlab.data.jpeg_tiles import read_index
 from mvlab.data.retile import retile
 from mvlab.data.tile_decode import cut_tiles, decode_box
@@ -277,6 +279,38 @@ def test_photos_keep_their_pixels_and_their_size() -> None:
         assert np.array_equal(within, whole[top:bottom, left:right])
         before, after = before + len(jpeg), after + len(rewritten)
     assert 0 < after < 1.01 * before
+
+
+def test_pixels_are_ones_own() -> None:
+    """Not those of the next image: also of a box whose columns and rows are the same in memory."""
+    jpeg = tiled(encoded(pixels(64, 48), "444"))
+    first = decode_box(jpeg, (0, 0, 1, 8))
+    before = first.copy()
+    decode_box(jpeg, (20, 0, 21, 8))
+    assert np.array_equal(first, before)
+
+
+def test_large_images_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept() -> list[int]:
+        return [array.nbytes for array in [*tile_decode._scratch.bytes, tile_decode._scratch.coefficients]]
+
+    jpeg = tiled(encoded(pixels(320, 200), "420"))
+    monkeypatch.setattr(tile_decode, "MOST_KEPT", 1 << 12)
+    before = kept()
+    assert_same_within(jpeg, (0, 0, 320, 200))
+    assert kept() == before
+    assert_same_within(jpeg, (3, 3, 9, 8))
+
+
+def test_compiled_code_is_kept_where_somebody_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the place of a folder cannot be written to, not even by root."""
+    (tmp_path / "no-folder").write_text("")
+    monkeypatch.setattr(mvlab.data.compiled._SETTINGS, "CACHE_DIR", str(tmp_path / "no-folder"))
+    folder = cache_folder()
+    assert folder is not None
+    assert not folder.startswith(str(tmp_path))
+    monkeypatch.setattr(mvlab.data.compiled, "_places", lambda: iter([tmp_path / "no-folder"]))
+    assert cache_folder() is None
 
 
 def test_whatever_is_compiled_is_compiled_anew_when_it_changes() -> None:

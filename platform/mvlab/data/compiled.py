@@ -5,34 +5,57 @@ Numba's own cache looks at the file of a function alone, and would go on using w
 
 import hashlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from numba import config, njit
+import numba
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILES = ("retile_kernels", "tile_decode", "tile_entropy", "tile_header", "tile_pixels", "tile_resize")
+_HERE = Path(__file__).parent
+_SETTINGS: Any = numba.config
 
 
-def _cache_folder() -> Path:
-    """Named by what is compiled: beside it, or where numba is told to, or the user's if nobody may write there."""
-    here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _FILES)).hexdigest()[:16]
-    beside = here if os.access(here, os.W_OK) else Path.home() / ".cache" / "mvlab"
-    settings: Any = config
-    return Path(settings.CACHE_DIR or beside / "__pycache__") / f"kernels-{digest}"
+def cache_folder() -> str | None:
+    """Where the compiled code is kept, named by all that it depends on; None where nothing can be written."""
+    parts = [(_HERE / f"{name}.py").read_bytes() for name in _FILES]
+    machine = [numba.__version__, get_host_cpu_name(), get_host_cpu_features().flatten()]
+    digest = hashlib.sha256(b"".join([*parts, *(text.encode() for text in machine)])).hexdigest()[:16]
+    for place in _places():
+        folder = place / f"kernels-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return str(folder)
+    return None
 
 
-_FOLDER = str(_cache_folder())
+def _places() -> Iterator[Path]:
+    """Where numba is told to keep it, beside the source, or in a folder for temporary files, this user's alone."""
+    if _SETTINGS.CACHE_DIR:
+        yield Path(_SETTINGS.CACHE_DIR)
+    yield _HERE / "__pycache__"
+    own = Path(tempfile.gettempdir()) / f"mvlab-{os.getuid()}"
+    with suppress(OSError):
+        own.mkdir(mode=0o700, exist_ok=True)
+        if own.stat().st_uid == os.getuid():
+            yield own
+
+
+_FOLDER = cache_folder()
 
 
 def compiled(function: F) -> F:
     """Without the interpreter's lock, so that threads run side by side."""
-    settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, _FOLDER
+    before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, _FOLDER or ""
     try:
-        result: Any = njit(cache=True, nogil=True)(function)
+        result: Any = numba.njit(cache=_FOLDER is not None, nogil=True)(function)
     finally:
-        settings.CACHE_DIR = before
+        _SETTINGS.CACHE_DIR = before
     return cast(F, result)

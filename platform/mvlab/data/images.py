@@ -38,6 +38,9 @@ class Cut:
 
     box: Box
     mirrored: bool = False
+    is_whole: bool = True
+    """The box is of whole pixels, and cropped before the resize; else the crop comes after it, and pixels next to the
+    box show at its edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class EvaluationView:
 
     def cut(self, width: int, height: int, sample: int) -> Cut:
         del sample  # every view has one signature; this one draws nothing
-        return Cut(centre_crop(width, height, self.config))
+        return Cut(centre_crop(width, height, self.config), is_whole=False)
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
         """None: what is evaluated is what is there."""
@@ -82,12 +85,12 @@ View = TrainingView | EvaluationView
 def render(encoded: bytes, cut: Cut, out: Pixels, *, tiled: bool) -> None:
     """Fills `out`, (3, resolution, resolution), contiguous: the pixels of `cut`, by an antialiased bilinear resize.
 
-    Of a tiled image and a box of whole pixels only the tiles that the box touches are decoded, to the same pixels.
+    Of a tiled image and a whole box only the tiles that the box touches are decoded, to the same pixels.
 
     Raises:
         OSError: the bytes are no image, or a broken one.
     """
-    if not (tiled and _is_whole(cut.box)):
+    if not (tiled and cut.is_whole):
         out[:] = slow_cut(decode(encoded), cut, out.shape[-1])
         return
     from mvlab.data.tile_decode import cut_tiles  # numba: a second to import, not for sets without JPEGs
@@ -102,21 +105,17 @@ def render(encoded: bytes, cut: Cut, out: Pixels, *, tiled: bool) -> None:
 def slow_cut(image: Image.Image, cut: Cut, resolution: int) -> Pixels:
     """`cut` of a decoded image, by Pillow: the reference.
 
-    A box of whole pixels is cropped, then resized across, then down, as torchvision does it; Pillow before version 13
+    A whole box is cropped, then resized across, then down, as torchvision does it; Pillow before version 13
     too, which since then goes down first where that is less work. The rounding in between shows in the pixels.
     """
     box = cut.box
-    if _is_whole(box):
+    if cut.is_whole:
         image, box = image.crop(box), (0, 0, box[2] - box[0], box[3] - box[1])
         image, box = image.resize((resolution, image.height), Image.Resampling.BILINEAR), (0, 0, resolution, box[3])
     resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
     if cut.mirrored:
         resized = resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
-
-
-def _is_whole(box: Box) -> bool:
-    return all(side == int(side) for side in box)
 
 
 def random_resized_crop(

@@ -32,6 +32,10 @@ Planes = NDArray[np.uint8]
 Four = tuple[int, int, int, int]
 
 
+MOST_KEPT = 1 << 23
+"""Numbers of an array that is kept for the next image: a single huge one would hold its memory for ever."""
+
+
 class _Scratch(threading.local):
     """Arrays used again for every image of a thread: fresh memory costs as much as the inverse transform."""
 
@@ -42,16 +46,22 @@ class _Scratch(threading.local):
         self.coefficients = np.empty(0, np.int16)
         self.planes = np.empty((3, 0), np.int32)
 
-    def grow_blocks(self, num_groups: int) -> None:
-        """Room for so many groups of blocks."""
-        if len(self.coefficients) < (num_groups + 1) * GROUP:
-            self.coefficients = np.empty((2 * num_groups + 1) * GROUP, np.int16)
-            self.planes = np.empty((3, 2 * num_groups * 16 * LANES), np.int32)
+    def blocks(self, num_groups: int) -> tuple[Coefficients, Int32s]:
+        """Coefficients and planes for so many groups of blocks."""
+        size = (num_groups + 1) * GROUP
+        if size > MOST_KEPT:
+            return np.empty(size, np.int16), np.empty((3, num_groups * 16 * LANES), np.int32)
+        if len(self.coefficients) < size:
+            self.coefficients = np.empty(MOST_KEPT, np.int16)
+            self.planes = np.empty((3, MOST_KEPT // GROUP * 16 * LANES), np.int32)
+        return self.coefficients, self.planes
 
     def take(self, number: int, size: int) -> NDArray[np.uint8]:
         """So many bytes."""
+        if size > MOST_KEPT:
+            return np.empty(size, np.uint8)
         if len(self.bytes[number]) < size:
-            self.bytes[number] = np.empty(2 * size, np.uint8)
+            self.bytes[number] = np.empty(MOST_KEPT, np.uint8)
         return self.bytes[number][:size]
 
 
@@ -77,7 +87,7 @@ def decode_box(jpeg: bytes, box: Box) -> Planes:
         ValueError: as `cut_tiles`.
     """
     height = box[3] - box[1]
-    return np.ascontiguousarray(_decode_columns(jpeg, box)[:, :, :height].transpose(0, 2, 1))
+    return _decode_columns(jpeg, box)[:, :, :height].transpose(0, 2, 1).copy()
 
 
 def _decode_columns(jpeg: bytes, box: Box) -> Planes:
@@ -94,14 +104,14 @@ def _decode_columns(jpeg: bytes, box: Box) -> Planes:
     stride = _up(lower - upper, 8)
     out = _scratch.take(0, 3 * (right - left) * stride).reshape(3, right - left, stride)
     plain = _scratch.take(1, len(jpeg) + SLACK)
-    _scratch.grow_blocks(_up(high * down, LANES) // LANES * wide * across + 2 * (_up(high, LANES) // LANES) * wide)
+    num_groups = _up(high * down, LANES) // LANES * wide * across + 2 * (_up(high, LANES) // LANES) * wide
     is_sound = _decode(
         np.frombuffer(jpeg, np.uint8),
         (tiled.header, tiled.scan, tiled.columns, tiled.rows),
         (first, top, last, bottom),
         (across, down, tile_mcus),
         (left - x, upper - y, lower - upper, *size),
-        (_scratch.entries, _scratch.work, plain, _scratch.coefficients, _scratch.planes),
+        (_scratch.entries, _scratch.work, plain, *_scratch.blocks(num_groups)),
         out,
     )
     if not is_sound:
