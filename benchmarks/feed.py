@@ -36,6 +36,7 @@ from torchvision.transforms import v2
 
 from mvlab.config import AugmentationConfig, SamplerConfig
 from mvlab.data.feed import stream
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.images import TrainingView, render
 from mvlab.data.ingest import Recipe, ingest
 from mvlab.data.manifest import Manifest
@@ -44,6 +45,7 @@ from mvlab.data.render import Order, render_batches
 from mvlab.data.shards import open_split
 from mvlab.data.sources.folders import list_images
 from mvlab.markdown import markdown_table
+from mvlab.training.trainer import KEEP_FREED_MEMORY
 
 RESOLUTIONS = (160, 192, 256, 288, 320)
 START, END = "start", "end"
@@ -51,6 +53,7 @@ START, END = "start", "end"
 
 def main() -> None:
     options = parse()
+    os.environ.update(KEEP_FREED_MEMORY)
     with tempfile.TemporaryDirectory() as folder:
         ray.init(num_cpus=options.readers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         listing = list_images(options.images, "train").repeated(options.repeat)
@@ -137,6 +140,7 @@ def imagefolder(options: argparse.Namespace, orders: list[Order]) -> Callable[[]
         Resized(os.path.join(options.images, "train")),
         batch_sampler=batches,  # type: ignore[arg-type]
         num_workers=options.readers,
+        multiprocessing_context="spawn",
         persistent_workers=True,
         worker_init_fn=one_thread,
     )
@@ -161,6 +165,7 @@ def dataloader(options: argparse.Namespace, orders: list[Order]) -> Callable[[],
         Batches(orders),
         batch_size=None,
         num_workers=options.readers,
+        multiprocessing_context="spawn",
         persistent_workers=True,
         worker_init_fn=one_thread,
     )
@@ -192,15 +197,17 @@ def decode_loop(options: argparse.Namespace, orders: list[Order]) -> Callable[[]
 def decode_share(pipe: Any, orders: list[Order]) -> None:
     work, places = [], {}  # pixels go to one place for each resolution: nothing reads them
     for order in orders:
-        reader = open_split(order.split)
-        for sample in order.planned.samples.tolist():
-            size = int(reader.widths[sample]), int(reader.heights[sample])
-            tiled, cut = bool(reader.tiled[sample]), order.view.cut(*size, sample)
-            out = places.setdefault(order.planned.resolution, np.empty((3, *[order.planned.resolution] * 2), np.uint8))
-            work.append((reader.read(sample), cut, out, tiled))
+        reader, samples, resolution = open_split(order.split), order.planned.samples, order.planned.resolution
+        sizes = zip(reader.widths[samples].tolist(), reader.heights[samples].tolist(), samples.tolist(), strict=True)
+        cuts = [order.view.cut(width, height, sample) for width, height, sample in sizes]
+        encoded = EncodedImages.of(map(reader.read, samples.tolist()))
+        out = places.setdefault(resolution, np.empty((len(samples), 3, resolution, resolution), np.uint8))
+        if len(out) < len(samples):
+            out = places[resolution] = np.empty((len(samples), 3, resolution, resolution), np.uint8)
+        work.append((encoded, cuts, resolution, reader.tiled[samples]))
     while pipe.recv() == START:
-        for encoded, cut, out, tiled in work:
-            render(encoded, cut, out, tiled=tiled)
+        for encoded, cuts, resolution, tiled in work:
+            render(encoded, cuts, places[resolution][: len(cuts)], tiled=tiled)
         pipe.send(time.perf_counter())
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 import ray
 from ray._private.internal_api import memory_summary
 
@@ -14,6 +16,7 @@ from mvlab.config import AugmentationConfig, EvaluationConfig, SamplerConfig
 from mvlab.data import feed
 from mvlab.data.batch import Batch
 from mvlab.data.feed import stream
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.images import EvaluationView, TrainingView, render
 from mvlab.data.locate import embedded_digits
 from mvlab.data.manifest import Manifest, read_manifest
@@ -69,9 +72,9 @@ def test_batches_are_the_planned_ones(uri: str) -> None:
         assert batch.corrupt == ()
         first = int(planned.samples[0])
         cut = order.view.cut(8, 8, first)
-        alone = np.empty_like(batch.pixels[0])
-        render(reader.read(first), cut, alone, tiled=False)
-        assert np.array_equal(batch.pixels[0], alone)
+        alone = np.empty_like(batch.pixels[:1])
+        render(EncodedImages.of([reader.read(first)]), [cut], alone, tiled=np.array([False]))
+        assert np.array_equal(batch.pixels[:1], alone)
 
 
 def same(ours: list[Batch], theirs: list[Batch]) -> bool:
@@ -114,15 +117,23 @@ def test_orders_are_drawn_as_they_are_needed(uri: str, monkeypatch: pytest.Monke
 def test_blocks_are_the_orders_in_turn_and_not_too_large(uri: str, num_orders: int, readers: int) -> None:
     """And all readers have their share, however few there are."""
     orders = list(islice(cycle(training(uri)), num_orders))
-    blocks = list(feed._blocks(orders, feed._most(num_orders, readers)))
+    blocks = list(feed._blocks(orders, readers, 10**12))
     assert list(chain.from_iterable(blocks)) == orders
     assert max(map(len, blocks)) <= feed.MOST_BATCHES_A_BLOCK
     assert len(blocks) >= min(num_orders, readers)
+    assert {len(block) for block in blocks[:readers]} == {1}, "training starts with the first"
 
 
-def test_large_batches_have_a_block_of_their_own(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BYTES_A_BLOCK", 3 * 64 * 64 * 17)
-    assert {len(block) for block in feed._blocks(training(uri), most=4)} == {1}
+def test_large_batches_have_a_block_of_their_own(uri: str) -> None:
+    assert {len(block) for block in feed._blocks(training(uri), 1, 3 * 64 * 64 * 17)} == {1}
+
+
+@given(gib=st.floats(0.1, 1000), cpus=st.floats(0, 400))
+def test_readers_on_all_cpus_of_a_machine_leave_half_of_its_store(gib: float, cpus: float) -> None:
+    store = gib * 2**30
+    block = feed._bytes_a_block({"object_store_memory": store, "CPU": cpus})
+    assert 0 < block <= feed.MOST_BYTES_A_BLOCK
+    assert max(1.0, cpus) * (feed.BLOCKS_WAITING + 2) * block <= store / 2
 
 
 def test_no_orders_make_no_batches() -> None:
@@ -132,7 +143,7 @@ def test_no_orders_make_no_batches() -> None:
 def test_a_consumer_that_stops_reading_stops_the_readers(uri: str) -> None:
     """Whatever is left to do, few blocks wait in the object store: one is read, one is being made."""
     large = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=8)
-    orders = training(uri, sampler=large) * 8
+    orders = training(uri, sampler=large) * 32
     batch_mb = 8 * 3 * 256 * 256 / 2**20
     block_mb = feed.MOST_BATCHES_A_BLOCK * batch_mb
     batches = stream(orders, cpus=1.0)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from mvlab.config import AugmentationConfig, EvaluationConfig
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.images import (
     Cut,
     EvaluationView,
@@ -118,9 +119,9 @@ def test_tiles_give_the_pixels_of_a_full_decode(width, height, sample, resolutio
 
 
 def rendered(encoded: bytes, cut: Cut, resolution: int, *, tiled: bool) -> np.ndarray:
-    out = np.empty((3, resolution, resolution), np.uint8)
-    render(encoded, cut, out, tiled=tiled)
-    return out
+    out = np.empty((1, 3, resolution, resolution), np.uint8)
+    render(EncodedImages.of([encoded]), [cut], out, tiled=np.array([tiled]))
+    return out[0]
 
 
 def by_pillow(encoded: bytes, cut: Cut, resolution: int) -> np.ndarray:

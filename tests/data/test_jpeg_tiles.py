@@ -18,7 +18,8 @@ from PIL import Image
 import mvlab.data.compiled
 from mvlab.data import tile_decode
 from mvlab.data.compiled import cache_folder
-from mvlab.data.jpeg_tiles import read_index
+from mvlab.data.encoded_images import EncodedImages, as_array
+from mvlab.data.jpeg_tiles import TiledJpeg, read_index
 from mvlab.data.retile import retile
 from mvlab.data.tile_decode import cut_tiles, decode_box
 
@@ -62,6 +63,12 @@ def tiled(jpeg: bytes) -> bytes:
     result = retile(jpeg)
     assert result is not None
     return result
+
+
+def index_of(jpeg: bytes) -> TiledJpeg:
+    is_sound, index = read_index(as_array(jpeg))
+    assert is_sound
+    return TiledJpeg(*index)
 
 
 def assert_same_within(jpeg: bytes, box: tuple[int, int, int, int]) -> None:
@@ -110,7 +117,7 @@ def test_the_pixels_of_a_box_are_those_of_the_whole(
 def test_boxes_along_the_edges_of_tiles_need_their_neighbours(sampling: str, width: int) -> None:
     """Narrow last tiles too: libjpeg-turbo does not interpolate chroma of images up to 4 pixels wide."""
     jpeg = tiled(encoded(pixels(width, 50), sampling))
-    step = read_index(jpeg).tile_width
+    step = index_of(jpeg).tile_width
     for edge in range(0, width, step):
         for left, right in [(max(0, edge - 1), edge + 1), (edge, width), (edge, edge + 1), (width - 1, width)]:
             assert_same_within(jpeg, (left, 16, right, 32))
@@ -121,7 +128,7 @@ def test_boxes_along_the_edges_of_tiles_need_their_neighbours(sampling: str, wid
 def test_only_the_tiles_of_a_box_are_read(sampling: str) -> None:
     image, box = pixels(480, 384), (200, 150, 260, 210)
     jpeg = tiled(encoded(image, sampling))
-    index, before = read_index(jpeg), decode_box(jpeg, box)
+    index, before = index_of(jpeg), decode_box(jpeg, box)
     broken = bytearray(jpeg)
     broken[index.scan : index.scan + 500] = bytes(500)  # tiles of the first rows
     assert np.array_equal(decode_box(bytes(broken), box), before)
@@ -187,16 +194,16 @@ def test_what_is_not_tiled_is_refused() -> None:
 def test_broken_tiles_are_refused_or_become_pixels(sampling: str, changes: list[tuple[float, int]], part: str) -> None:
     """And never anything worse: see below."""
     jpeg = tiled(encoded(pixels(61, 35), sampling))
-    index = read_index(jpeg)
+    index = index_of(jpeg)
     start, end = {"index": (12, index.header), "header": (index.header, index.scan), "tiles": (index.scan, len(jpeg))}[
         part
     ]
     broken = bytearray(jpeg)
     for place, value in changes:
         broken[start + int(place * (end - start))] = value
-    out = np.zeros((3, 16, 16), np.uint8)
+    images, out = EncodedImages.of([jpeg, bytes(broken)]), np.zeros((2, 3, 16, 16), np.uint8)
     with suppress(ValueError):
-        cut_tiles(bytes(broken), (5, 3, 60, 34), out)
+        cut_tiles(images, np.arange(2), np.array([(5, 3, 60, 34)] * 2), np.array([False, True]), out)
 
 
 def test_no_bytes_make_an_index_leave_its_array(tmp_path: Path) -> None:
@@ -290,16 +297,32 @@ def test_pixels_are_ones_own() -> None:
     assert np.array_equal(first, before)
 
 
-def test_large_images_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    def kept() -> list[int]:
-        return [array.nbytes for array in [*tile_decode._scratch.bytes, tile_decode._scratch.coefficients]]
-
-    jpeg = tiled(encoded(pixels(320, 200), "420"))
+def test_images_larger_than_what_is_kept_to_work_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tile_decode, "MOST_KEPT", 1 << 12)
-    before = kept()
+    monkeypatch.setattr(tile_decode, "_scratch", tile_decode._Scratch())
+    jpeg = tiled(encoded(pixels(320, 200), "420"))
+    before = [array.nbytes for array in tile_decode._scratch.arrays]
     assert_same_within(jpeg, (0, 0, 320, 200))
-    assert kept() == before
     assert_same_within(jpeg, (3, 3, 9, 8))
+    assert [array.nbytes for array in tile_decode._scratch.arrays] == before
+
+
+def test_images_of_a_batch_are_cut_each_by_itself() -> None:
+    """Those that are chosen, from where they lie, to their own places; the first that is broken is told."""
+    photos = [tiled(encoded(pixels(64 + 8 * i, 48), sampling)) for i, sampling in enumerate(SAMPLINGS)]
+    images, chosen = EncodedImages.of([b"no photo", *photos]), np.arange(1, len(photos) + 1)
+    boxes = np.array([(i, 2 * i, 40 + i, 40) for i in range(len(images))])
+    mirrored = np.arange(len(images)) % 2 == 0
+    out = np.full((len(images), 3, 24, 24), 7, np.uint8)
+    cut_tiles(images, chosen, boxes, mirrored, out)
+    assert (out[0] == 7).all()
+    for number in chosen:
+        alone = np.zeros((1, 3, 24, 24), np.uint8)
+        only = EncodedImages.of([photos[number - 1]])
+        cut_tiles(only, np.array([0]), boxes[number : number + 1], np.array([False]), alone)
+        assert np.array_equal(out[number], alone[0, :, :, ::-1] if mirrored[number] else alone[0])
+    with pytest.raises(ValueError, match="not a tiled JPEG"):
+        cut_tiles(images, np.arange(len(images)), boxes, mirrored, out)
 
 
 def test_compiled_code_is_kept_where_somebody_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

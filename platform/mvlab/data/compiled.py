@@ -15,7 +15,7 @@ import numba
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FILES = ("retile_kernels", "tile_decode", "tile_entropy", "tile_header", "tile_pixels", "tile_resize")
+_FILES = ("jpeg_tiles", "retile_kernels", "tile_decode", "tile_entropy", "tile_header", "tile_pixels", "tile_resize")
 _HERE = Path(__file__).parent
 _SETTINGS: Any = numba.config
 

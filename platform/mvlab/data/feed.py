@@ -29,20 +29,22 @@ from ray.data.datasource import Datasource, ReadTask
 from mvlab.data.batch import Batch
 from mvlab.data.render import OnCorrupt, Order, render_batches
 
-MOST_BATCHES_A_BLOCK = 4
-"""An object of Ray's costs some milliseconds in several processes, whatever its size: with 2, 7 to 18% fewer images."""
-BYTES_A_BLOCK = 48 * 2**20
+MOST_BATCHES_A_BLOCK = 16
+"""An object of Ray's costs some 10 ms of CPU in several processes, whatever its size: with 4, 6% fewer images."""
+MOST_BYTES_A_BLOCK = 192 * 2**20
 """If it has several batches."""
+SHARE_OF_STORE = 0.5
+"""That the feeds of all ranks on a machine may use of its object store."""
 BLOCKS_A_TASK = 32
 """From one task of a reader to its next takes a fifth of a second."""
 BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
-BATCHES_BEFORE_THE_NEXT = 16
-"""When a segment has this many batches left, the next one is started beside it: the stream never dries up."""
-BLOCKS_WAITING = 2
+BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
+"""When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
+BLOCKS_WAITING = 1
 """Of each reader, made before they are wanted. With the one that is read and the one just made they are what the feed
 holds in memory; twice that for a moment, where the next segment starts beside the last."""
-SECONDS_A_SCHEDULING_STEP = 0.02
+SECONDS_A_SCHEDULING_STEP = 0.05
 MOST_SECONDS_A_SCHEDULING_STEP = 0.2
 
 
@@ -73,7 +75,7 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
         while segment:
             following: Future[_Segment | None] | None = None
             for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
-                if following is None and left <= BATCHES_BEFORE_THE_NEXT:
+                if following is None and left <= readers * BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
                 asked = time.perf_counter()
                 yield batch
@@ -94,7 +96,7 @@ def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _
     orders = list(islice(remaining, readers * BATCHES_A_SEGMENT))
     if not orders:
         return None
-    blocks = list(_blocks(orders, _most(len(orders), readers)))
+    blocks = list(_blocks(orders, readers, _bytes_a_block(_resources_here())))
     _configure(DataContext.get_current(), blocks)
     lanes = [blocks[reader::readers] for reader in range(min(readers, len(blocks)))]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
@@ -103,19 +105,32 @@ def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _
     return _Segment(len(orders), chain.from_iterable(_unpack(table) for table in in_turn if table is not None))
 
 
-def _most(num_orders: int, readers: int) -> int:
-    """Batches of a block: few where there are few, so that all readers have their share."""
-    return min(MOST_BATCHES_A_BLOCK, -(-num_orders // (4 * readers)))
+def _resources_here() -> dict[str, float]:
+    """Of the consumer's own machine, whose readers feed it."""
+    here = ray.get_runtime_context().get_node_id()
+    return next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
 
 
-def _blocks(orders: list[Order], most: int) -> Iterator[_Block]:
-    """Consecutive orders, up to `most` of them."""
+def _bytes_a_block(resources: dict[str, float]) -> int:
+    """So many that readers on all CPUs of a machine, whoever's they are, leave the other half of its store alone."""
+    share = SHARE_OF_STORE * resources["object_store_memory"] / max(1.0, resources.get("CPU", 1.0))
+    return min(MOST_BYTES_A_BLOCK, int(share / (BLOCKS_WAITING + 2)))
+
+
+def _blocks(orders: list[Order], readers: int, most_bytes: int) -> Iterator[_Block]:
+    """Consecutive orders: one in the first block of each reader, then twice as many, and so on, up to the most.
+
+    A block is there when all of it is made, and training starts with the first. Few where there are few orders, so
+    that all readers have their share.
+    """
+    most = min(MOST_BATCHES_A_BLOCK, -(-len(orders) // (4 * readers)))
     block: list[Order] = []
+    num_blocks = 0
     for order in orders:
-        is_full = len(block) == most or _num_bytes([*block, order]) > BYTES_A_BLOCK
+        is_full = len(block) >= min(most, 2 ** (num_blocks // readers)) or _num_bytes([*block, order]) > most_bytes
         if block and is_full:
             yield block
-            block = []
+            block, num_blocks = [], num_blocks + 1
         block.append(order)
     yield block
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mvlab.config import AugmentationConfig, EvaluationConfig
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.randomness import Stream, generator
 
 Pixels = NDArray[np.uint8]
-"""(3, H, W), RGB."""
+"""RGB: (3, H, W), or (N, 3, H, W) of a batch."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels of the source image."""
+_TRIES = 10
 
 
 def decode(encoded: bytes) -> Image.Image:
@@ -82,24 +84,31 @@ class EvaluationView:
 View = TrainingView | EvaluationView
 
 
-def render(encoded: bytes, cut: Cut, out: Pixels, *, tiled: bool) -> None:
-    """Fills `out`, (3, resolution, resolution), contiguous: the pixels of `cut`, by an antialiased bilinear resize.
+def render(encoded: EncodedImages, cuts: Sequence[Cut], out: Pixels, *, tiled: NDArray[np.bool_]) -> None:
+    """Fills `out`, (N, 3, resolution, resolution): the pixels of `cuts`, by an antialiased bilinear resize.
 
     Of a tiled image and a whole box only the tiles that the box touches are decoded, to the same pixels.
+
+    Args:
+        encoded: N of them.
+        cuts: a cut of each.
+        tiled: (N,)
 
     Raises:
         OSError: the bytes are no image, or a broken one.
     """
-    if not (tiled and cut.is_whole):
-        out[:] = slow_cut(decode(encoded), cut, out.shape[-1])
-        return
-    from mvlab.data.tile_decode import cut_tiles  # numba: a second to import, not for sets without JPEGs
+    by_tiles = tiled & np.array([cut.is_whole for cut in cuts], dtype=bool)
+    if by_tiles.any():
+        from mvlab.data.tile_decode import cut_tiles  # numba: a second to import, not for sets without JPEGs
 
-    left, top, right, bottom = (int(side) for side in cut.box)
-    try:
-        cut_tiles(encoded, (left, top, right, bottom), out, mirrored=cut.mirrored)
-    except ValueError as error:
-        raise OSError(str(error)) from error
+        boxes = np.array([cut.box for cut in cuts]).astype(np.int64)
+        mirrored = np.array([cut.mirrored for cut in cuts])
+        try:
+            cut_tiles(encoded, np.flatnonzero(by_tiles), boxes, mirrored, out)
+        except ValueError as error:
+            raise OSError(str(error)) from error
+    for number in np.flatnonzero(~by_tiles):
+        out[number] = slow_cut(decode(encoded[number]), cuts[number], out.shape[-1])
 
 
 def slow_cut(image: Image.Image, cut: Cut, resolution: int) -> Pixels:
@@ -123,12 +132,13 @@ def random_resized_crop(
 ) -> tuple[Box, bool]:
     """The box that torchvision's RandomResizedCrop would draw, and whether to mirror it.
 
-    Ten tries at an area and an aspect ratio; then the largest central box with an allowed ratio.
+    So many tries at an area and an aspect ratio; then the largest central box with an allowed ratio.
     """
     area, (low, high) = width * height, config.crop_ratio
-    draws = rng.random((10, 4))
-    mirrored = bool(rng.random() < config.flip)
-    for share, aspect, right, down in draws:
+    draws = rng.random(4 * _TRIES + 1).tolist()
+    mirrored = draws[-1] < config.flip
+    for attempt in range(_TRIES):
+        share, aspect, right, down = draws[4 * attempt : 4 * attempt + 4]
         target = area * (config.crop_scale[0] + share * (config.crop_scale[1] - config.crop_scale[0]))
         ratio = math.exp(math.log(low) + aspect * (math.log(high) - math.log(low)))
         w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))

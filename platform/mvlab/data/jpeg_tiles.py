@@ -10,11 +10,14 @@ that means looking at every byte. The segment costs 0.8 % of the bytes, and show
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mvlab.data.compiled import compiled
+
+Bytes = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels of the source image."""
 
@@ -26,14 +29,17 @@ LENGTHS = _INDEX_HEAD.size
 MAX_TILES = (0xFFFF + len(_INDEX_MARK) - _INDEX_HEAD.size) // 2
 """Lengths that one APP9 segment holds."""
 MAX_TILE_BYTES = 0xFFFF
+_MARK_BYTES, _NAME_BYTES = (np.frombuffer(text, np.uint8) for text in (_INDEX_MARK, _INDEX_NAME))
 _BLOCK = 8
 _FANCY_MIN_WIDTH = 5
 """Chroma of an image narrower than this is doubled without interpolation (libjpeg-turbo, jdsample.c)."""
 
 
-@dataclass(frozen=True, slots=True)
-class TiledJpeg:
-    """Where things are in a tiled JPEG. Sizes in pixels, positions in bytes of the whole file."""
+class TiledJpeg(NamedTuple):
+    """Where things are in a tiled JPEG. Sizes in pixels, positions in bytes of the whole file.
+
+    A tuple, so that compiled code can make one.
+    """
 
     width: int
     height: int
@@ -60,43 +66,44 @@ class TiledJpeg:
         """Position of the first segment after the index."""
         return _INDEX_HEAD.size + 2 * self.columns * self.rows
 
-    def span(self, box: Box) -> tuple[int, int, int, int]:
-        """First column, first row, column and row after the last, of the tiles that decide the pixels in `box`.
 
-        libjpeg-turbo interpolates subsampled chroma between nearest neighbours: that takes one more pixel each side.
+@compiled
+def read_index(jpeg: Bytes) -> tuple[bool, TiledJpeg]:
+    """What the index at the start of a tiled JPEG says, and whether there is a sound one."""
+    head = jpeg[:LENGTHS] if len(jpeg) >= LENGTHS else np.zeros(LENGTHS, np.uint8)
+    frame, scan = _short(head, 24) << 16 | _short(head, 26), _short(head, 28) << 16 | _short(head, 30)
+    tiled = TiledJpeg(
+        _short(head, 14), _short(head, 16), _short(head, 18), _short(head, 20), _short(head, 22), frame, scan
+    )  # fmt: skip
+    if (head[:4] != _MARK_BYTES).any() or (head[6:14] != _NAME_BYTES).any():
+        return False, tiled
+    if tiled.mcu_width not in (8, 16) or tiled.mcu_height not in (8, 16):
+        return False, tiled
+    if tiled.tile_width == 0 or tiled.tile_width % tiled.mcu_width != 0:
+        return False, tiled
+    header = LENGTHS + 2 * (-(-tiled.width // tiled.tile_width) * -(-tiled.height // tiled.mcu_height))
+    return len(_INDEX_MARK) + _short(head, 4) == header and header <= frame < scan <= len(jpeg), tiled
 
-        Raises:
-            ValueError: the box is empty or leaves the image.
-        """
-        left, top, right, bottom = box
-        if not (0 <= left < right <= self.width and 0 <= top < bottom <= self.height):
-            raise ValueError(f"box {box} is empty or not within {self.width}x{self.height} pixels")
-        if self.mcu_width > _BLOCK:
-            left = max(0, min(left - 1, self.width - _FANCY_MIN_WIDTH))
-            right = min(right + 1, self.width)
-        if self.mcu_height > _BLOCK:
-            top, bottom = max(0, top - 1), min(bottom + 1, self.height)
-        tile_width, tile_height = self.tile_width, self.mcu_height
-        return left // tile_width, top // tile_height, -(-right // tile_width), -(-bottom // tile_height)
+
+@compiled
+def _short(jpeg: Bytes, place: int) -> int:
+    return np.int64(jpeg[place]) << 8 | np.int64(jpeg[place + 1])
 
 
-def read_index(jpeg: bytes) -> TiledJpeg:
-    """What the index at the start of a tiled JPEG says.
+@compiled
+def tiles_of(tiled: TiledJpeg, box: Box) -> Box:
+    """First column, first row, column and row after the last, of the tiles that decide the pixels in `box`.
 
-    Raises:
-        ValueError: there is none.
+    libjpeg-turbo interpolates subsampled chroma between nearest neighbours: that takes one more pixel each side.
     """
-    if len(jpeg) < _INDEX_HEAD.size:
-        raise ValueError("not a tiled JPEG: too short")
-    mark, size, name, width, height, mcu_width, mcu_height, tile_width, frame, scan = _INDEX_HEAD.unpack_from(jpeg)
-    if mark != _INDEX_MARK or name != _INDEX_NAME:
-        raise ValueError("not a tiled JPEG: it holds no index of tiles")
-    tiled = TiledJpeg(width, height, mcu_width, mcu_height, tile_width, frame, scan)
-    if mcu_width not in (8, 16) or mcu_height not in (8, 16) or tile_width == 0 or tile_width % mcu_width:
-        raise ValueError("not a tiled JPEG: its index names impossible tiles")
-    if len(_INDEX_MARK) + size != tiled.header or not tiled.header <= frame < scan <= len(jpeg):
-        raise ValueError("not a tiled JPEG: its index contradicts itself")
-    return tiled
+    left, top, right, bottom = box
+    if tiled.mcu_width > _BLOCK:
+        left = max(0, min(left - 1, tiled.width - _FANCY_MIN_WIDTH))
+        right = min(right + 1, tiled.width)
+    if tiled.mcu_height > _BLOCK:
+        top, bottom = max(0, top - 1), min(bottom + 1, tiled.height)
+    tile_width, tile_height = tiled.tile_width, tiled.mcu_height
+    return left // tile_width, top // tile_height, -(-right // tile_width), -(-bottom // tile_height)
 
 
 def write_index(tiled: TiledJpeg, lengths: NDArray[np.int64]) -> bytes:

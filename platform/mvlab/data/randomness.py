@@ -5,6 +5,7 @@ are the same whichever process, in whatever order, asks for them.
 """
 
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,13 @@ class _Key(np.random.bit_generator.ISeedSequence):
         return self.words
 
 
+_key = lru_cache(maxsize=64)(_Key)
+
+
 def generator(seed: int, stream: Stream, epoch: int = 0, item: int = 0, rank: int = 0) -> np.random.Generator:
     """The generator for `item` (a step or a sample id) of `epoch`.
 
     Philox's counter is four 64-bit words; the lowest is its own position in the stream, the others name it.
     """
     counter = np.array([0, item, epoch, rank], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(_Key(seed, stream), counter=counter))  # type: ignore[arg-type]
+    return np.random.Generator(np.random.Philox(_key(seed, stream), counter=counter))  # type: ignore[arg-type]

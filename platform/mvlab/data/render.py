@@ -1,6 +1,6 @@
 """An order for a batch -> the batch: rows read, cut and resized. What a reader process does; knows no Ray."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from typing import Literal
@@ -8,17 +8,23 @@ from typing import Literal
 import numpy as np
 
 from mvlab.data.batch import Batch
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.images import TrainingView, View, render
 from mvlab.data.manifest import SplitRef
 from mvlab.data.plan import PlannedBatch, SampleIds
 from mvlab.data.read_ahead import read_ahead
-from mvlab.data.shards import CorruptRowError, SplitReader, open_split
+from mvlab.data.shards import Changed, CorruptRowError, SplitReader, open_split
 
 ROWS_A_READ = 8
 READS_AHEAD = 32
 MOST_SUBSTITUTES = 20
 
 OnCorrupt = Literal["stop", "skip"]
+
+
+_Work = tuple[SplitReader, SampleIds]
+"""Rows to read, and from where."""
+_Content = tuple[EncodedImages, Changed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +45,36 @@ def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Itera
     """
     work = [(open_split(order.split), order.planned.samples) for order in orders]
     contents = _here(work) if all(reader.folder.is_local for reader, _ in work) else _from_afar(work)
-    for order in orders:
-        yield _render(order, islice(contents, len(order.planned.samples)), on_corrupt)
+    for order, (encoded, corrupt) in zip(orders, contents, strict=True):
+        yield _render(order, encoded, corrupt, on_corrupt)
 
 
-def _here(work: list[tuple[SplitReader, SampleIds]]) -> Iterator[bytes | CorruptRowError]:
-    """Encoded images from a disk, which fetches the next batch while one is decoded: no thread takes our time."""
+def _here(work: list[_Work]) -> Iterator[_Content]:
+    """From a disk, which fetches the next batch while one is decoded: no thread takes our time."""
+    memory = np.empty(0, np.uint8)  # the same for all: fresh memory costs as much as reading into it
     for (reader, samples), (next_reader, next_samples) in zip_longest(work, work[1:], fillvalue=work[-1]):
         next_reader.expect(next_samples)
-        yield from (_read(reader, sample) for sample in samples.tolist())
+        num_bytes = int(reader.lengths[samples].sum())
+        if num_bytes > len(memory):
+            memory = np.empty(num_bytes * 5 // 4, np.uint8)
+        yield reader.read_all(samples, memory)
 
 
-def _from_afar(work: list[tuple[SplitReader, SampleIds]]) -> Iterator[bytes | CorruptRowError]:
-    """Encoded images from an object store, many requests at a time."""
+def _from_afar(work: list[_Work]) -> Iterator[_Content]:
+    """From an object store, many requests at a time."""
     pieces = [
         (reader, samples[start : start + ROWS_A_READ])
         for reader, samples in work
         for start in range(0, len(samples), ROWS_A_READ)
     ]
-    return chain.from_iterable(read_ahead(pieces, _read_piece, ahead=READS_AHEAD, threads=READS_AHEAD))
+    rows = chain.from_iterable(read_ahead(pieces, _read_piece, ahead=READS_AHEAD, threads=READS_AHEAD))
+    for _, samples in work:
+        contents = list(islice(rows, len(samples)))
+        corrupt = {number: content for number, content in enumerate(contents) if isinstance(content, CorruptRowError)}
+        yield EncodedImages.of(b"" if isinstance(content, CorruptRowError) else content for content in contents), corrupt
 
 
-def _read_piece(piece: tuple[SplitReader, SampleIds]) -> list[bytes | CorruptRowError]:
+def _read_piece(piece: _Work) -> list[bytes | CorruptRowError]:
     """The encoded images, or why there is none: an error belongs to its row, not to the ones read with it."""
     reader, samples = piece
     return [_read(reader, sample) for sample in samples.tolist()]
@@ -73,32 +87,42 @@ def _read(reader: SplitReader, sample: int) -> bytes | CorruptRowError:
         return error
 
 
-def _render(order: Order, contents: Iterable[bytes | CorruptRowError], on_corrupt: OnCorrupt) -> Batch:
+def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: OnCorrupt) -> Batch:
     planned, reader = order.planned, open_split(order.split)
-    pixels = np.empty((len(planned.samples), 3, planned.resolution, planned.resolution), dtype=np.uint8)
-    labels: list[int] = []
-    corrupt: list[str] = []
-    for asked, content in zip(planned.samples.tolist(), contents, strict=True):
-        for sample, encoded in _candidates(order, reader, asked, content):
-            if isinstance(encoded, CorruptRowError):
-                if on_corrupt == "stop":
-                    raise encoded
-                corrupt.append(str(encoded))
-                continue
-            cut = order.view.cut(int(reader.widths[sample]), int(reader.heights[sample]), sample)
-            render(encoded, cut, pixels[len(labels)], tiled=bool(reader.tiled[sample]))
-            labels.append(int(reader.labels[sample]))
-            break
+    samples: SampleIds = planned.samples
+    named: list[str] = []
+    if corrupt:
+        if on_corrupt == "stop":
+            raise next(iter(corrupt.values()))
+        samples, encoded, named = _replace(order, reader, encoded, corrupt)
+    sizes = zip(reader.widths[samples].tolist(), reader.heights[samples].tolist(), samples.tolist(), strict=True)
+    cuts = [order.view.cut(width, height, sample) for width, height, sample in sizes]
+    pixels = np.empty((len(samples), 3, planned.resolution, planned.resolution), dtype=np.uint8)
+    render(encoded, cuts, pixels, tiled=reader.tiled[samples])
+    return Batch(planned.step, pixels, reader.labels[samples].astype(np.int64), tuple(named))
+
+
+def _replace(
+    order: Order, reader: SplitReader, encoded: EncodedImages, corrupt: Changed
+) -> tuple[SampleIds, EncodedImages, list[str]]:
+    """The samples and their images, others in place of corrupt ones where there may be; and why."""
+    kept: list[tuple[int, bytes]] = []
+    named: list[str] = []
+    for number, asked in enumerate(order.planned.samples.tolist()):
+        for sample, content in _candidates(order, reader, asked, corrupt.get(number) or encoded[number]):
+            if not isinstance(content, CorruptRowError):
+                kept.append((sample, content))
+                break
+            named.append(str(content))
         else:
-            _require_dropped(order.view, corrupt)
-    return Batch(planned.step, pixels[: len(labels)], np.asarray(labels, dtype=np.int64), tuple(corrupt))
+            _require_dropped(order.view, named)
+    samples = np.array([sample for sample, _ in kept], dtype=np.int64)
+    return samples, EncodedImages.of(content for _, content in kept), named
 
 
-def _require_dropped(view: View, corrupt: list[str]) -> None:
+def _require_dropped(view: View, named: list[str]) -> None:
     if isinstance(view, TrainingView):
-        raise CorruptRowError(
-            f"{MOST_SUBSTITUTES} samples in a row are corrupt: this data set is broken. {corrupt[-1]}"
-        )
+        raise CorruptRowError(f"{MOST_SUBSTITUTES} samples in a row are corrupt: this data set is broken. {named[-1]}")
 
 
 def _candidates(

@@ -7,7 +7,7 @@ import heapq
 import math
 import struct
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def _rewrite(header: _Header, data: Bytes) -> bytes:
     body = header.kept + tables + _segment(_DRI, struct.pack(">H", tile)) + _scan_header(header.frame)
     tiled = TiledJpeg(width, height, 8 * across, 8 * down, 8 * across * tile, frame=0, scan=0)
     frame = tiled.header + len(header.kept) - len(_segment(_FRAMES[0], header.frame))
-    return write_index(replace(tiled, frame=frame, scan=tiled.header + len(body)), lengths) + body + coded.tobytes()
+    return write_index(tiled._replace(frame=frame, scan=tiled.header + len(body)), lengths) + body + coded.tobytes()
 
 
 def _scan_header(frame: bytes) -> bytes:

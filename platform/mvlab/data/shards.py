@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import xxhash
 from numpy.typing import NDArray
 
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.manifest import INDEX_SCHEMA, ROWS_PER_GROUP, Manifest, Shard, SplitRef, read_index, read_manifest
 from mvlab.data.storage import DataError, Folder, LocalFile
 
@@ -36,6 +37,10 @@ SHARDS_OPEN = 128
 
 class CorruptRowError(DataError):
     """A row that is not what was ingested; the message names shard and row."""
+
+
+Changed = dict[int, CorruptRowError]
+"""Number of an image among those that were read -> what is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,13 +113,43 @@ class SplitReader:
         try:
             encoded = self._open(int(self._shards[row])).read_at(length, int(self._offsets[row]))
         except OSError as error:
-            raise DataError(f"{self.where(row)} cannot be read: {error}") from error
+            raise self._unreadable(row, error) from error
         if len(encoded) != length or xxhash.xxh3_64_intdigest(encoded) != int(self._checksums[row]):
-            raise CorruptRowError(
-                f"{self.where(row)} is not what was ingested: its bytes changed. `mvlab inspect --verify` says what "
-                "else did; copy the shard again, or go on without such rows with --on-corrupt skip"
-            )
+            raise self._changed(row)
         return encoded
+
+    def read_all(self, rows: NDArray[np.int64], memory: NDArray[np.uint8]) -> tuple[EncodedImages, Changed]:
+        """Encoded images from a local disk, in `memory` from its start on, and which of them are corrupt.
+
+        Args:
+            rows: (N,)
+            memory: as many bytes as the images have, or more.
+
+        Raises:
+            DataError: as `read`.
+        """
+        ends, content, start = np.cumsum(self.lengths[rows], dtype=np.int64), memoryview(memory), 0
+        columns = (rows, self._shards[rows], self._offsets[rows], self._checksums[rows], ends)
+        corrupt = {}
+        for number, (row, shard, offset, checksum, end) in enumerate(zip(*map(np.ndarray.tolist, columns), strict=True)):
+            image = content[start:end]
+            try:
+                num_bytes = self._open(shard).read_into(image, offset)
+            except OSError as error:
+                raise self._unreadable(row, error) from error
+            if num_bytes != len(image) or xxhash.xxh3_64_intdigest(image) != checksum:
+                corrupt[number] = self._changed(row)
+            start = end
+        return EncodedImages(memory[:start], ends), corrupt
+
+    def _unreadable(self, row: int, error: OSError) -> DataError:
+        return DataError(f"{self.where(row)} cannot be read: {error}")
+
+    def _changed(self, row: int) -> CorruptRowError:
+        return CorruptRowError(
+            f"{self.where(row)} is not what was ingested: its bytes changed. `mvlab inspect --verify` says what "
+            "else did; copy the shard again, or go on without such rows with --on-corrupt skip"
+        )
 
     def expect(self, rows: NDArray[np.int64]) -> None:
         """Tells a local disk to fetch `rows` into memory, and does not wait; a store far away has to be read ahead."""

@@ -58,6 +58,10 @@ class LocalFile:
     def read_at(self, length: int, offset: int) -> bytes:
         return os.pread(self._file.fileno(), length, offset)
 
+    def read_into(self, memory: memoryview, offset: int) -> int:
+        """Bytes read, fewer than `memory` takes where the file ends."""
+        return os.preadv(self._file.fileno(), [memory], offset)
+
     def expect(self, length: int, offset: int) -> None:
         """Has the system start to read it."""
         if hasattr(os, "posix_fadvise"):  # not on macOS

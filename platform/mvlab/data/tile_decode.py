@@ -4,12 +4,14 @@ What takes libjpeg-turbo most of the time is the Huffman codes; here tiles are r
 """
 
 import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mvlab.data.compiled import compiled
-from mvlab.data.jpeg_tiles import Box, read_index
+from mvlab.data.encoded_images import EncodedImages, as_array
+from mvlab.data.jpeg_tiles import LENGTHS, Box, TiledJpeg, read_index, tiles_of
 from mvlab.data.tile_entropy import (
     GROUP,
     LANES,
@@ -28,9 +30,9 @@ from mvlab.data.tile_pixels import Int32s, enlarge, inverse_transform, to_rgb
 from mvlab.data.tile_resize import resize
 
 Planes = NDArray[np.uint8]
-"""(3, H, W), RGB."""
 Four = tuple[int, int, int, int]
-
+Scratch = tuple[Entries, Int32s, Bytes, Coefficients, Int32s]
+"""Arrays to work in: as `_Scratch` makes them."""
 
 MOST_KEPT = 1 << 23
 """Numbers of an array that is kept for the next image: a single huge one would hold its memory for ever."""
@@ -40,88 +42,119 @@ class _Scratch(threading.local):
     """Arrays used again for every image of a thread: fresh memory costs as much as the inverse transform."""
 
     def __init__(self) -> None:
-        self.entries = np.empty(NUM_TABLES << 10, np.int32)
-        self.work = np.empty(64 * LANES, np.int32)
-        self.bytes = [np.empty(0, np.uint8) for _ in range(4)]
-        self.coefficients = np.empty(0, np.int16)
-        self.planes = np.empty((3, 0), np.int32)
-
-    def blocks(self, num_groups: int) -> tuple[Coefficients, Int32s]:
-        """Coefficients and planes for so many groups of blocks."""
-        size = (num_groups + 1) * GROUP
-        if size > MOST_KEPT:
-            return np.empty(size, np.int16), np.empty((3, num_groups * 16 * LANES), np.int32)
-        if len(self.coefficients) < size:
-            self.coefficients = np.empty(MOST_KEPT, np.int16)
-            self.planes = np.empty((3, MOST_KEPT // GROUP * 16 * LANES), np.int32)
-        return self.coefficients, self.planes
-
-    def take(self, number: int, size: int) -> NDArray[np.uint8]:
-        """So many bytes."""
-        if size > MOST_KEPT:
-            return np.empty(size, np.uint8)
-        if len(self.bytes[number]) < size:
-            self.bytes[number] = np.empty(MOST_KEPT, np.uint8)
-        return self.bytes[number][:size]
+        self.arrays: Scratch = (
+            np.empty(NUM_TABLES << 10, np.int32),
+            np.empty(64 * LANES, np.int32),
+            np.empty((4, MOST_KEPT), np.uint8),
+            np.empty(MOST_KEPT, np.int16),
+            np.empty((3, MOST_KEPT // GROUP * 16 * LANES), np.int32),
+        )
 
 
 _scratch = _Scratch()
 
 
-def cut_tiles(jpeg: bytes, box: Box, out: Planes, *, mirrored: bool = False) -> None:
-    """The pixels in `box` of a tiled JPEG (jpeg_tiles.py), resized to `out`, (3, resolution, resolution).
+def cut_tiles(jpegs: EncodedImages, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes) -> None:
+    """The pixels in boxes of tiled JPEGs (jpeg_tiles.py), each resized to its place in `out`.
+
+    Args:
+        jpegs: N of them
+        chosen: numbers of those to cut.
+        boxes: (N, 4), as `Box`.
+        mirrored: (N,), left to right.
+        out: (N, 3, resolution, resolution)
 
     Raises:
-        ValueError: the JPEG is not tiled or broken, or the box is empty or leaves the image.
+        ValueError: a JPEG is not tiled or broken, or its box is empty or leaves the image.
     """
-    columns = _decode_columns(jpeg, box)
-    width, height, resolution = box[2] - box[0], box[3] - box[1], out.shape[1]
-    size = _up(resolution, 8) * columns.shape[2]
-    resize(columns, width, height, mirrored, out, _scratch.take(2, size), _scratch.take(3, size))
+    bad = _cut_all(jpegs.data, jpegs.ends, chosen, boxes, mirrored, out, _scratch.arrays)
+    if bad >= 0:
+        raise _error(jpegs[bad], _box(boxes, bad))
 
 
-def decode_box(jpeg: bytes, box: Box) -> Planes:
-    """The pixels in `box` of a tiled JPEG as they are.
+def decode_box(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
+    """The pixels in `box` of a tiled JPEG as they are, (3, H, W).
 
     Raises:
         ValueError: as `cut_tiles`.
     """
-    height = box[3] - box[1]
-    return _decode_columns(jpeg, box)[:, :, :height].transpose(0, 2, 1).copy()
+    is_sound, columns = _decode_columns(as_array(jpeg), box, _scratch.arrays)
+    if not is_sound:
+        raise _error(jpeg, box)
+    return columns[:, :, : box[3] - box[1]].transpose(0, 2, 1).copy()
 
 
-def _decode_columns(jpeg: bytes, box: Box) -> Planes:
-    """(3, width, height rounded up to a multiple of 8), valid until the next call."""
-    tiled = read_index(jpeg)
-    first, top, last, bottom = tiled.span(box)
+def _error(jpeg: bytes, box: Box) -> ValueError:
+    """Why this cannot be decoded."""
+    is_tiled, tiled = read_index(as_array(jpeg))
+    if not is_tiled:
+        return ValueError("not a tiled JPEG: it holds no index of tiles, or one that contradicts itself")
+    if not _lies_within(box, tiled):
+        return ValueError(f"box {box} is empty or not within {tiled.width}x{tiled.height} pixels")
+    return ValueError(f"a broken tiled JPEG: its {len(jpeg)} bytes contradict each other")
+
+
+@compiled
+def _cut_all(
+    data: Bytes, ends: Ints, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes, scratch: Scratch
+) -> int:
+    """As `cut_tiles`; the number of the first that cannot be cut, or -1."""
+    for i in chosen:
+        start, box = ends[i - 1] if i > 0 else 0, _box(boxes, i)
+        is_sound, columns = _decode_columns(data[start : ends[i]], box, scratch)
+        if not is_sound:
+            return i
+        size = (out.shape[2] + 7) // 8 * 8 * columns.shape[2]
+        across, rows = _take(scratch[2][2], size), _take(scratch[2][3], size)
+        resize(columns, box[2] - box[0], box[3] - box[1], mirrored[i], out[i], across, rows)
+    return -1
+
+
+@compiled
+def _box(boxes: Ints, i: int) -> Box:
+    return boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+
+
+@compiled
+def _lies_within(box: Box, tiled: TiledJpeg) -> bool:
+    left, top, right, bottom = box
+    return 0 <= left < right <= tiled.width and 0 <= top < bottom <= tiled.height
+
+
+@compiled
+def _take(kept: Any, size: int) -> Any:
+    """An array of that size, the one that is kept if it is long enough."""
+    return kept[:size] if size <= len(kept) else np.empty(size, kept.dtype)
+
+
+@compiled
+def _decode_columns(jpeg: Bytes, box: Box, scratch: Scratch) -> tuple[bool, Planes]:
+    """(3, width, height rounded up to a multiple of 8), valid until the next call; whether the bytes make sense."""
+    entries, work, kept, coefficients, planes = scratch
+    is_tiled, tiled = read_index(jpeg)
+    left, upper, right, lower = box
+    nothing = kept[0, :0].reshape(3, 0, 0)
+    if not is_tiled or not _lies_within(box, tiled):
+        return False, nothing
+    span = first, top, last, bottom = tiles_of(tiled, box)
     across, down, tile_mcus = tiled.mcu_width // 8, tiled.mcu_height // 8, tiled.tile_width // tiled.mcu_width
     wide, high = (last - first) * tile_mcus, bottom - top
     if wide * high * (across * down) > 4 * len(jpeg):  # a block has two codes of a bit or more
-        raise ValueError("a broken tiled JPEG: it is too short for its size")
+        return False, nothing
     x, y = first * tiled.tile_width, top * tiled.mcu_height
     size = min(tiled.width - x, wide * tiled.mcu_width), min(tiled.height - y, high * tiled.mcu_height)
-    left, upper, right, lower = box
-    stride = _up(lower - upper, 8)
-    out = _scratch.take(0, 3 * (right - left) * stride).reshape(3, right - left, stride)
-    plain = _scratch.take(1, len(jpeg) + SLACK)
-    num_groups = _up(high * down, LANES) // LANES * wide * across + 2 * (_up(high, LANES) // LANES) * wide
-    is_sound = _decode(
-        np.frombuffer(jpeg, np.uint8),
-        (tiled.header, tiled.scan, tiled.columns, tiled.rows),
-        (first, top, last, bottom),
-        (across, down, tile_mcus),
-        (left - x, upper - y, lower - upper, *size),
-        (_scratch.entries, _scratch.work, plain, *_scratch.blocks(num_groups)),
-        out,
-    )
-    if not is_sound:
-        raise ValueError(f"a broken tiled JPEG: its {len(jpeg)} bytes contradict each other")
-    return out
+    num_columns, num_rows = -(-tiled.width // tiled.tile_width), -(-tiled.height // tiled.mcu_height)
+    places = LENGTHS + 2 * num_columns * num_rows, tiled.scan, num_columns, num_rows
+    window = left - x, upper - y, lower - upper, size[0], size[1]
 
-
-def _up(number: int, step: int) -> int:
-    """The next multiple."""
-    return -(-number // step) * step
+    num_groups = (high * down + LANES - 1) // LANES * wide * across + 2 * ((high + LANES - 1) // LANES) * wide
+    if (num_groups + 1) * GROUP > len(coefficients):
+        coefficients = np.empty((num_groups + 1) * GROUP, np.int16)
+        planes = np.empty((3, num_groups * 16 * LANES), np.int32)
+    stride = (lower - upper + 7) // 8 * 8
+    out = _take(kept[0], 3 * (right - left) * stride).reshape(3, right - left, stride)
+    arrays = entries, work, _take(kept[1], len(jpeg) + SLACK), coefficients, planes
+    return _decode(jpeg, places, span, (across, down, tile_mcus), window, arrays, out), out
 
 
 @compiled
