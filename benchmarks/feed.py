@@ -7,11 +7,11 @@ In one run, one after the other, round after round, on the same multi-scale batc
 
 imagefolder  torchvision's ImageFolder + v2 transforms + DataLoader, with a batch sampler as Listing 1's
 dataloader   a DataLoader whose workers make whole batches from our shards with our decoder
-decode loop  our decoder alone, on encoded images in memory, nothing moved between processes: the wall
+decode loop  our decoder alone, a batch a call, on encoded images in memory, nothing moved between processes: the wall
 feed         ours: Ray Data, in a consumer that touches every batch
 
-All with `--readers` processes that decode. Ratios are of images a second; above 1 the feed is faster. The last line is
-a JSON object.
+All with `--readers` processes that decode, and that keep freed memory, as the workers that train here and their readers
+do. Ratios are of images a second; above 1 the feed is faster. The last line is a JSON object.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from mvlab.config import AugmentationConfig, SamplerConfig
-from mvlab.data.feed import stream
 from mvlab.data.encoded_images import EncodedImages
+from mvlab.data.feed import stream
 from mvlab.data.images import TrainingView, render
 from mvlab.data.ingest import Recipe, ingest
 from mvlab.data.manifest import Manifest

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, features
 from torchvision.datasets.folder import pil_loader
 
-from mvlab.data.intake import Intake, UnreadableImageError, take_in
 from mvlab.data.encoded_images import as_array
+from mvlab.data.intake import Intake, UnreadableImageError, take_in
 from mvlab.data.jpeg_tiles import read_index
 
 EXIF_ORIENTATION = 0x0112

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.locate import describe_digits, embedded_digits, open_data
 from mvlab.data.manifest import FORMAT_VERSION, ROWS_PER_GROUP, Manifest, read_manifest
 from mvlab.data.sample import Sample
@@ -85,6 +86,36 @@ def test_a_shard_cut_short_is_refused_when_opened_and_when_read(tmp_path: Path) 
         read_manifest(str(tmp_path), "train")
     with pytest.raises(CorruptRowError, match="row 99"):
         reader.read(99)
+
+
+def test_rows_read_together_are_those_read_alone(tmp_path: Path) -> None:
+    """In the order asked for; a changed one, and one that a shard was cut short of, are told by their place."""
+    manifest = write(tmp_path)
+    reader = SplitReader(str(tmp_path), manifest)
+    rows = np.array([57, 3, 99, 3, 0])
+    memory = np.empty(int(reader.lengths[rows].sum()) + 5, np.uint8)
+    alone = [reader.read(row) for row in rows.tolist()]
+    together, corrupt = reader.read_all(rows, memory)
+    assert [together[number] for number in range(len(together))] == alone
+    assert corrupt == {}
+
+    shard = tmp_path / "train" / manifest.shards[0].file
+    content = bytearray(shard.read_bytes())
+    content[content.index(alone[0]) + 20] ^= 1
+    shard.write_bytes(content[: content.index(alone[2]) + 9])
+    together, corrupt = reader.read_all(rows, memory)
+    assert [together[number] for number in (1, 3, 4)] == [alone[number] for number in (1, 3, 4)]
+    assert sorted(corrupt) == [0, 2]
+    assert "row 57, is not what was ingested" in str(corrupt[0])
+    assert "row 99, is not what was ingested" in str(corrupt[2])
+
+
+def test_images_in_memory_are_their_bytes() -> None:
+    images = [b"one", b"", b"three"]
+    together = EncodedImages.of(images)
+    assert [together[number] for number in range(len(together))] == images
+    assert together.ends.tolist() == [3, 3, 8]
+    assert len(EncodedImages.of([])) == 0
 
 
 def test_an_untouched_split_verifies(tmp_path: Path) -> None:

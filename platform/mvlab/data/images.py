@@ -107,7 +107,7 @@ def render(encoded: EncodedImages, cuts: Sequence[Cut], out: Pixels, *, tiled: N
             cut_tiles(encoded, np.flatnonzero(by_tiles), boxes, mirrored, out)
         except ValueError as error:
             raise OSError(str(error)) from error
-    for number in np.flatnonzero(~by_tiles):
+    for number in np.flatnonzero(~by_tiles).tolist():
         out[number] = slow_cut(decode(encoded[number]), cuts[number], out.shape[-1])
 
 

@@ -10,7 +10,7 @@ that means looking at every byte. The segment costs 0.8 % of the bytes, and show
 """
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def read_index(jpeg: Bytes) -> tuple[bool, TiledJpeg]:
 
 
 @compiled
-def _short(jpeg: Bytes, place: int) -> int:
+def _short(jpeg: Bytes, place: int) -> Any:
     return np.int64(jpeg[place]) << 8 | np.int64(jpeg[place + 1])
 
 

@@ -71,7 +71,8 @@ def _from_afar(work: list[_Work]) -> Iterator[_Content]:
     for _, samples in work:
         contents = list(islice(rows, len(samples)))
         corrupt = {number: content for number, content in enumerate(contents) if isinstance(content, CorruptRowError)}
-        yield EncodedImages.of(b"" if isinstance(content, CorruptRowError) else content for content in contents), corrupt
+        sound = (b"" if isinstance(content, CorruptRowError) else content for content in contents)
+        yield EncodedImages.of(sound), corrupt
 
 
 def _read_piece(piece: _Work) -> list[bytes | CorruptRowError]:

@@ -128,10 +128,11 @@ class SplitReader:
         Raises:
             DataError: as `read`.
         """
-        ends, content, start = np.cumsum(self.lengths[rows], dtype=np.int64), memoryview(memory), 0
-        columns = (rows, self._shards[rows], self._offsets[rows], self._checksums[rows], ends)
-        corrupt = {}
-        for number, (row, shard, offset, checksum, end) in enumerate(zip(*map(np.ndarray.tolist, columns), strict=True)):
+        ends, content, start = np.cumsum(self.lengths[rows], dtype=np.int64), memory.data, 0
+        columns = rows, self._shards[rows], self._offsets[rows], self._checksums[rows], ends
+        corrupt: Changed = {}
+        of_each = zip(*(column.tolist() for column in columns), strict=True)
+        for number, (row, shard, offset, checksum, end) in enumerate(of_each):
             image = content[start:end]
             try:
                 num_bytes = self._open(shard).read_into(image, offset)

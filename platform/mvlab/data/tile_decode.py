@@ -99,7 +99,8 @@ def _cut_all(
     data: Bytes, ends: Ints, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes, scratch: Scratch
 ) -> int:
     """As `cut_tiles`; the number of the first that cannot be cut, or -1."""
-    for i in chosen:
+    for k in range(len(chosen)):
+        i = int(chosen[k])
         start, box = ends[i - 1] if i > 0 else 0, _box(boxes, i)
         is_sound, columns = _decode_columns(data[start : ends[i]], box, scratch)
         if not is_sound:
