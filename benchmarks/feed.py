@@ -18,6 +18,7 @@ import argparse
 import atexit
 import json
 import logging
+import math
 import multiprocessing
 import os
 import statistics
@@ -195,19 +196,17 @@ def decode_loop(options: argparse.Namespace, orders: list[Order]) -> Callable[[]
 
 
 def decode_share(pipe: Any, orders: list[Order]) -> None:
-    work, places = [], {}  # pixels go to one place for each resolution: nothing reads them
+    work = []
     for order in orders:
         reader, samples, resolution = open_split(order.split), order.planned.samples, order.planned.resolution
         sizes = zip(reader.widths[samples].tolist(), reader.heights[samples].tolist(), samples.tolist(), strict=True)
         cuts = [order.view.cut(width, height, sample) for width, height, sample in sizes]
         encoded = EncodedImages.of(map(reader.read, samples.tolist()))
-        out = places.setdefault(resolution, np.empty((len(samples), 3, resolution, resolution), np.uint8))
-        if len(out) < len(samples):
-            out = places[resolution] = np.empty((len(samples), 3, resolution, resolution), np.uint8)
-        work.append((encoded, cuts, resolution, reader.tiled[samples]))
+        work.append((encoded, cuts, reader.tiled[samples], (len(samples), 3, resolution, resolution)))
+    pixels = np.empty(max((math.prod(shape) for *_, shape in work), default=0), np.uint8)  # all in one place: unread
     while pipe.recv() == START:
-        for encoded, cuts, resolution, tiled in work:
-            render(encoded, cuts, places[resolution][: len(cuts)], tiled=tiled)
+        for encoded, cuts, tiled, shape in work:
+            render(encoded, cuts, pixels[: math.prod(shape)].reshape(shape), tiled=tiled)
         pipe.send(time.perf_counter())
 
 

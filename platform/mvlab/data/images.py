@@ -132,7 +132,7 @@ def random_resized_crop(
 ) -> tuple[Box, bool]:
     """The box that torchvision's RandomResizedCrop would draw, and whether to mirror it.
 
-    So many tries at an area and an aspect ratio; then the largest central box with an allowed ratio.
+    Ten tries at an area and an aspect ratio that fit; then the largest central box with an allowed ratio.
     """
     area, (low, high) = width * height, config.crop_ratio
     draws = rng.random(4 * _TRIES + 1).tolist()

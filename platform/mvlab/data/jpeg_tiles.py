@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mvlab.data.compiled import compiled
 
 Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, in pixels of the source image."""
 
@@ -53,18 +54,18 @@ class TiledJpeg(NamedTuple):
     scan: int
     """Of the first tile."""
 
-    @property
-    def columns(self) -> int:
-        return -(-self.width // self.tile_width)
 
-    @property
-    def rows(self) -> int:
-        return -(-self.height // self.mcu_height)
+@compiled
+def grid_of(tiled: TiledJpeg) -> tuple[int, int]:
+    """Columns and rows of its tiles."""
+    return -(-tiled.width // tiled.tile_width), -(-tiled.height // tiled.mcu_height)
 
-    @property
-    def header(self) -> int:
-        """Position of the first segment after the index."""
-        return _INDEX_HEAD.size + 2 * self.columns * self.rows
+
+@compiled
+def header_of(tiled: TiledJpeg) -> int:
+    """Position of the first segment after the index."""
+    num_columns, num_rows = grid_of(tiled)
+    return LENGTHS + 2 * num_columns * num_rows
 
 
 @compiled
@@ -81,7 +82,7 @@ def read_index(jpeg: Bytes) -> tuple[bool, TiledJpeg]:
         return False, tiled
     if tiled.tile_width == 0 or tiled.tile_width % tiled.mcu_width != 0:
         return False, tiled
-    header = LENGTHS + 2 * (-(-tiled.width // tiled.tile_width) * -(-tiled.height // tiled.mcu_height))
+    header = header_of(tiled)
     return len(_INDEX_MARK) + _short(head, 4) == header and header <= frame < scan <= len(jpeg), tiled
 
 
@@ -108,7 +109,7 @@ def tiles_of(tiled: TiledJpeg, box: Box) -> Box:
 
 def write_index(tiled: TiledJpeg, lengths: NDArray[np.int64]) -> bytes:
     """SOI and the APP9 segment. `lengths`: bytes of each tile with the marker after it, row by row."""
-    size = tiled.header - len(_INDEX_MARK)
+    size = header_of(tiled) - len(_INDEX_MARK)
     sizes = (tiled.width, tiled.height, tiled.mcu_width, tiled.mcu_height, tiled.tile_width)
     head = _INDEX_HEAD.pack(_INDEX_MARK, size, _INDEX_NAME, *sizes, tiled.frame, tiled.scan)
     return head + lengths.astype(">u2").tobytes()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.jpeg_tiles import MAX_TILE_BYTES, MAX_TILES, TiledJpeg, write_index
-from mvlab.data.retile_kernels import CHROMA_DC, LUMA_DC, NUM_TABLES, Bytes, Ints, read_symbols, unstuff, write_symbols
+from mvlab.data.jpeg_tiles import MAX_TILE_BYTES, MAX_TILES, Bytes, Ints, TiledJpeg, header_of, write_index
+from mvlab.data.retile_kernels import CHROMA_DC, LUMA_DC, NUM_TABLES, read_symbols, unstuff, write_symbols
 
 _TILE_PIXELS = 48
 """Width aimed at. On 160 ImageNet photos and training crops, 32 / 48 / 64 / 96 / 128 pixels make crop and decoding
@@ -101,8 +101,9 @@ def _rewrite(header: _Header, data: Bytes) -> bytes:
 
     body = header.kept + tables + _segment(_DRI, struct.pack(">H", tile)) + _scan_header(header.frame)
     tiled = TiledJpeg(width, height, 8 * across, 8 * down, 8 * across * tile, frame=0, scan=0)
-    frame = tiled.header + len(header.kept) - len(_segment(_FRAMES[0], header.frame))
-    return write_index(tiled._replace(frame=frame, scan=tiled.header + len(body)), lengths) + body + coded.tobytes()
+    start = header_of(tiled)
+    frame = start + len(header.kept) - len(_segment(_FRAMES[0], header.frame))
+    return write_index(tiled._replace(frame=frame, scan=start + len(body)), lengths) + body + coded.tobytes()
 
 
 def _scan_header(frame: bytes) -> bytes:

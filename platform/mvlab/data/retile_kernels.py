@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlab.data.compiled import compiled
+from mvlab.data.jpeg_tiles import Bytes, Ints
 
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 Tokens = NDArray[np.uint32]
 """One Huffman symbol each: table << 24 | symbol << 16 | the bits after it. Tables: `LUMA_DC` and so on."""
 

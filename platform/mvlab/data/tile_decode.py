@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 
 from mvlab.data.compiled import compiled
 from mvlab.data.encoded_images import EncodedImages, as_array
-from mvlab.data.jpeg_tiles import LENGTHS, Box, TiledJpeg, read_index, tiles_of
+from mvlab.data.jpeg_tiles import Box, Bytes, Ints, TiledJpeg, grid_of, header_of, read_index, tiles_of
 from mvlab.data.tile_entropy import (
     GROUP,
     LANES,
     NUM_TABLES,
     SLACK,
-    Bytes,
     Coefficients,
     Entries,
-    Ints,
     fill_tables,
     read_tiles,
     unstuff,
@@ -58,11 +56,11 @@ def cut_tiles(jpegs: EncodedImages, chosen: Ints, boxes: Ints, mirrored: NDArray
     """The pixels in boxes of tiled JPEGs (jpeg_tiles.py), each resized to its place in `out`.
 
     Args:
-        jpegs: N of them
+        jpegs: N of them.
         chosen: numbers of those to cut.
         boxes: (N, 4), as `Box`.
-        mirrored: (N,), left to right.
-        out: (N, 3, resolution, resolution)
+        mirrored: (N,), those to mirror left to right.
+        out: (N, 3, resolution, resolution).
 
     Raises:
         ValueError: a JPEG is not tiled or broken, or its box is empty or leaves the image.
@@ -144,8 +142,8 @@ def _decode_columns(jpeg: Bytes, box: Box, scratch: Scratch) -> tuple[bool, Plan
         return False, nothing
     x, y = first * tiled.tile_width, top * tiled.mcu_height
     size = min(tiled.width - x, wide * tiled.mcu_width), min(tiled.height - y, high * tiled.mcu_height)
-    num_columns, num_rows = -(-tiled.width // tiled.tile_width), -(-tiled.height // tiled.mcu_height)
-    places = LENGTHS + 2 * num_columns * num_rows, tiled.scan, num_columns, num_rows
+    num_columns, num_rows = grid_of(tiled)
+    places = header_of(tiled), tiled.scan, num_columns, num_rows
     window = left - x, upper - y, lower - upper, size[0], size[1]
 
     num_groups = (high * down + LANES - 1) // LANES * wide * across + 2 * ((high + LANES - 1) // LANES) * wide

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlab.data.compiled import compiled
+from mvlab.data.jpeg_tiles import Bytes, Ints
 
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 Entries = NDArray[np.int32]
 Coefficients = NDArray[np.int16]
 Register = Any

@@ -4,8 +4,8 @@ Marker and section names are those of ITU T.81. No index leaves an array, whatev
 """
 
 from mvlab.data.compiled import compiled
-from mvlab.data.jpeg_tiles import LENGTHS
-from mvlab.data.tile_entropy import NATURAL, Bytes, Ints
+from mvlab.data.jpeg_tiles import LENGTHS, Bytes, Ints
+from mvlab.data.tile_entropy import NATURAL
 from mvlab.data.tile_pixels import Int32s
 
 BROKEN, GREY, YCC, RGB = range(4)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvlab.data.compiled import compiled
-from mvlab.data.tile_entropy import GROUP, LANES, Bytes, Coefficients, Register
+from mvlab.data.jpeg_tiles import Bytes
+from mvlab.data.tile_entropy import GROUP, LANES, Coefficients, Register
 
 Int32s = NDArray[np.int32]
 Words = NDArray[np.int32]
