@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mvlab.models.linear import Linear
+
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.SiLU: "swish", nn.ReLU: "relu", nn.Hardswish: "hardswish"}
 """That oneDNN applies while it writes a layer's output, by its names."""
 
@@ -89,7 +91,7 @@ def _packed(layer: nn.Module, activation: str, shapes: dict[nn.Module, torch.Siz
         return None
     if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return _PackedConv2d(layer, activation, shapes[layer])
-    if type(layer) is nn.Linear:
+    if isinstance(layer, Linear) or type(layer) is nn.Linear:
         return _PackedLinear(layer, activation, shapes[layer])
     return None
 

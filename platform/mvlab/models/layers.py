@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mvlab.models.depthwise import StridedDepthwiseConv2d
+from mvlab.models.linear import Linear
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -82,8 +83,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
 
     def forward(self, x_BNd: Tensor) -> Tensor:
         batch, num_tokens, dim = x_BNd.shape
@@ -104,7 +105,7 @@ class TransformerLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(dim)
         self.attention = Attention(dim, num_heads)
         self.ffn_norm = nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
+        self.ffn = nn.Sequential(Linear(dim, 2 * dim), nn.SiLU(), Linear(2 * dim, dim))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BNd: Tensor) -> Tensor:
