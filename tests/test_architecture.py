@@ -11,7 +11,7 @@ PLATFORM = ROOT / "platform"
 PACKAGE = PLATFORM / "mvlab"
 
 LAYERS = [
-    {"checks", "config", "experiment", "facts", "markdown", "metrics", "networks", "samplers", "scale"},
+    {"checks", "compiled", "config", "experiment", "facts", "markdown", "metrics", "networks", "samplers", "scale"},
     {"data", "models"},
     {"tasks"},
     {"training"},

@@ -7,7 +7,7 @@ Section numbers are those of ITU T.81.
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.compiled import compiled
+from mvlab.compiled import compiled
 from mvlab.data.jpeg_tiles import Bytes, Ints
 
 Tokens = NDArray[np.uint32]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.compiled import compiled
+from mvlab.compiled import compiled
 from mvlab.data.encoded_images import EncodedImages, as_array
 from mvlab.data.jpeg_tiles import Box, Bytes, Ints, TiledJpeg, grid_of, header_of, read_index, tiles_of
 from mvlab.data.tile_entropy import (

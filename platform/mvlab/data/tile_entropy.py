@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.compiled import compiled
+from mvlab.compiled import compiled
 from mvlab.data.jpeg_tiles import Bytes, Ints
 
 Entries = NDArray[np.int32]

@@ -3,7 +3,7 @@
 Marker and section names are those of ITU T.81. No index leaves an array, whatever the bytes.
 """
 
-from mvlab.data.compiled import compiled
+from mvlab.compiled import compiled
 from mvlab.data.jpeg_tiles import LENGTHS, Bytes, Ints
 from mvlab.data.tile_entropy import NATURAL
 from mvlab.data.tile_pixels import Int32s

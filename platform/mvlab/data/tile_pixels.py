@@ -8,7 +8,7 @@ All pixels lie column by column here, as the first half of a resize wants them (
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.compiled import compiled
+from mvlab.compiled import compiled
 from mvlab.data.jpeg_tiles import Bytes
 from mvlab.data.tile_entropy import GROUP, LANES, Coefficients, Register
 

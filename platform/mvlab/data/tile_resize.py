@@ -8,7 +8,7 @@ which a compiler makes vector instructions of; the bytes are transposed in betwe
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.compiled import compiled
+from mvlab.compiled import compiled
 from mvlab.data.jpeg_tiles import Bytes, Ints
 from mvlab.data.tile_entropy import Register
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mvlab.models.depthwise import StridedDepthwiseConv2d
 from mvlab.models.linear import Linear
+from mvlab.models.norm_silu import norm_silu, takes
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -40,6 +41,15 @@ class ConvNormAct(nn.Sequential):
                 in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=False
             )
         super().__init__(conv, nn.BatchNorm2d(out_channels), *([act()] if act else []))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        conv, norm, *act = self
+        out: Tensor = conv(x_BCHW)
+        if takes([norm, *act], out):
+            return norm_silu(norm, out)
+        for layer in (norm, *act):
+            out = layer(out)
+        return out
 
 
 class MV2(nn.Module):

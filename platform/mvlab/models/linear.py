@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mvlab.models.eager import is_eager_on_cpu
+
 WORTHWHILE = 8_000_000
 """Multiply-adds of a call. Of fewer, oneDNN takes longer to begin than it saves."""
 
@@ -24,9 +26,7 @@ class Linear(nn.Linear):
         return out_BCHW.permute(0, 2, 3, 1).reshape(*x.shape[:-1], self.out_features)
 
     def _is_onednn_faster(self, x: Tensor) -> bool:
-        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return False
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined,no-untyped-call]
+        if not is_eager_on_cpu(x) or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return False
         return x.numel() * self.out_features >= WORTHWHILE and _mkl_leaves_avx512_idle()
 

@@ -15,7 +15,16 @@ import numba
 from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-_FILES = ("jpeg_tiles", "retile_kernels", "tile_decode", "tile_entropy", "tile_header", "tile_pixels", "tile_resize")
+_FILES = (
+    "data/jpeg_tiles",
+    "data/retile_kernels",
+    "data/tile_decode",
+    "data/tile_entropy",
+    "data/tile_header",
+    "data/tile_pixels",
+    "data/tile_resize",
+    "models/norm_silu_kernels",
+)
 _HERE = Path(__file__).parent
 _SETTINGS: Any = numba.config
 
@@ -53,9 +62,18 @@ _FOLDER = cache_folder()
 
 def compiled(function: F) -> F:
     """Without the interpreter's lock, so that threads run side by side."""
+    return _compiled(function)
+
+
+def compiled_for_threads(function: F) -> F:
+    """As `compiled`; `numba.prange` shares its numbers out to threads, and products may be added unrounded."""
+    return _compiled(function, parallel=True, fastmath={"contract"})
+
+
+def _compiled(function: F, **options: Any) -> F:
     before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, _FOLDER or ""
     try:
-        result: Any = numba.njit(cache=_FOLDER is not None, nogil=True)(function)
+        result: Any = numba.njit(cache=_FOLDER is not None, nogil=True, **options)(function)
     finally:
         _SETTINGS.CACHE_DIR = before
     return cast(F, result)

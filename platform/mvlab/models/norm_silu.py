@@ -1,0 +1,151 @@
+"""Batch normalisation and SiLU in training on a CPU: fewer passes over memory than PyTorch's, and less of it kept.
+
+What goes back is computed from the layer's input alone: what PyTorch keeps in between, its normalised map, takes as
+much memory again, and what is allocated anew at every step the kernel of the system has to hand over page by page.
+"""
+
+import functools
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from mvlab.models import norm_silu_kernels as kernels
+from mvlab.models.eager import is_eager_on_cpu
+from mvlab.models.norm_silu_kernels import ROWS_AT_ONCE, Floats, Map
+
+WORTHWHILE = 1 << 20
+"""Numbers of a map. With fewer, there is nothing to gain."""
+NUMBERS_OF_A_ROW = 512
+"""At most, where a pixel has no more channels: short rows are slower."""
+PRECISIONS = (torch.float32, torch.bfloat16)
+Doubles = NDArray[np.float64]
+_SETTINGS: Any = numba.config
+
+
+def norm_silu(norm: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """`silu(norm(x))` of what `takes` says: in fp32 the same to 1e-5, and its statistics are updated as well."""
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    out: Tensor = _NormSiLU.apply(
+        x_BCHW, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
+    )  # type: ignore[no-untyped-call]
+    return out
+
+
+def takes(layers: Sequence[nn.Module], x_BCHW: Tensor) -> bool:
+    """Whether `norm_silu` computes these layers, and is worth it: always, or never, for the same layers and shape."""
+    if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.SiLU] or any(map(_is_heard, layers)):
+        return False
+    if not is_eager_on_cpu(x_BCHW) or x_BCHW.numel() < WORTHWHILE:
+        return False
+    if x_BCHW.dtype not in PRECISIONS or not x_BCHW.is_contiguous(memory_format=torch.channels_last):
+        return False
+    norm: Any = layers[0]
+    if not norm.training or not norm.affine or norm.weight.dtype != torch.float32:
+        return False
+    return norm.running_mean is not None and norm.momentum is not None and _has_openmp()
+
+
+def _is_heard(layer: nn.Module) -> bool:
+    """Whether somebody waits for it to be called."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+
+
+@functools.cache
+def _has_openmp() -> bool:
+    """PyTorch's own, where it has one: other threads would wait for the processors on which its threads spin."""
+    try:
+        importlib.import_module("numba.np.ufunc.omppool")
+    except ImportError:
+        return False
+    _SETTINGS.THREADING_LAYER = "omp"
+    return True
+
+
+def _use_threads() -> None:
+    """As many as PyTorch; numba, when it starts its own, changes the number for both."""
+    threads = torch.get_num_threads()
+    numba.set_num_threads(min(threads, _SETTINGS.NUMBA_NUM_THREADS))
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+class _NormSiLU(torch.autograd.Function):
+    """y = scale x + shift, with scale = weight / deviation and shift = bias - scale mean."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, momentum: float, eps: float
+    ) -> Tensor:
+        _use_threads()
+        num_pixels, num_channels = x.numel() // x.shape[1], x.shape[1]
+        first = x.detach()[0, :, 0, 0].double().numpy()
+        rows = _rows(x)
+        moments = _sums(rows, num_channels)
+        kernels.sum_up(rows, _repeated(first, rows), moments)
+        off, squares = _total(moments, num_channels) / num_pixels
+        batch_mean, batch_var = first + off, np.maximum(squares - off * off, 0)
+        with torch.no_grad():
+            mean.lerp_(torch.from_numpy(batch_mean).to(mean.dtype), momentum)
+            var.lerp_(torch.from_numpy(batch_var * num_pixels / (num_pixels - 1)).to(var.dtype), momentum)
+        inverse = 1 / np.sqrt(batch_var + eps)
+        scale = weight.detach().numpy() * inverse
+        line = _repeated(scale, rows), _repeated(bias.detach().numpy() - scale * batch_mean, rows)
+        out = torch.empty_like(x)
+        kernels.normalise(rows, *line, _rows(out))
+        ctx.save_for_backward(x)
+        ctx.line, ctx.statistics = line, (scale, batch_mean, inverse)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        _use_threads()
+        (x,) = ctx.saved_tensors
+        line: tuple[Floats, Floats] = ctx.line
+        scale, mean, inverse = ctx.statistics
+        num_pixels, num_channels = x.numel() // x.shape[1], x.shape[1]
+        rows, back = _rows(x), _rows(gradient.contiguous(memory_format=torch.channels_last))
+        products = _sums(rows, num_channels)
+        kernels.sum_up_gradient(rows, back, *line, _repeated(mean, rows), products)
+        of_bias, of_centred = _total(products, num_channels)
+        factor = -scale * inverse**2 * of_centred / num_pixels
+        offset = -scale * of_bias / num_pixels - factor * mean
+        out = torch.empty_like(x)
+        kernels.give_back(rows, back, *line, _repeated(factor, rows), _repeated(offset, rows), _rows(out))
+        gradients = (torch.from_numpy(each).float() for each in (of_centred * inverse, of_bias))
+        return out, *gradients, None, None, None, None
+
+
+def _rows(x_BCHW: Tensor) -> Map:
+    """Its memory, as rows of as many pixels as fit into NUMBERS_OF_A_ROW."""
+    num_channels = x_BCHW.shape[1]
+    pixels = x_BCHW.detach().permute(0, 2, 3, 1).reshape(-1)
+    together = 1
+    while 2 * together * num_channels <= NUMBERS_OF_A_ROW and len(pixels) % (2 * together * num_channels) == 0:
+        together *= 2
+    bits = pixels.view(torch.uint16) if pixels.dtype == torch.bfloat16 else pixels
+    rows: Map = bits.view(-1, together * num_channels).numpy()
+    return rows
+
+
+def _sums(rows: Map, num_channels: int) -> Floats:
+    return np.empty((-(-len(rows) // ROWS_AT_ONCE), 2, rows.shape[1]), np.float32)
+
+
+def _total(sums: Floats, num_channels: int) -> Doubles:
+    """(2, channels)"""
+    total: Doubles = sums.sum(axis=0, dtype=np.float64).reshape(2, -1, num_channels).sum(axis=1)
+    return total
+
+
+def _repeated(channels: Doubles, rows: Map) -> Floats:
+    return np.tile(channels.astype(np.float32), rows.shape[1] // len(channels))
