@@ -112,11 +112,11 @@ def test_readers_import_no_torch() -> None:
         "storage",
         "batch",
         "read_ahead",
-        "compiled",
     )
     tiles = ("jpeg_tiles", "tile_decode", "tile_header", "tile_entropy", "tile_pixels", "tile_resize")
-    for name in batches + tiles:
-        assert not any(m.split(".")[0] == "torch" for m in imported_modules(PACKAGE / "data" / f"{name}.py"))
+    paths = [PACKAGE / "compiled.py", *(PACKAGE / "data" / f"{name}.py" for name in batches + tiles)]
+    for path in paths:
+        assert not any(module.split(".")[0] == "torch" for module in imported_modules(path))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.name)

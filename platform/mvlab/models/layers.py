@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mvlab.models.attention import attend
 from mvlab.models.depthwise import StridedDepthwiseConv2d
 from mvlab.models.linear import Linear
 from mvlab.models.norm_silu import norm_silu, takes
@@ -66,25 +67,6 @@ class MV2(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         out: Tensor = self.project(self.depthwise(self.expand(x_BCHW)))
         return x_BCHW + out if self.residual else out
-
-
-WRITTEN_OUT: dict[tuple[bool, torch.dtype], range] = {
-    (True, torch.float32): range(1, 33),
-    (True, torch.bfloat16): range(1, 257),
-    (False, torch.bfloat16): range(128, 257),
-}
-"""Numbers of tokens with which a CPU is faster at attention's products than at its kernel, by whether it trains and by
-precision: up to five times there and back, a third when it infers."""
-
-
-def attend(queries: Tensor, keys: Tensor, values: Tensor, *, training: bool) -> Tensor:
-    """Scaled dot-product attention of (B, heads, N, d)."""
-    is_written_out = queries.shape[2] in WRITTEN_OUT.get((training, queries.dtype), ())
-    if not (is_written_out and queries.device.type == "cpu"):
-        return F.scaled_dot_product_attention(queries, keys, values)
-    scores = (queries * queries.shape[3] ** -0.5) @ keys.transpose(2, 3)
-    attended: Tensor = scores.softmax(dim=3) @ values
-    return attended
 
 
 class Attention(nn.Module):

@@ -97,7 +97,7 @@ def _slope(y: Any) -> Any:
 
 @numba.njit(fastmath={"contract"}, error_model="numpy")
 def _sigmoid(y: Any) -> Any:
-    """1 / (1 + exp(-y)), to two units in the last place; written so that LLVM computes as many as a register holds."""
+    """1 / (1 + exp(-y)), to a few units in the last place; LLVM makes vector code of it."""
     x = -min(max(y, -_LARGEST), _LARGEST)
     shifted = np.float32(x * _LOG2_E + _TO_INTEGER)
     n = shifted - _TO_INTEGER
