@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numba
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -25,7 +23,6 @@ WORTHWHILE = 1 << 20
 NUMBERS_OF_A_ROW = 512
 """At most, where a pixel has no more channels: short rows are slower."""
 PRECISIONS = (torch.float32, torch.bfloat16)
-Doubles = NDArray[np.float64]
 _SETTINGS: Any = numba.config
 
 
@@ -79,26 +76,23 @@ def _use_threads() -> None:
 
 
 class _NormSiLU(torch.autograd.Function):
-    """y = scale x + shift, with scale = weight / deviation and shift = bias - scale mean."""
+    """y = scale x + shift, with scale = weight / deviation and shift = bias - scale mean, of sums in float64."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, momentum: float, eps: float
     ) -> Tensor:
         _use_threads()
-        num_pixels, num_channels = x.numel() // x.shape[1], x.shape[1]
-        first = x.detach()[0, :, 0, 0].double().numpy()
-        rows = _rows(x)
-        moments = _sums(rows, num_channels)
-        kernels.sum_up(rows, _repeated(first, rows), moments)
-        off, squares = _total(moments, num_channels) / num_pixels
-        batch_mean, batch_var = first + off, np.maximum(squares - off * off, 0)
-        with torch.no_grad():
-            mean.lerp_(torch.from_numpy(batch_mean).to(mean.dtype), momentum)
-            var.lerp_(torch.from_numpy(batch_var * num_pixels / (num_pixels - 1)).to(var.dtype), momentum)
-        inverse = 1 / np.sqrt(batch_var + eps)
-        scale = weight.detach().numpy() * inverse
-        line = _repeated(scale, rows), _repeated(bias.detach().numpy() - scale * batch_mean, rows)
+        rows, num_channels, num_pixels = _rows(x), len(weight), x.numel() // len(weight)
+        first, sums = x[0, :, 0, 0].double(), _sums(rows)
+        kernels.sum_up(rows, _repeated(first, rows), sums.numpy())
+        off, squares = _total(sums, num_channels) / num_pixels
+        batch_mean, batch_var = first + off, (squares - off * off).clamp_(min=0)
+        mean.lerp_(batch_mean.to(mean.dtype), momentum)
+        var.lerp_((batch_var * num_pixels / (num_pixels - 1)).to(var.dtype), momentum)
+        inverse = (batch_var + eps).rsqrt()
+        scale = weight * inverse
+        line = _repeated(scale, rows), _repeated(bias - scale * batch_mean, rows)
         out = torch.empty_like(x)
         kernels.normalise(rows, *line, _rows(out))
         ctx.save_for_backward(x)
@@ -112,40 +106,38 @@ class _NormSiLU(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         line: tuple[Floats, Floats] = ctx.line
         scale, mean, inverse = ctx.statistics
-        num_pixels, num_channels = x.numel() // x.shape[1], x.shape[1]
         rows, back = _rows(x), _rows(gradient.contiguous(memory_format=torch.channels_last))
-        products = _sums(rows, num_channels)
-        kernels.sum_up_gradient(rows, back, *line, _repeated(mean, rows), products)
-        of_bias, of_centred = _total(products, num_channels)
+        num_channels, num_pixels, sums = len(scale), x.numel() // len(scale), _sums(rows)
+        kernels.sum_up_gradient(rows, back, *line, _repeated(mean, rows), sums.numpy())
+        of_bias, of_centred = _total(sums, num_channels)
         factor = -scale * inverse**2 * of_centred / num_pixels
         offset = -scale * of_bias / num_pixels - factor * mean
         out = torch.empty_like(x)
         kernels.give_back(rows, back, *line, _repeated(factor, rows), _repeated(offset, rows), _rows(out))
-        gradients = (torch.from_numpy(each).float() for each in (of_centred * inverse, of_bias))
-        return out, *gradients, None, None, None, None
+        return out, (of_centred * inverse).float(), of_bias.float(), None, None, None, None
 
 
 def _rows(x_BCHW: Tensor) -> Map:
     """Its memory, as rows of as many pixels as fit into NUMBERS_OF_A_ROW."""
     num_channels = x_BCHW.shape[1]
-    pixels = x_BCHW.detach().permute(0, 2, 3, 1).reshape(-1)
+    numbers = x_BCHW.detach().permute(0, 2, 3, 1).reshape(-1)
     together = 1
-    while 2 * together * num_channels <= NUMBERS_OF_A_ROW and len(pixels) % (2 * together * num_channels) == 0:
+    while 2 * together * num_channels <= NUMBERS_OF_A_ROW and len(numbers) % (2 * together * num_channels) == 0:
         together *= 2
-    bits = pixels.view(torch.uint16) if pixels.dtype == torch.bfloat16 else pixels
+    bits = numbers.view(torch.uint16) if numbers.dtype == torch.bfloat16 else numbers
     rows: Map = bits.view(-1, together * num_channels).numpy()
     return rows
 
 
-def _sums(rows: Map, num_channels: int) -> Floats:
-    return np.empty((-(-len(rows) // ROWS_AT_ONCE), 2, rows.shape[1]), np.float32)
+def _sums(rows: Map) -> Tensor:
+    return torch.empty(-(-len(rows) // ROWS_AT_ONCE), 2, rows.shape[1])
 
 
-def _total(sums: Floats, num_channels: int) -> Doubles:
+def _total(sums: Tensor, num_channels: int) -> Tensor:
     """(2, channels)"""
-    total: Doubles = sums.sum(axis=0, dtype=np.float64).reshape(2, -1, num_channels).sum(axis=1)
-    return total
+    return sums.sum(dim=0, dtype=torch.float64).view(2, -1, num_channels).sum(dim=1)
 
 
-def _repeated(channels: Doubles, rows: Map) -> Floats:
-    return np.tile(channels.astype(np.float32), rows.shape[1] // len(channels))
+def _repeated(channels: Tensor, rows: Map) -> Floats:
+    repeated: Floats = channels.float().repeat(rows.shape[1] // len(channels)).numpy()
+    return repeated

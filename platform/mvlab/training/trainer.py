@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 
 KEEP_FREED_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
 }
 """For glibc. Ray Train calls the training function in a thread; what that frees, glibc gives back to the kernel and
