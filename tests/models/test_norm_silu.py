@@ -81,6 +81,17 @@ def test_large_numbers_stay_finite() -> None:
     assert max(largest_errors(x, norm, fused=True)) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_number_that_is_none_stays_none(dtype: torch.dtype) -> None:
+    """Training that diverged has to be seen."""
+    x = map_of(2, 16, 8, 8).to(dtype)
+    x[1, 3, 4, 4] = torch.nan
+    ours, theirs = (trained(norm_of(16), x, fused=fused) for fused in (True, False))
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one.isnan(), other.isnan())
+        assert one.isnan().any()
+
+
 def test_bf16_is_pytorchs_to_its_rounding() -> None:
     x, norm = map_of(3, 48, 20, 12).bfloat16(), norm_of(48)
     ours, theirs = (trained(copy.deepcopy(norm), x, fused=fused) for fused in (True, False))

@@ -6,6 +6,7 @@ much memory again, and what is allocated anew at every step the kernel of the sy
 
 import functools
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +59,9 @@ def _is_heard(layer: nn.Module) -> bool:
 
 @functools.cache
 def _has_openmp() -> bool:
-    """PyTorch's own, where it has one: other threads would wait for the processors on which its threads spin."""
+    """PyTorch's own: other threads would wait for the processors on which its threads spin. Linux alone shares it."""
+    if sys.platform != "linux":
+        return False
     try:
         importlib.import_module("numba.np.ufunc.omppool")
     except ImportError:

@@ -1,9 +1,8 @@
 """Batch normalisation and SiLU in one pass over memory each way, compiled by numba on first use.
 
 Maps are rows of memory: a row holds the channels of one pixel or of several. Floats of 32 bits are themselves; of
-bf16, which numba does not know, uint16 holds the bits. Sums are taken 256 rows at a time, so that neither the number of
-threads nor the size of a batch changes how they are rounded. Letters are those of the equations: y = scale x + shift,
-silu(y) = y s with s = 1 / (1 + exp(-y)).
+bf16, which numba does not know, uint16 holds the bits. Sums are taken 256 rows at a time, so that the number of threads
+changes no bit. Letters are those of the equations: y = scale x + shift, silu(y) = y s with s = 1 / (1 + exp(-y)).
 """
 
 from typing import Any
