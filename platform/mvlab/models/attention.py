@@ -21,7 +21,7 @@ SCORES_AT_ONCE = 1 << 21
 def attend(queries: Tensor, keys: Tensor, values: Tensor, *, training: bool) -> Tensor:
     """Scaled dot-product attention of (B, heads, N, d)."""
     _, num_heads, num_tokens, _ = queries.shape
-    if num_tokens > MOST_TOKENS.get((training, queries.dtype), 0) or not is_eager_on_cpu(queries):
+    if not is_eager_on_cpu(queries) or num_tokens > MOST_TOKENS.get((training, queries.dtype), 0):
         return F.scaled_dot_product_attention(queries, keys, values)
     at_once = max(1, SCORES_AT_ONCE // (num_heads * num_tokens**2))
     parts = zip(queries.split(at_once), keys.split(at_once), values.split(at_once), strict=True)
