@@ -41,9 +41,10 @@ BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
 BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
 """When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
-BLOCKS_WAITING = 1
-"""Of each reader, made before they are wanted. With the one that is read and the one just made they are what the feed
-holds in memory; twice that for a moment, where the next segment starts beside the last."""
+BLOCKS_WAITING = 3
+"""Of each reader, as Ray Data counts: one of them is there when the consumer asks for it. With fewer none is, and a
+slow consumer waits a twentieth of its time: two scheduling steps for each block. With the one that is read and the one
+just made they are what the feed holds in memory; twice that for a moment, where a segment starts beside the last."""
 SECONDS_A_SCHEDULING_STEP = 0.03
 """It takes 2 ms of CPU. A block waits for two of them: with a tenth of a second, a third fewer images."""
 MOST_SECONDS_A_SCHEDULING_STEP = 0.2
