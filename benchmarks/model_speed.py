@@ -4,11 +4,11 @@
 
 Inference of one image and of 32, and a training step on 16, 256x256 pixels, in fp32 and in bf16 (of a training step:
 autocast). All networks have the same weights, are channels last, and train without dropout, which timm's and
-transformers' leave out by default. Ours infers as `for_inference` prepares it; with --compile timm's and ours are also
-compiled with frozen weights, which takes minutes. Each setting has a process of its own, for what was allocated before
-changes what memory costs; --keep-freed-memory keeps glibc from giving memory back, as in the workers that train here:
-theirs gain more of it than ours. The last line is one JSON object: by setting, how many times as fast as each of theirs
-ours is; `lowest` is the worst of all.
+transformers' leave out by default. Ours infers as `for_inference` prepares it; with --compile it, and timm's with
+frozen weights, are also compiled, which takes minutes. Each setting has a process of its own, for what was allocated
+before changes what memory costs; --keep-freed-memory keeps glibc from giving memory back, as in the workers that train
+here: theirs gain more of it than ours. The last line is one JSON object: by setting, how many times as fast as each of
+theirs ours is; `lowest` is the worst of all.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def inferring(
     ready["ours"] = for_inference(networks["ours"], images)
     if compiled:
         torch._inductor.config.freezing = True
-        ready["ours, compiled"] = torch.compile(copy.deepcopy(networks["ours"]).eval().to(dtype))  # type: ignore[assignment]
+        ready["ours, compiled"] = for_inference(networks["ours"], images, compiled=True)
         ready["timm, compiled"] = torch.compile(copy.deepcopy(networks["timm"]).eval().to(dtype))  # type: ignore[assignment]
 
     def infer(network: nn.Module) -> Side:

@@ -1,5 +1,9 @@
 """A network prepared for inference computes what it computed before."""
 
+import os
+from contextlib import nullcontext
+from shutil import which
+
 import pytest
 import torch
 from models.realistic import realistic
@@ -9,7 +13,7 @@ from mvlab.models import inference
 from mvlab.models.build import build_network
 from mvlab.models.inference import for_inference
 from mvlab.models.mobilevit import MobileViT
-from mvlab.networks import XS, XXS, MobileViTConfig, S, SSDLiteConfig, TorchvisionConfig
+from mvlab.networks import XS, XXS, AnyNetworkConfig, MobileViTConfig, S, SSDLiteConfig, TorchvisionConfig
 
 NETWORKS = {
     "xxs": MobileViTConfig(widths=XXS),
@@ -43,12 +47,23 @@ def test_a_batch_in_parts_is_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     images = image(5, 96, 96)
     for network in (NETWORKS["xxs"], SSDLiteConfig(backbone=NETWORKS["xxs"])):
         model = realistic(build_network(network, 10))
-        ours, theirs = (
-            each if isinstance(each, tuple) else (each,)
-            for each in (for_inference(model, images)(images), model(images))
-        )
-        for one, other in zip(ours, theirs, strict=True):
-            assert_close(one, other, 1e-5)
+        assert_close(for_inference(model, images)(images), model(images), 1e-5)
+
+
+@pytest.mark.skipif(which(os.environ.get("CXX", "g++")) is None, reason="Inductor needs a C++ compiler")
+@pytest.mark.parametrize(
+    "network", [NETWORKS["MobileNetv2"], SSDLiteConfig(backbone=NETWORKS["xxs"])], ids=["one output", "several"]
+)
+def test_compiled_it_is_the_same(network: AnyNetworkConfig) -> None:
+    """In parts, with a part of another shape too, whatever the layout of images and the mode that it is called in."""
+    model = realistic(build_network(network, 10))
+    compiled = for_inference(model, image(2, 96, 96), compiled=True)
+    for shape, mode in (((5, 96, 96), torch.no_grad), ((2, 96, 96), torch.inference_mode), ((1, 64, 64), nullcontext)):
+        images = image(*shape).contiguous()
+        with mode():
+            assert_close(compiled(images), model(images), 1e-5)
+    del compiled.model.model  # type: ignore[union-attr]
+    compiled(image(2, 96, 96))  # what was compiled does not need it
 
 
 def test_the_model_itself_stays_as_it_is() -> None:
@@ -81,6 +96,7 @@ def test_bf16_is_as_near_as_the_plain_model_in_bf16() -> None:
     assert 0 < ours < 1.5 * plain
 
 
-def assert_close(ours: Tensor, theirs: Tensor, share: float) -> None:
-    """To within `share` of the largest value."""
-    assert (ours - theirs).abs().max() <= share * theirs.abs().max()
+def assert_close(ours: Tensor | tuple[Tensor, ...], theirs: Tensor | tuple[Tensor, ...], share: float) -> None:
+    """Each output to within `share` of its largest value."""
+    for one, other in zip(*(each if isinstance(each, tuple) else (each,) for each in (ours, theirs)), strict=True):
+        assert (one - other).abs().max() <= share * other.abs().max()

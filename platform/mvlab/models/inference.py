@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mvlab.models.linear import Linear
+from mvlab.models.one_shape import CompiledForOneShape
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.SiLU: "swish", nn.ReLU: "relu", nn.Hardswish: "hardswish"}
 """That oneDNN applies while it writes a layer's output, by its names."""
@@ -19,19 +20,24 @@ PIXELS_AT_ONCE = 4 * 256 * 256
 onednn: Any = torch.ops.mkldnn
 
 
-def for_inference(model: nn.Module, example_BCHW: Tensor) -> nn.Module:
+def for_inference(model: nn.Module, example_BCHW: Tensor, *, compiled: bool = False) -> nn.Module:
     """A copy of `model` that only infers, in the precision and on the device of `example_BCHW`.
 
     BatchNorm is folded into the convolution before it. On a CPU, oneDNN applies activations while it writes, and keeps
     weights in the layout that suits batches of the example's shape; others are as exact, and slower. Large batches go
     through it in parts. Such a copy can be neither copied nor saved. In fp32 its output is the model's to 1e-5.
+
+    Args:
+        model: a network of images.
+        example_BCHW: images of the shape that it will mostly see; what they show is of no matter.
+        compiled: also by PyTorch's Inductor, for the example's shape; takes ten seconds, and a C++ compiler.
     """
     prepared = copy.deepcopy(model).eval().requires_grad_(False).to(example_BCHW.device, torch.float32)
     for sequence in _sequences(prepared):
         _fold_norms(sequence)
     prepared.to(example_BCHW.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if _has_kernels(example_BCHW):
-        at_once = max(1, PIXELS_AT_ONCE // example_BCHW.shape[2:].numel())
+        at_once = _at_once(example_BCHW, compiled=compiled)
         shapes = _input_shapes(prepared, example_BCHW[:at_once])
         for sequence in _sequences(prepared):
             _pack_with_activation(sequence, shapes)
@@ -39,8 +45,16 @@ def for_inference(model: nn.Module, example_BCHW: Tensor) -> nn.Module:
             for name, layer in parent.named_children():
                 if packed := _packed(layer, "none", shapes):
                     setattr(parent, name, packed)
-        return _InParts(prepared, at_once)
-    return prepared
+        part = example_BCHW[:at_once]
+        return _InParts(CompiledForOneShape(prepared, part) if compiled else prepared, at_once)
+    return CompiledForOneShape(prepared, example_BCHW) if compiled else prepared
+
+
+def _at_once(example: Tensor, *, compiled: bool) -> int:
+    """Images; of what is compiled, no more than in the example, for it has one shape."""
+    pixels = PIXELS_AT_ONCE // 2 if compiled else PIXELS_AT_ONCE
+    at_once = max(1, pixels // example.shape[2:].numel())
+    return min(at_once, len(example)) if compiled else at_once
 
 
 def _sequences(model: nn.Module) -> list[nn.Sequential]:
