@@ -57,7 +57,6 @@ def main() -> None:
 def measure(listing: Listing) -> tuple[float, float]:
     """Images a second, and MB."""
     with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
-        memory.watching = True
         started = time.perf_counter()
         recipe = Recipe(name="benchmark", split="train", shard_mb=16)
         ingest(listing, recipe, folder, max_bad=0, on_progress=lambda now: None)

@@ -8,10 +8,10 @@ SECONDS_BETWEEN_SAMPLES = 1.0
 
 
 class PeakMemory:
-    """The most that this process and Ray's workers held together, while `watching`."""
+    """The most that this process and Ray's workers held together. To look takes time that it takes from them."""
 
     def __init__(self) -> None:
-        self.watching, self.peak_mb = False, 0.0
+        self.peak_mb = 0.0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -25,8 +25,7 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._end.wait(SECONDS_BETWEEN_SAMPLES):
-            if self.watching:
-                self.peak_mb = max(self.peak_mb, resident_mb())
+            self.peak_mb = max(self.peak_mb, resident_mb())
 
 
 def resident_mb() -> float:
