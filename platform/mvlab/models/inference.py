@@ -51,7 +51,8 @@ def for_inference(model: nn.Module, example_BCHW: Tensor, *, compiled: bool = Fa
 
 
 def _at_once(example: Tensor, *, compiled: bool) -> int:
-    """Images; of what is compiled, no more than in the example, for it has one shape."""
+    """Images. What is compiled has one shape, no larger than the example's, and half as many: its maps then stay below
+    the 32 MiB from which glibc asks the system for new memory every time."""
     pixels = PIXELS_AT_ONCE // 2 if compiled else PIXELS_AT_ONCE
     at_once = max(1, pixels // example.shape[2:].numel())
     return min(at_once, len(example)) if compiled else at_once
