@@ -199,8 +199,7 @@ def decode_share(pipe: Any, orders: list[Order]) -> None:
     work = []
     for order in orders:
         reader, samples, resolution = open_split(order.split), order.planned.samples, order.planned.resolution
-        sizes = zip(reader.widths[samples].tolist(), reader.heights[samples].tolist(), samples.tolist(), strict=True)
-        cuts = [order.view.cut(width, height, sample) for width, height, sample in sizes]
+        cuts = order.view.cuts(reader.widths[samples], reader.heights[samples], samples, compiled=True)
         encoded = EncodedImages.of(map(reader.read, samples.tolist()))
         work.append((encoded, cuts, reader.tiled[samples], (len(samples), 3, resolution, resolution)))
     pixels = np.empty(max((math.prod(shape) for *_, shape in work), default=0), np.uint8)  # all in one place: unread

@@ -105,6 +105,7 @@ def test_readers_import_no_torch() -> None:
         "feed",
         "render",
         "images",
+        "crops",
         "plan",
         "randomness",
         "shards",
@@ -113,7 +114,7 @@ def test_readers_import_no_torch() -> None:
         "batch",
         "read_ahead",
     )
-    tiles = ("jpeg_tiles", "tile_decode", "tile_header", "tile_entropy", "tile_pixels", "tile_resize")
+    tiles = ("crop_kernels", "jpeg_tiles", "tile_decode", "tile_header", "tile_entropy", "tile_pixels", "tile_resize")
     paths = [PACKAGE / "compiled.py", *(PACKAGE / "data" / f"{name}.py" for name in batches + tiles)]
     for path in paths:
         assert not any(module.split(".")[0] == "torch" for module in imported_modules(path))

@@ -16,6 +16,8 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILES = (
+    "data/crop_kernels",
+    "data/crops",
     "data/jpeg_tiles",
     "data/retile_kernels",
     "data/tile_decode",

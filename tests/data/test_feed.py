@@ -71,9 +71,9 @@ def test_batches_are_the_planned_ones(uri: str) -> None:
         assert batch.labels.tolist() == reader.labels[planned.samples].tolist()
         assert batch.corrupt == ()
         first = int(planned.samples[0])
-        cut = order.view.cut(8, 8, first)
+        cuts = order.view.cuts(np.array([8]), np.array([8]), planned.samples[:1])
         alone = np.empty_like(batch.pixels[:1])
-        render(EncodedImages.of([reader.read(first)]), [cut], alone, tiled=np.array([False]))
+        render(EncodedImages.of([reader.read(first)]), cuts, alone, tiled=np.array([False]))
         assert np.array_equal(batch.pixels[:1], alone)
 
 

@@ -11,8 +11,9 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mvlab.config import AugmentationConfig, SamplerConfig
+from mvlab.data.crops import Cuts
 from mvlab.data.feed import stream
-from mvlab.data.images import Cut, TrainingView
+from mvlab.data.images import Ints, TrainingView
 from mvlab.data.locate import embedded_digits
 from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import plan_epoch
@@ -40,9 +41,9 @@ class Observed:
     view: TrainingView
     folder: Path
 
-    def cut(self, width: int, height: int, sample: int) -> Cut:
+    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool = False) -> Cuts:
         (self.folder / ray.get_runtime_context().get_node_id()).touch()
-        return self.view.cut(width, height, sample)
+        return self.view.cuts(widths, heights, samples, compiled=compiled)
 
 
 def consume(uri: str, folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""Pixels: the boxes that torchvision would draw, and the same ones whoever draws them."""
+"""Pixels: those of torchvision's reference pipeline, however an image is stored."""
 
 import io
 import math
@@ -15,19 +15,10 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from mvlab.config import AugmentationConfig, EvaluationConfig
+from mvlab.data.crops import Cut, Cuts
 from mvlab.data.encoded_images import EncodedImages
-from mvlab.data.images import (
-    Cut,
-    EvaluationView,
-    TrainingView,
-    centre_crop,
-    decode,
-    random_resized_crop,
-    render,
-    slow_cut,
-)
+from mvlab.data.images import EvaluationView, TrainingView, View, decode, render, slow_cut
 from mvlab.data.intake import take_in
-from mvlab.data.randomness import Stream, generator
 
 sides = st.integers(1, 700)
 
@@ -37,45 +28,9 @@ def photo(width: int = 97, height: int = 61) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@given(width=sides, height=sides, sample=st.integers(0, 2**40))
-def test_a_crop_lies_within_the_image_and_its_ratio_within_bounds(width: int, height: int, sample: int) -> None:
-    rng = generator(0, Stream.AUGMENTATION, 0, sample)
-    (left, top, right, bottom), _ = random_resized_crop(width, height, AugmentationConfig(), rng)
-    assert 0 <= left < right <= width
-    assert 0 <= top < bottom <= height
-
-
-def test_crops_are_distributed_as_torchvisions() -> None:
-    """Means of area share, ratio and position over 4,000 draws, within three standard errors."""
-    image, count = torch.empty(3, 300, 400), 4_000
-    torch.manual_seed(0)
-    boxes = [v2.RandomResizedCrop.make_params(v2.RandomResizedCrop(224), [image]) for _ in range(count)]
-    theirs = np.array([[b["left"], b["top"], b["width"], b["height"]] for b in boxes], dtype=float)
-    ours = []
-    for sample in range(count):
-        rng = generator(0, Stream.AUGMENTATION, 0, sample)
-        (left, top, right, bottom), _ = random_resized_crop(400, 300, AugmentationConfig(), rng)
-        ours.append([left, top, right - left, bottom - top])
-    mine = np.array(ours)
-    error = np.sqrt(mine.var(axis=0) / count + theirs.var(axis=0) / count)
-    assert (np.abs(mine.mean(axis=0) - theirs.mean(axis=0)) < 3.5 * error).all()
-
-
-def test_flips_come_as_often_as_configured() -> None:
-    flips = [
-        random_resized_crop(50, 50, AugmentationConfig(flip=0.3), generator(0, Stream.AUGMENTATION, 0, i))[1]
-        for i in range(3_000)
-    ]
-    assert np.mean(flips) == pytest.approx(0.3, abs=0.03)
-
-
-def test_a_sample_is_cut_the_same_whoever_cuts_it_in_whatever_order() -> None:
-    view = TrainingView(AugmentationConfig(), seed=5, epoch=2)
-    forth = [view.cut(97, 61, sample) for sample in range(5)]
-    back = [view.cut(97, 61, sample) for sample in reversed(range(5))]
-    assert forth == list(reversed(back))
-    assert forth[0] != forth[1]
-    assert forth[0] != TrainingView(AugmentationConfig(), seed=5, epoch=3).cut(97, 61, 0)
+def cut_of(view: View, width: int, height: int, sample: int) -> Cut:
+    """Alone."""
+    return view.cuts(*(np.array([number]) for number in (width, height, sample)))[0]
 
 
 def test_substitutes_of_a_corrupt_sample_are_the_same_on_every_machine() -> None:
@@ -114,13 +69,13 @@ def test_tiles_give_the_pixels_of_a_full_decode(width, height, sample, resolutio
     """Against Pillow's full decode, crop and antialiased bilinear resize, which is torchvision's reference."""
     stored = take_in(jpeg(smooth(width, height), quality=90, subsampling=subsampling))
     assert stored.tiled
-    cut = TrainingView(AugmentationConfig(), 0, 0).cut(width, height, sample)
+    cut = cut_of(TrainingView(AugmentationConfig(), 0, 0), width, height, sample)
     assert np.array_equal(rendered(stored.image, cut, resolution, tiled=True), by_pillow(stored.image, cut, resolution))
 
 
 def rendered(encoded: bytes, cut: Cut, resolution: int, *, tiled: bool) -> np.ndarray:
     out = np.empty((1, 3, resolution, resolution), np.uint8)
-    render(EncodedImages.of([encoded]), [cut], out, tiled=np.array([tiled]))
+    render(EncodedImages.of([encoded]), Cuts.of([cut]), out, tiled=np.array([tiled]))
     return out[0]
 
 
@@ -138,7 +93,7 @@ def by_pillow(encoded: bytes, cut: Cut, resolution: int) -> np.ndarray:
 def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, resolution) -> None:
     encoded = jpeg(smooth(width, height), quality=90)
     stored = take_in(encoded)
-    cut = TrainingView(AugmentationConfig(), 0, 0).cut(width, height, sample)
+    cut = cut_of(TrainingView(AugmentationConfig(), 0, 0), width, height, sample)
     whole = rendered(encoded, cut, resolution, tiled=False)
     assert np.array_equal(rendered(stored.image, cut, resolution, tiled=stored.tiled), whole)
     assert np.array_equal(whole, by_pillow(encoded, cut, resolution))
@@ -163,7 +118,7 @@ def test_pixels_of_photos_are_those_of_pillow() -> None:
     view, values = TrainingView(AugmentationConfig(), 0, 0), []
     for sample, file in enumerate(files):
         stored = take_in(file.read_bytes())
-        cut = view.cut(stored.width, stored.height, sample)
+        cut = cut_of(view, stored.width, stored.height, sample)
         ours = rendered(stored.image, cut, 224, tiled=stored.tiled)
         assert np.array_equal(ours, by_pillow(file.read_bytes(), cut, 224))
         box = decode(file.read_bytes()).crop(tuple(int(side) for side in cut.box))
@@ -176,14 +131,11 @@ def test_pixels_of_photos_are_those_of_pillow() -> None:
 def test_evaluation_is_resize_and_centre_crop() -> None:
     """Against torchvision's two steps; only the rounding of the box differs."""
     image = photo(400, 300).resize((40, 30)).resize((400, 300), Image.Resampling.BICUBIC)  # smooth, as photos are
-    ours = slow_cut(image, EvaluationView(EvaluationConfig(resize=288, crop=256)).cut(400, 300, 0), 256)
+    cut = cut_of(EvaluationView(EvaluationConfig(resize=288, crop=256)), 400, 300, 0)
+    ours = slow_cut(image, cut, 256, is_whole=False)
     theirs = v2.Compose([v2.Resize(288), v2.CenterCrop(256), v2.PILToTensor()])(image).numpy()
     assert ours.shape == theirs.shape == (3, 256, 256)
     assert np.abs(ours.astype(int) - theirs.astype(int)).mean() < 1.0
-
-
-def test_the_centre_box_of_a_square_without_margin_is_the_whole() -> None:
-    assert centre_crop(8, 8, EvaluationConfig(resize=64, crop=64)) == (0, 0, 8, 8)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGB"])

@@ -35,7 +35,7 @@ MOST_BYTES_A_BLOCK = 192 * 2**20
 """If it has several batches."""
 SHARE_OF_STORE = 0.5
 """That the feeds of all ranks on a machine may use of its object store."""
-BLOCKS_A_TASK = 16
+BLOCKS_A_TASK = 32
 """From one task of a reader to its next takes a fifth of a second; of one that is lost all is made again."""
 BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""

@@ -96,10 +96,10 @@ def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: 
         if on_corrupt == "stop":
             raise next(iter(corrupt.values()))
         samples, encoded, named = _replace(order, reader, encoded, corrupt)
-    sizes = zip(reader.widths[samples].tolist(), reader.heights[samples].tolist(), samples.tolist(), strict=True)
-    cuts = [order.view.cut(width, height, sample) for width, height, sample in sizes]
+    tiled = reader.tiled[samples]
+    cuts = order.view.cuts(reader.widths[samples], reader.heights[samples], samples, compiled=bool(tiled.any()))
     pixels = np.empty((len(samples), 3, planned.resolution, planned.resolution), dtype=np.uint8)
-    render(encoded, cuts, pixels, tiled=reader.tiled[samples])
+    render(encoded, cuts, pixels, tiled=tiled)
     return Batch(planned.step, pixels, reader.labels[samples].astype(np.int64), tuple(named))
 
 
