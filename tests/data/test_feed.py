@@ -2,18 +2,15 @@
 
 import re
 import time
-from itertools import chain, cycle, islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
-from hypothesis import given
-from hypothesis import strategies as st
 from ray._private.internal_api import memory_summary
 
 from mvlab.config import AugmentationConfig, EvaluationConfig, SamplerConfig
-from mvlab.data import feed
+from mvlab.data import blocks, feed
 from mvlab.data.batch import Batch
 from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.feed import stream
@@ -112,30 +109,6 @@ def test_orders_are_drawn_as_they_are_needed(uri: str, monkeypatch: pytest.Monke
     batches.close()
 
 
-@pytest.mark.parametrize("readers", [1, 3, 16])
-@pytest.mark.parametrize("num_orders", [1, 15, 64, 500])
-def test_blocks_are_the_orders_in_turn_and_not_too_large(uri: str, num_orders: int, readers: int) -> None:
-    """And all readers have their share, however few there are."""
-    orders = list(islice(cycle(training(uri)), num_orders))
-    blocks = list(feed._blocks(orders, readers, 10**12))
-    assert list(chain.from_iterable(blocks)) == orders
-    assert max(map(len, blocks)) <= feed.MOST_BATCHES_A_BLOCK
-    assert len(blocks) >= min(num_orders, readers)
-    assert {len(block) for block in [*blocks[:readers], *blocks[-readers:]]} == {1}, "all start and end together"
-
-
-def test_large_batches_have_a_block_of_their_own(uri: str) -> None:
-    assert {len(block) for block in feed._blocks(training(uri), 1, 3 * 64 * 64 * 17)} == {1}
-
-
-@given(gib=st.floats(0.1, 1000), cpus=st.floats(0, 400))
-def test_readers_on_all_cpus_of_a_machine_leave_half_of_its_store(gib: float, cpus: float) -> None:
-    store = gib * 2**30
-    block = feed._bytes_a_block({"object_store_memory": store, "CPU": cpus})
-    assert 0 < block <= feed.MOST_BYTES_A_BLOCK
-    assert max(1.0, cpus) * (feed.BLOCKS_WAITING + 2) * block <= store / 2
-
-
 def test_no_orders_make_no_batches() -> None:
     assert list(stream([], cpus=2.0)) == []
 
@@ -145,14 +118,14 @@ def test_a_consumer_that_stops_reading_stops_the_readers(uri: str) -> None:
     large = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=8)
     orders = training(uri, sampler=large) * 32
     batch_mb = 8 * 3 * 256 * 256 / 2**20
-    block_mb = feed.MOST_BATCHES_A_BLOCK * batch_mb
+    block_mb = blocks.BATCHES_A_BLOCK * batch_mb
     batches = stream(orders, cpus=1.0)
     next(batches)
     before = -1.0
     while before != (now := store_mb()):  # until nothing is made any more
         before = now
         time.sleep(2)
-    assert now <= (feed.BLOCKS_WAITING + 2) * block_mb < len(orders) * batch_mb / 10
+    assert now <= (blocks.BLOCKS_WAITING + 2) * block_mb < len(orders) * batch_mb / 10
     batches.close()
 
 

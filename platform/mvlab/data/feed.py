@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain, count, islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -27,31 +27,19 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from mvlab.data.batch import Batch
+from mvlab.data.blocks import BATCHES_A_BLOCK, BLOCKS_WAITING, Block, block_bytes, blocks_of, bytes_a_block
 from mvlab.data.render import OnCorrupt, Order, render_batches
 
-MOST_BATCHES_A_BLOCK = 16
-"""An object of Ray's costs some 10 ms of CPU in several processes, whatever its size: with 4, 10% fewer images."""
-MOST_BYTES_A_BLOCK = 192 * 2**20
-"""If it has several batches."""
-SHARE_OF_STORE = 0.5
-"""That the feeds of all ranks on a machine may use of its object store."""
-BLOCKS_A_TASK = 32
-"""From one task of a reader to its next takes a fifth of a second; of one that is lost all is made again."""
+BLOCKS_A_TASK = 64
+"""From one task of a reader to its next takes a tenth of a second or more; of one that is lost all is made again."""
 BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
-BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
+BATCHES_BEFORE_THE_NEXT = 2 * BATCHES_A_BLOCK
 """When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
-BLOCKS_WAITING = 3
-"""Of each reader, as Ray Data counts: one of them is there when the consumer asks for it. With fewer none is, and a
-slow consumer waits a twentieth of its time: two scheduling steps for each block. With the one that is read and the one
-just made they are what the feed holds in memory; twice that for a moment, where a segment starts beside the last."""
-SECONDS_A_SCHEDULING_STEP = 0.03
-"""It takes 2 ms of CPU. A block waits for two of them: with a tenth of a second, a third fewer images."""
-MOST_SECONDS_A_SCHEDULING_STEP = 0.2
-
-
-_Block = list[Order]
-"""Whose batches are one object of Ray's."""
+SCHEDULING_STEPS_A_BLOCK = 2
+"""A step takes 2 ms of CPU, and a block waits for two of them."""
+SECONDS_BETWEEN_STEPS = (0.03, 0.2)
+"""At least and at most."""
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
@@ -70,7 +58,7 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
     Raises:
         ray.exceptions.RayTaskError: a row is corrupt (caused by CorruptRowError, which names it).
     """
-    readers, remaining = max(1, int(cpus)), iter(orders)
+    readers, remaining, last = max(1, int(cpus)), iter(orders), time.perf_counter()
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
     with ThreadPoolExecutor(1, thread_name_prefix="next-segment") as beside:
         segment = _start(remaining, readers, on_corrupt)
@@ -79,9 +67,9 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
             for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
                 if following is None and left <= readers * BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
-                asked = time.perf_counter()
                 yield batch
-                Pace.seconds_a_batch = time.perf_counter() - asked
+                Pace.one_more_batch(time.perf_counter() - last)
+                last = time.perf_counter()
             segment = following.result() if following else None
 
 
@@ -98,13 +86,21 @@ def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _
     orders = list(islice(remaining, readers * BATCHES_A_SEGMENT))
     if not orders:
         return None
-    blocks = list(_blocks(orders, readers, _bytes_a_block(_resources_here())))
+    blocks = list(blocks_of(orders, readers, bytes_a_block(_resources_here())))
     _configure(DataContext.get_current(), blocks)
     lanes = [blocks[reader::readers] for reader in range(min(readers, len(blocks)))]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
         started = list(pool.map(partial(_start_lane, on_corrupt=on_corrupt), lanes))
     in_turn = chain.from_iterable(zip_longest(*started))
-    return _Segment(len(orders), chain.from_iterable(_unpack(table) for table in in_turn if table is not None))
+    return _Segment(len(orders), _take(table for table in in_turn if table is not None))
+
+
+def _take(tables: Iterable[pa.Table]) -> Iterator[Batch]:
+    """The batches of one block after the other."""
+    for table in tables:
+        batches = list(_unpack(table))
+        Pace.batches_a_block = len(batches)
+        yield from batches
 
 
 def _resources_here() -> dict[str, float]:
@@ -113,30 +109,7 @@ def _resources_here() -> dict[str, float]:
     return next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
 
 
-def _bytes_a_block(resources: dict[str, float]) -> int:
-    """So many that readers on all CPUs of a machine, whoever's they are, leave the other half of its store alone."""
-    share = SHARE_OF_STORE * resources["object_store_memory"] / max(1.0, resources.get("CPU", 1.0))
-    return min(MOST_BYTES_A_BLOCK, int(share / (BLOCKS_WAITING + 2)))
-
-
-def _blocks(orders: list[Order], readers: int, most_bytes: int) -> Iterator[_Block]:
-    """Consecutive orders: one in the first block of each reader, then twice as many, up to the most; fewer at the end.
-
-    A block is there when all of it is made: training starts with the first, and all readers work until the last.
-    """
-    place = 0
-    for number in count():
-        left = len(orders) - place
-        if left == 0:
-            return
-        most = max(1, min(MOST_BATCHES_A_BLOCK, 2 ** (number // readers), left // (2 * readers)))
-        num_bytes = accumulate(map(_num_bytes, orders[place : place + most]))
-        block = orders[place : place + max(1, sum(size <= most_bytes for size in num_bytes))]
-        yield block
-        place += len(block)
-
-
-def _start_lane(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
     """One reader's blocks, the first of them made."""
     source = _OrderSource(blocks, on_corrupt)
     dataset = ray.data.read_datasource(
@@ -152,28 +125,37 @@ def _start_lane(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Tabl
 
 
 class Pace(ExecutionCallback):
-    """Makes Ray Data go at the consumer's pace.
+    """Makes Ray Data go at the pace at which blocks are taken.
 
     It is told that somebody else reads what it makes: else it would make all of a task's blocks, whatever its limits.
     And its scheduling thread, which spins while output waits to be read, is kept off the training thread's GIL: it
-    sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer the
-    consumer works on a batch, since there are always some waiting.
+    sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer a
+    block lasts, since there are always some waiting or none that could.
     """
 
     seconds_a_batch = 0.0
-    """That the consumer of this process worked on the last one."""
+    """From one batch that this process takes to the next, lately: its own work, or waiting for a reader's."""
+    batches_a_block = 1
+    """Of the block at hand: few where a stream starts and where it ends."""
 
     def __init__(self) -> None:
         self._sleep_s = 0.0
 
+    @classmethod
+    def one_more_batch(cls, seconds: float) -> None:
+        """Since the last one."""
+        cls.seconds_a_batch += (seconds - cls.seconds_a_batch) / BATCHES_A_BLOCK
+
     def on_execution_step(self, executor: StreamingExecutor) -> None:
         executor.set_external_consumer_bytes(0)
-        longest = min(MOST_SECONDS_A_SCHEDULING_STEP, max(SECONDS_A_SCHEDULING_STEP, Pace.seconds_a_batch / 2))
-        self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, longest)
+        least, most = SECONDS_BETWEEN_STEPS
+        wanted = Pace.seconds_a_batch * Pace.batches_a_block / SCHEDULING_STEPS_A_BLOCK
+        longest = min(max(wanted, least), most)
+        self._sleep_s = min(self._sleep_s + longest / 50, longest)
         time.sleep(self._sleep_s)
 
 
-def _configure(context: DataContext, blocks: list[_Block]) -> None:
+def _configure(context: DataContext, blocks: list[Block]) -> None:
     """A task's outputs in order, one block a batch, and few of them waiting.
 
     What waits is bounded not for its size alone: a store that uses the same pages again and again is faster than one
@@ -182,7 +164,7 @@ def _configure(context: DataContext, blocks: list[_Block]) -> None:
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.execution_options.resource_limits = ExecutionResources(
-        object_store_memory=BLOCKS_WAITING * max(map(_block_bytes, blocks))
+        object_store_memory=BLOCKS_WAITING * max(map(block_bytes, blocks))
     )
     context.target_max_block_size = 1  # byte: each table, of a single row, is a block
     context.custom_execution_callback_classes = [Pace]
@@ -191,13 +173,13 @@ def _configure(context: DataContext, blocks: list[_Block]) -> None:
 class _OrderSource(Datasource):
     """A read task for each BLOCKS_A_TASK blocks."""
 
-    def __init__(self, blocks: list[_Block], on_corrupt: OnCorrupt) -> None:
+    def __init__(self, blocks: list[Block], on_corrupt: OnCorrupt) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tasks = [blocks[i : i + BLOCKS_A_TASK] for i in range(0, len(blocks), BLOCKS_A_TASK)]
         self.on_corrupt = on_corrupt
 
     def estimate_inmemory_data_size(self) -> int | None:
-        return sum(_block_bytes(block) for task in self.tasks for block in task)
+        return sum(block_bytes(block) for task in self.tasks for block in task)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
@@ -207,7 +189,7 @@ class _OrderSource(Datasource):
                 partial(_make, task, self.on_corrupt),
                 BlockMetadata(
                     num_rows=len(task),
-                    size_bytes=sum(map(_block_bytes, task)),
+                    size_bytes=sum(map(block_bytes, task)),
                     exec_stats=None,
                     input_files=None,
                 ),
@@ -216,15 +198,7 @@ class _OrderSource(Datasource):
         ]
 
 
-def _num_bytes(order: Order) -> int:
-    return len(order.planned.samples) * 3 * order.planned.resolution**2
-
-
-def _block_bytes(block: _Block) -> int:
-    return sum(map(_num_bytes, block))
-
-
-def _make(blocks: list[_Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+def _make(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
     """Runs in a reader process: a table for each block."""
     batches = render_batches(list(chain.from_iterable(blocks)), on_corrupt)
     for block in blocks:
