@@ -130,7 +130,7 @@ class Pace(ExecutionCallback):
     It is told that somebody else reads what it makes: else it would make all of a task's blocks, whatever its limits.
     And its scheduling thread, which spins while output waits to be read, is kept off the training thread's GIL: it
     sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer a
-    block lasts, since there are always some waiting or none that could.
+    block lasts, since until the next one there is nothing to schedule.
     """
 
     seconds_a_batch = 0.0
