@@ -36,10 +36,9 @@ BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
 BATCHES_BEFORE_THE_NEXT = 2 * BATCHES_A_BLOCK
 """When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
-SCHEDULING_STEPS_A_BLOCK = 2
-"""A step takes 2 ms of CPU, and a block waits for two of them."""
-SECONDS_BETWEEN_STEPS = (0.03, 0.2)
-"""At least and at most."""
+SECONDS_A_SCHEDULING_STEP = 0.03
+"""It takes 2 ms of CPU. A block waits for two of them: with a tenth of a second, a third fewer images."""
+MOST_SECONDS_A_SCHEDULING_STEP = 0.2
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
@@ -58,7 +57,7 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
     Raises:
         ray.exceptions.RayTaskError: a row is corrupt (caused by CorruptRowError, which names it).
     """
-    readers, remaining, last = max(1, int(cpus)), iter(orders), time.perf_counter()
+    readers, remaining = max(1, int(cpus)), iter(orders)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
     with ThreadPoolExecutor(1, thread_name_prefix="next-segment") as beside:
         segment = _start(remaining, readers, on_corrupt)
@@ -67,9 +66,9 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
             for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
                 if following is None and left <= readers * BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
+                asked = time.perf_counter()
                 yield batch
-                Pace.one_more_batch(time.perf_counter() - last)
-                last = time.perf_counter()
+                Pace.seconds_a_batch = time.perf_counter() - asked
             segment = following.result() if following else None
 
 
@@ -92,15 +91,7 @@ def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
         started = list(pool.map(partial(_start_lane, on_corrupt=on_corrupt), lanes))
     in_turn = chain.from_iterable(zip_longest(*started))
-    return _Segment(len(orders), _take(table for table in in_turn if table is not None))
-
-
-def _take(tables: Iterable[pa.Table]) -> Iterator[Batch]:
-    """The batches of one block after the other."""
-    for table in tables:
-        batches = list(_unpack(table))
-        Pace.batches_a_block = len(batches)
-        yield from batches
+    return _Segment(len(orders), chain.from_iterable(_unpack(table) for table in in_turn if table is not None))
 
 
 def _resources_here() -> dict[str, float]:
@@ -125,33 +116,24 @@ def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table
 
 
 class Pace(ExecutionCallback):
-    """Makes Ray Data go at the pace at which blocks are taken.
+    """Makes Ray Data go at the consumer's pace.
 
     It is told that somebody else reads what it makes: else it would make all of a task's blocks, whatever its limits.
     And its scheduling thread, which spins while output waits to be read, is kept off the training thread's GIL: it
-    sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer a
-    block lasts, since until the next one there is nothing to schedule.
+    sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer the
+    consumer works on a batch, since there are always some waiting.
     """
 
     seconds_a_batch = 0.0
-    """From one batch that this process takes to the next, lately: its own work, or waiting for a reader's."""
-    batches_a_block = 1
-    """Of the block at hand: few where a stream starts and where it ends."""
+    """That the consumer of this process worked on the last one."""
 
     def __init__(self) -> None:
         self._sleep_s = 0.0
 
-    @classmethod
-    def one_more_batch(cls, seconds: float) -> None:
-        """Since the last one."""
-        cls.seconds_a_batch += (seconds - cls.seconds_a_batch) / BATCHES_A_BLOCK
-
     def on_execution_step(self, executor: StreamingExecutor) -> None:
         executor.set_external_consumer_bytes(0)
-        least, most = SECONDS_BETWEEN_STEPS
-        wanted = Pace.seconds_a_batch * Pace.batches_a_block / SCHEDULING_STEPS_A_BLOCK
-        longest = min(max(wanted, least), most)
-        self._sleep_s = min(self._sleep_s + longest / 50, longest)
+        longest = min(MOST_SECONDS_A_SCHEDULING_STEP, max(SECONDS_A_SCHEDULING_STEP, Pace.seconds_a_batch / 2))
+        self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, longest)
         time.sleep(self._sleep_s)
 
 
