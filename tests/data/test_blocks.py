@@ -31,15 +31,13 @@ def test_blocks_are_the_orders_in_turn_and_not_too_large(orders: list[Order], re
     made = list(blocks_of(orders, readers, most))
     assert list(chain.from_iterable(made)) == orders
     assert all(block_bytes(block) <= most or len(block) == 1 for block in made)
+    assert all(len(block) <= blocks.MOST_BATCHES_A_BLOCK for block in made)
     assert len(made) >= min(len(orders), readers)
-    assert all(len(block) == 1 for block in made[:readers]), "all start together"
+    assert all(len(block) == 1 for block in [*made[:readers], *made[-readers:]]), "all start and end together"
 
 
-@given(st.integers(1, 8), st.integers(200, 400))
-def test_readers_of_batches_of_one_size_end_together(readers: int, num_orders: int) -> None:
-    made = list(blocks_of([order(32, 8)] * num_orders, readers, 10**9))
-    assert {len(block) for block in made[-readers:]} == {1}
-    assert np.mean([len(block) for block in made]) <= max(map(len, made)) <= blocks.BATCHES_A_BLOCK
+def test_large_batches_have_a_block_of_their_own() -> None:
+    assert {len(block) for block in blocks_of([order(64, 16)] * 64, 1, 3 * 64 * 64 * 17)} == {1}
 
 
 def test_blocks_of_an_epoch_take_equally_long() -> None:

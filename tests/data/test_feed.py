@@ -118,7 +118,7 @@ def test_a_consumer_that_stops_reading_stops_the_readers(uri: str) -> None:
     large = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=8)
     orders = training(uri, sampler=large) * 32
     batch_mb = 8 * 3 * 256 * 256 / 2**20
-    block_mb = blocks.BATCHES_A_BLOCK * batch_mb
+    block_mb = blocks.MOST_BATCHES_A_BLOCK * batch_mb
     batches = stream(orders, cpus=1.0)
     next(batches)
     before = -1.0

@@ -51,8 +51,8 @@ def test_the_inputs_gradient_is_exact_and_all_else_pytorchs(
     out, of_input, of_weight = trained(ours, x, autocast=autocast)
     their_out, their_of_input, their_of_weight = trained(theirs, x, autocast=autocast)
     _, exact_of_input, _ = trained(exact, x.bfloat16().double(), autocast=False, gradient_dtype=out.dtype)
-    torch.testing.assert_close(out, their_out)
-    torch.testing.assert_close(of_weight, their_of_weight)
+    torch.testing.assert_close(out, their_out, rtol=2**-7, atol=2**-7)
+    torch.testing.assert_close(of_weight, their_of_weight, rtol=2**-7, atol=2**-7)
     assert of_input.dtype == their_of_input.dtype
     torch.testing.assert_close(of_input.double(), exact_of_input, rtol=2**-8, atol=1e-5)
 

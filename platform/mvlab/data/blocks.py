@@ -7,8 +7,8 @@ import numpy as np
 
 from mvlab.data.render import Order
 
-BATCHES_A_BLOCK = 16
-"""On average. An object of Ray's costs some 10 ms of CPU in several processes, whatever its size: with 4, 10% fewer
+MOST_BATCHES_A_BLOCK = 16
+"""An object of Ray's costs some 10 ms of CPU in several processes, whatever its size: with 4, 10% fewer
 images a second."""
 MOST_BYTES_A_BLOCK = 96 * 2**20
 """If it has several batches. With twice as many no more images are made a second, and the first thousands of a process
@@ -37,7 +37,7 @@ def blocks_of(orders: list[Order], readers: int, most_bytes: int) -> Iterator[Bl
         return
     images = np.cumsum([0, *(len(order.planned.samples) for order in orders)])
     sizes = np.cumsum([0, *map(num_bytes, orders)])
-    most_images = images[-1] * min(BATCHES_A_BLOCK / len(orders), FILLED * most_bytes / sizes[-1])
+    most_images = images[-1] * min(MOST_BATCHES_A_BLOCK / len(orders), FILLED * most_bytes / sizes[-1])
     place = 0
     for number in count():
         if place == len(orders):
@@ -46,7 +46,7 @@ def blocks_of(orders: list[Order], readers: int, most_bytes: int) -> Iterator[Bl
         ends = (
             np.searchsorted(images, images[place] + min(most_images, left / (2 * readers)), side="right") - 1,
             np.searchsorted(sizes, sizes[place] + most_bytes, side="right") - 1,
-            place + 2 ** (number // readers),
+            place + min(MOST_BATCHES_A_BLOCK, 2 ** (number // readers), (len(orders) - place) // (2 * readers)),
         )
         end = max(place + 1, int(min(ends)))
         yield orders[place:end]

@@ -27,14 +27,14 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from mvlab.data.batch import Batch
-from mvlab.data.blocks import BATCHES_A_BLOCK, BLOCKS_WAITING, Block, block_bytes, blocks_of, bytes_a_block
+from mvlab.data.blocks import BLOCKS_WAITING, MOST_BATCHES_A_BLOCK, Block, block_bytes, blocks_of, bytes_a_block
 from mvlab.data.render import OnCorrupt, Order, render_batches
 
 BLOCKS_A_TASK = 64
 """From one task of a reader to its next takes a tenth of a second or more; of one that is lost all is made again."""
 BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
-BATCHES_BEFORE_THE_NEXT = 2 * BATCHES_A_BLOCK
+BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
 """When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
 SECONDS_A_SCHEDULING_STEP = 0.03
 """It takes 2 ms of CPU. A block waits for two of them: with a tenth of a second, a third fewer images."""
@@ -138,7 +138,7 @@ class Pace(ExecutionCallback):
 
 
 def _configure(context: DataContext, blocks: list[Block]) -> None:
-    """A task's outputs in order, one block a batch, and few of them waiting.
+    """A task's outputs in order, each table a block, and few of them waiting.
 
     What waits is bounded not for its size alone: a store that uses the same pages again and again is faster than one
     that grows, since a fresh page costs a fault in each process that touches it (15% of the images a second).
