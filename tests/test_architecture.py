@@ -29,6 +29,7 @@ ONLY_IN = {
     "ray": {
         "data/feed.py",
         "data/ingest.py",
+        "data/pace.py",
         "training/worker.py",
         "training/trainer.py",
         "training/failures.py",
@@ -103,6 +104,8 @@ def test_readers_import_no_torch() -> None:
     """Reader processes start in the time that their imports take."""
     batches = (
         "feed",
+        "blocks",
+        "pace",
         "render",
         "images",
         "crops",

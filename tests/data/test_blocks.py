@@ -55,4 +55,4 @@ def test_readers_on_all_cpus_of_a_machine_leave_half_of_its_store(gib: float, cp
     store = gib * 2**30
     block = bytes_a_block({"object_store_memory": store, "CPU": cpus})
     assert 0 < block <= blocks.MOST_BYTES_A_BLOCK
-    assert max(1.0, cpus) * (blocks.BLOCKS_WAITING + 2) * block <= store / 2
+    assert max(1.0, cpus) * blocks.BLOCKS_HELD * block <= store / 2

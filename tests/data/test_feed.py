@@ -125,7 +125,7 @@ def test_a_consumer_that_stops_reading_stops_the_readers(uri: str) -> None:
     while before != (now := store_mb()):  # until nothing is made any more
         before = now
         time.sleep(2)
-    assert now <= (blocks.BLOCKS_WAITING + 2) * block_mb < len(orders) * batch_mb / 10
+    assert now <= blocks.BLOCKS_HELD * block_mb < len(orders) * batch_mb / 10
     batches.close()
 
 

@@ -15,10 +15,9 @@ MOST_BYTES_A_BLOCK = 96 * 2**20
 later: memory that it sees for the first time costs a fault a page, in the reader and in the consumer."""
 FILLED = 0.8
 """Of the bytes that a block may have, on average: then few have fewer images than the others for their size."""
-BLOCKS_WAITING = 3
-"""Of each reader, as Ray Data counts: one of them is there when the consumer asks for it. With fewer none is, and a
-slow consumer waits a twentieth of its time: two scheduling steps for each block. With the one that is read and the one
-just made they are what the feed holds in memory; twice that for a moment, where a segment starts beside the last."""
+BLOCKS_HELD = 5
+"""In the object store, of each reader: one is read and one waits for it, two wait with the reader (Ray Data's default)
+and one is being made. Twice as many for a moment, where a segment starts beside the last."""
 SHARE_OF_STORE = 0.5
 """That the feeds of all ranks on a machine may use of its object store."""
 
@@ -69,4 +68,4 @@ def bytes_a_block(resources: dict[str, float]) -> int:
         resources: the machine's, as Ray names them.
     """
     share = SHARE_OF_STORE * resources["object_store_memory"] / max(1.0, resources.get("CPU", 1.0))
-    return min(MOST_BYTES_A_BLOCK, int(share / (BLOCKS_WAITING + 2)))
+    return min(MOST_BYTES_A_BLOCK, int(share / BLOCKS_HELD))

@@ -7,7 +7,6 @@ Imports no torch, so that reader processes start quickly.
 
 import json
 import logging
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ import pyarrow as pa
 import ray
 import ray.data
 from numpy.typing import NDArray
-from ray.data import DataContext, ExecutionResources
-from ray.data._internal.execution.execution_callback import ExecutionCallback
-from ray.data._internal.execution.streaming_executor import StreamingExecutor
+from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from mvlab.data.batch import Batch
-from mvlab.data.blocks import BLOCKS_WAITING, MOST_BATCHES_A_BLOCK, Block, block_bytes, blocks_of, bytes_a_block
+from mvlab.data.blocks import MOST_BATCHES_A_BLOCK, Block, block_bytes, blocks_of, bytes_a_block
+from mvlab.data.pace import blocks_at_pace, go_at_the_consumers_pace
 from mvlab.data.render import OnCorrupt, Order, render_batches
 
 BLOCKS_A_TASK = 64
@@ -36,9 +34,6 @@ BATCHES_A_SEGMENT = 1024
 """Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
 BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
 """When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
-SECONDS_A_SCHEDULING_STEP = 0.03
-"""It takes 2 ms of CPU. A block waits for two of them: with a tenth of a second, a third fewer images."""
-MOST_SECONDS_A_SCHEDULING_STEP = 0.2
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
@@ -66,9 +61,7 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
             for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
                 if following is None and left <= readers * BATCHES_BEFORE_THE_NEXT:
                     following = beside.submit(_start, remaining, readers, on_corrupt)
-                asked = time.perf_counter()
                 yield batch
-                Pace.seconds_a_batch = time.perf_counter() - asked
             segment = following.result() if following else None
 
 
@@ -86,7 +79,7 @@ def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _
     if not orders:
         return None
     blocks = list(blocks_of(orders, readers, bytes_a_block(_resources_here())))
-    _configure(DataContext.get_current(), blocks)
+    _configure(DataContext.get_current())
     lanes = [blocks[reader::readers] for reader in range(min(readers, len(blocks)))]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
         started = list(pool.map(partial(_start_lane, on_corrupt=on_corrupt), lanes))
@@ -111,33 +104,11 @@ def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table
         # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
         label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
     )
-    tables = (ray.get(block.ref) for bundle in dataset.iter_internal_ref_bundles() for block in bundle.blocks)
+    tables = blocks_at_pace(dataset, len(blocks))
     return chain([next(tables)], tables)
 
 
-class Pace(ExecutionCallback):
-    """Makes Ray Data go at the consumer's pace.
-
-    It is told that somebody else reads what it makes: else it would make all of a task's blocks, whatever its limits.
-    And its scheduling thread, which spins while output waits to be read, is kept off the training thread's GIL: it
-    sleeps after each of its steps, longer and longer at first, so that a data set starts at once; and the longer the
-    consumer works on a batch, since there are always some waiting.
-    """
-
-    seconds_a_batch = 0.0
-    """That the consumer of this process worked on the last one."""
-
-    def __init__(self) -> None:
-        self._sleep_s = 0.0
-
-    def on_execution_step(self, executor: StreamingExecutor) -> None:
-        executor.set_external_consumer_bytes(0)
-        longest = min(MOST_SECONDS_A_SCHEDULING_STEP, max(SECONDS_A_SCHEDULING_STEP, Pace.seconds_a_batch / 2))
-        self._sleep_s = min(self._sleep_s + SECONDS_A_SCHEDULING_STEP / 50, longest)
-        time.sleep(self._sleep_s)
-
-
-def _configure(context: DataContext, blocks: list[Block]) -> None:
+def _configure(context: DataContext) -> None:
     """A task's outputs in order, each table a block, and few of them waiting.
 
     What waits is bounded not for its size alone: a store that uses the same pages again and again is faster than one
@@ -145,11 +116,8 @@ def _configure(context: DataContext, blocks: list[Block]) -> None:
     """
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    context.execution_options.resource_limits = ExecutionResources(
-        object_store_memory=BLOCKS_WAITING * max(map(block_bytes, blocks))
-    )
     context.target_max_block_size = 1  # byte: each table, of a single row, is a block
-    context.custom_execution_callback_classes = [Pace]
+    go_at_the_consumers_pace(context)
 
 
 class _OrderSource(Datasource):

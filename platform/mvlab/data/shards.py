@@ -154,10 +154,11 @@ class SplitReader:
 
     def expect(self, rows: NDArray[np.int64]) -> None:
         """Tells a local disk to fetch `rows` into memory, and does not wait; a store far away has to be read ahead."""
-        for row in rows.tolist():
-            shard = self._open(int(self._shards[row]))
+        columns = self._shards[rows], self.lengths[rows], self._offsets[rows]
+        for number, length, offset in zip(*(column.tolist() for column in columns), strict=True):
+            shard = self._open(number)
             if isinstance(shard, LocalFile):
-                shard.expect(int(self.lengths[row]), int(self._offsets[row]))
+                shard.expect(length, offset)
 
     def where(self, row: int) -> str:
         """The shard and the row within it, for people."""
