@@ -5,7 +5,6 @@ looks a hundred times: on the GIL of the training thread, and on the CPUs of the
 Ray Data does not promise to keep what this needs of it: Ray's version is pinned.
 """
 
-import time
 from collections.abc import Iterator
 from itertools import chain
 from threading import Event
@@ -21,13 +20,11 @@ from ray.data._internal.execution.backpressure_policy import (
 )
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.interfaces import PhysicalOperator
-from ray.data._internal.execution.interfaces.physical_operator import DataOpTask
+from ray.data._internal.execution.metadata_fetcher import InlineMetadataFetcher
 from ray.data._internal.execution.streaming_executor import StreamingExecutor
 
 LONGEST_WAIT_S = 0.5
 """After which the scheduling thread looks though nothing happened: Ray Data has things of its own to see to."""
-WHILE_METADATA_COMES_S = 0.005
-"""Of a block that is made: Ray Data fetches it in a thread of its own."""
 
 
 def go_at_the_consumers_pace(context: DataContext) -> None:
@@ -68,20 +65,21 @@ class Pace(ExecutionCallback):
         self._taken, self._looked = Event(), Event()
         self._given_up = False
 
+    def before_execution_starts(self, executor: StreamingExecutor) -> None:
+        """A block's size and rows are fetched with it: by a thread of their own they come a tenth of a second later."""
+        executor._metadata_fetcher = InlineMetadataFetcher()
+
     def on_execution_step(self, executor: StreamingExecutor) -> None:
         """After each look: waits until another may find something."""
         executor.set_external_consumer_bytes(0)  # somebody else reads what it makes: else it makes all, limit or not
         self._looked.set()
-        running = _running(executor)
         if self._given_up:
             return
         if _block_waits(executor):
             self._taken.wait(LONGEST_WAIT_S)
             self._taken.clear()
-        elif running and not any(task.has_pending_emits() for task in running):
-            ray.wait([task.get_waitable() for task in running], timeout=LONGEST_WAIT_S, fetch_local=False)
-        else:
-            time.sleep(WHILE_METADATA_COMES_S)
+        elif running := _running(executor):
+            ray.wait(running, timeout=LONGEST_WAIT_S, fetch_local=False)
 
     def wait_for_block(self, executor: StreamingExecutor) -> None:
         """For the consumer; returns without one where it is worth asking why there is none."""
@@ -97,9 +95,10 @@ class Pace(ExecutionCallback):
         self._taken.set()
 
 
-def _running(executor: StreamingExecutor) -> list[DataOpTask]:
+def _running(executor: StreamingExecutor) -> list[Any]:
+    """What comes of the tasks that run, for `ray.wait`."""
     tasks = chain.from_iterable(op.get_active_tasks() for op in executor._topology or {})
-    return [task for task in tasks if isinstance(task, DataOpTask)]
+    return [task.get_waitable() for task in tasks]
 
 
 def _block_waits(executor: StreamingExecutor) -> bool:
