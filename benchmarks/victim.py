@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import psutil
 
+from mvlab.durable import PARTIAL
+
 JOB = Path(__file__).parents[1] / "jobs" / "ablation_patch.py"
 ROW = "8,4,2"
 OPTIONS = ("--only", ROW, "--checkpoint-steps", "3", "--ledger", "--no-export")
@@ -180,7 +182,7 @@ class Victim:
             case "between epochs":
                 return lambda: _lines(run / "epochs.jsonl") > epochs
             case "writing":
-                return lambda: any(name.endswith(".partial") for name in _names(run / "checkpoints"))
+                return lambda: any(PARTIAL in name for name in _names(run / "checkpoints"))
             case "written":
                 return lambda: any("." not in name for name in _names(run / "checkpoints") - names)
             case "evaluation":

@@ -11,7 +11,19 @@ PLATFORM = ROOT / "platform"
 PACKAGE = PLATFORM / "mvlab"
 
 LAYERS = [
-    {"checks", "compiled", "config", "experiment", "facts", "markdown", "metrics", "networks", "samplers", "scale"},
+    {
+        "checks",
+        "compiled",
+        "config",
+        "durable",
+        "experiment",
+        "facts",
+        "markdown",
+        "metrics",
+        "networks",
+        "samplers",
+        "scale",
+    },
     {"data", "models"},
     {"tasks"},
     {"training"},

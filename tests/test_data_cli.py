@@ -18,7 +18,7 @@ from PIL import Image
 
 from mvlab.cli import main
 from mvlab.data.manifest import read_manifest
-from mvlab.data.storage import PARTIAL
+from mvlab.durable import PARTIAL
 
 pytestmark = pytest.mark.cluster
 

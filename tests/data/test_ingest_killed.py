@@ -13,7 +13,8 @@ from data.insects import RECIPE, SMALL_SHARDS, contents, draw, finished, run
 from mvlab.data.ingest import JOB, PARTS, Progress, plan_shards
 from mvlab.data.manifest import INDEX, read_manifest
 from mvlab.data.sources.folders import list_images
-from mvlab.data.storage import PARTIAL, DataError
+from mvlab.data.storage import DataError
+from mvlab.durable import PARTIAL
 
 pytestmark = pytest.mark.cluster
 

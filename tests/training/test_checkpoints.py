@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.small import assign, few_digits, go, state_at
 
+from mvlab.durable import partial_name
 from mvlab.training.checkpoints import DIGEST, Checkpoints, read_checkpoint
 from mvlab.training.files import read_epochs
 from mvlab.training.keep import Keep
@@ -120,7 +121,7 @@ def test_what_is_no_checkpoint_of_this_version_is_refused(tmp_path: Path, conten
 # Written whole or not at all
 
 
-@pytest.mark.parametrize("when", ["write_state", "_sha256", "_to_disk"])
+@pytest.mark.parametrize("when", ["training.checkpoints.write_state", "training.checkpoints._sha256", "durable.sync"])
 def test_one_whose_writing_broke_off_is_never_taken_and_the_next_one_clears_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
@@ -130,11 +131,12 @@ def test_one_whose_writing_broke_off_is_never_taken_and_the_next_one_clears_up(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(f"mvlab.training.checkpoints.{when}", break_off)
+        broken.setattr(f"mvlab.{when}", break_off)
         checkpoints.write(state_at(0, 8))
         with pytest.raises(OSError, match="No space left"):
             checkpoints.wait()
-    assert len(names(tmp_path)) == 2, "something lies there half-written"
+    assert names(tmp_path) == ["epoch-00000-step-00000004"], "nothing lies there half-written"
+    (tmp_path / partial_name("epoch-00000-step-00000008")).mkdir()  # as a process leaves it that is killed
     state, refused = checkpoints.newest()
     assert state is not None
     assert (state.step, refused) == (4, [])

@@ -25,7 +25,8 @@ from mvlab.data.randomness import Stream, generator
 from mvlab.data.read_ahead import read_ahead
 from mvlab.data.shards import Row, shard_name, write_shard
 from mvlab.data.sources.folders import Listing
-from mvlab.data.storage import PARTIAL, DataError, Folder, absolute_uri
+from mvlab.data.storage import DataError, Folder, absolute_uri
+from mvlab.durable import PARTIAL
 
 QUARANTINE = "quarantine.jsonl"
 PARTS = "_parts"

@@ -1,7 +1,5 @@
 """Where the data of a job is: the folder that it names, or the embedded digits, written once."""
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from mvlab.data.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
 from mvlab.data.sources.digits import CLASSES, digits
 from mvlab.data.storage import absolute_uri
 from mvlab.data.write import write_split
+from mvlab.durable import atomic_folder
 
 SPLITS = ("train", "val")
 
@@ -78,11 +77,7 @@ def embedded_digits(storage: Path) -> DataSet:
     """The embedded digits, written as shards on first use; another job that writes them at once does no harm."""
     folder = digits_folder(storage)
     if not all((folder / split / MANIFEST).exists() for split in SPLITS):
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-        for split in ("train", "val"):
-            write_split(digits(split), str(partial), name="digits", split=split, classes=CLASSES, seed=0)
-        try:
-            partial.replace(folder)
-        except OSError:  # somebody else was quicker
-            shutil.rmtree(partial)
+        with atomic_folder(folder, replace=False) as partial:
+            for split in ("train", "val"):
+                write_split(digits(split), str(partial), name="digits", split=split, classes=CLASSES, seed=0)
     return open_data(str(folder))

@@ -3,7 +3,6 @@
 import os
 import posixpath
 import re
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,8 +10,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-PARTIAL = ".partial-"
-"""In the name of every file that is still being written."""
+from mvlab.durable import partial_name, sync
 
 
 class DataError(ValueError):
@@ -119,10 +117,15 @@ class Folder:
 
     def partial(self, name: str) -> str:
         """A path to write to, for `publish`."""
-        return self.at(f"{name}{PARTIAL}{uuid.uuid4().hex[:8]}")
+        return self.at(partial_name(name))
 
     def publish(self, partial: str, name: str) -> None:
+        """Give a file that is whole its name; where it is local, it is on the disk first."""
+        if self.is_local:
+            sync(Path(partial))
         self.filesystem.move(partial, self.at(name))
+        if self.is_local:
+            sync(Path(self.path))
 
     def remove(self, name: str) -> None:
         self.filesystem.delete_file(self.at(name))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mvlab.durable import atomic_write
 from mvlab.export.checkpoint import target_of
 from mvlab.export.coreml import describe, export_package
 from mvlab.export.description import describe_verification
@@ -57,5 +58,5 @@ def _write(
     folder: Path, found: dict[str, Any], table: str, package: dict[str, Any] | None, classes: tuple[str, ...]
 ) -> None:
     document = found | {"package": package, "classes": classes}
-    (folder / VERIFICATION).write_text(json.dumps(document, indent=1), encoding="utf-8")
-    (folder / TABLE).write_text(f"{table}\n", encoding="utf-8")
+    atomic_write(folder / VERIFICATION, json.dumps(document, indent=1))
+    atomic_write(folder / TABLE, f"{table}\n")

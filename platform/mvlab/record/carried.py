@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mvlab.durable import atomic_write
+
 FILE = "mlflow.json"
 
 
@@ -34,10 +36,7 @@ def read_carried(journal: Path) -> Carried:
 
 def write_carried(journal: Path, carried: Carried) -> None:
     """Whole or not at all."""
-    path = journal.with_name(FILE)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(carried)), encoding="utf-8")
-    partial.replace(path)
+    atomic_write(journal.with_name(FILE), json.dumps(asdict(carried)))
 
 
 def store_id(tracking_uri: str, experiment_id: str) -> str:

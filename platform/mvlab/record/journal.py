@@ -1,12 +1,13 @@
 """An append-only file of what happened in a sweep, one JSON object a line, on disk before anyone acts on it."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from mvlab.durable import append_line
 
 SWEEP = "sweep"
 """The key of the parent; a trial's key is its name."""
@@ -47,20 +48,19 @@ class Event:
 
 
 class Journal:
-    """Appends events; safe to call from a signal handler, since a line is one write."""
+    """Appends events; safe to call from a signal handler, since a line is one write where the disk has room."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, event: Event) -> None:
-        line = json.dumps(asdict(event), separators=(",", ":")) + "\n"
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(file, line.encode())
-            os.fsync(file)
-        finally:
-            os.close(file)
+        """Add an event; it is on the disk when this returns.
+
+        Raises:
+            OSError: it is not; no reader will see a part of it.
+        """
+        append_line(self.path, json.dumps(asdict(event), separators=(",", ":")))
 
     def events(self) -> Iterator[Event]:
         """All events so far, in order; a line cut short by a crash is left out."""
@@ -78,12 +78,6 @@ class Journal:
                 offset += len(line)
                 if event := _parsed(line):
                     yield event, offset
-
-    def repair(self) -> None:
-        """Ends a last line that a crash cut short, so that the next event does not become part of it."""
-        if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
-            with self.path.open("ab") as file:
-                file.write(b"\n")
 
     def begun(self) -> list[str]:
         """Runs that began, in order."""

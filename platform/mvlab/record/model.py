@@ -3,7 +3,6 @@
 It is saved as a graph (torch.export), not pickled: it loads where there is no mvlab, and loading it executes nothing.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,8 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 from torch import nn
+
+from mvlab.durable import atomic_folder
 
 NAME = "model"
 """Of the folder, and of the model in MLflow: `runs:/<run id>/model`."""
@@ -44,26 +45,19 @@ def save_model(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3, resolution, resolution), name=None)]),
         outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(classes)), name=None)]),
     )
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # a process that was killed may have left it
     saved = Model(metadata={**metadata, "classes": list(classes)})
-    try:
-        with torch.no_grad():
-            mlflow.pytorch.save_model(
-                model.cpu().eval(),
-                str(partial),
-                mlflow_model=saved,
-                signature=signature,
-                input_example=example_images(resolution),
-                pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-                serialization_format="pt2",
-            )
+    with atomic_folder(folder) as partial, torch.no_grad():
+        mlflow.pytorch.save_model(
+            model.cpu().eval(),
+            str(partial),
+            mlflow_model=saved,
+            signature=signature,
+            input_example=example_images(resolution),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            serialization_format="pt2",
+        )
         saved.flavors["python_function"]["config"] = {"device": "cpu"}
         saved.save(str(partial / MLMODEL_FILE_NAME))
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def example_images(resolution: int) -> NDArray[np.float32]:

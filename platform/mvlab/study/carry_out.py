@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.data.locate import DataSet, embedded_digits
+from mvlab.durable import atomic_write
 from mvlab.experiment import EMA_TOP1
 from mvlab.measure.machine import machine_name, use_all_cores
 from mvlab.record.journal import SWEEP, Event, Journal, Status
@@ -71,7 +72,6 @@ def carry_out(study: Study) -> dict[str, Any]:
             workers=options.workers,
         )
         journal = Journal(folder / JOURNAL)
-        journal.repair()
         return _recorded(study, described, data, placement, journal, MlflowSink(journal, client, experiment_id))
 
 
@@ -158,7 +158,7 @@ def _report(study: Study, described: Description, journal: Journal) -> Page:
     results = read_results(journal.path)
     page = write_report(study.experiment, results, folder)
     bundle = bundle_of(described, results, data=study.options.data)
-    (folder / BUNDLE).write_text(json.dumps(bundle, indent=1), encoding="utf-8")
+    atomic_write(folder / BUNDLE, json.dumps(bundle, indent=1))
     for file in (*FILES, BUNDLE):
         journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / file)))
     return page

@@ -8,6 +8,7 @@ from typing import Any
 
 from mvlab.config import config_differences
 from mvlab.data.locate import DataSet
+from mvlab.durable import atomic_write
 from mvlab.record.journal import Journal
 from mvlab.study.folder import JOURNAL, STUDY, ResumeError
 from mvlab.study.remaining import remaining
@@ -55,7 +56,7 @@ def begin_work(
         trials={**(before.trials if before else {}), **{trial.name: trial.run.as_dict() for trial in left}},
         changed=_changed(before, journal.begun(), trials, data, workers) if before else {},
     )
-    _replace(folder / STUDY, json.dumps(asdict(study), indent=1))
+    atomic_write(folder / STUDY, json.dumps(asdict(study), indent=1))
     for trial in left:
         trial.folder(folder).stop.unlink(missing_ok=True)
     return study
@@ -115,10 +116,3 @@ def _of_run(before: Description, trial: Trial) -> list[str]:
 
 def _data_line(data: Mapping[str, str]) -> str:
     return f"{data['name']} {data['digest'][:16]}".strip()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

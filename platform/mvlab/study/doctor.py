@@ -91,7 +91,7 @@ def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
         uri=uri,
         running=tuple(running_runs(client, experiments, gone=gone)) if client else (),
         studies=tuple(_study(folder, stores, gone) for folder in folders if not _is_worked_on(folder, gone)),
-        leftovers=tuple(sorted((storage / "datasets").glob("*.partial"))),
+        leftovers=tuple(sorted((storage / "datasets").glob("*.partial*"))),
         gone=tuple(gone),
     )
 
@@ -180,7 +180,6 @@ def _mend_study(study: IdleStudy, diagnosis: Diagnosis) -> Iterator[str]:
     journal = Journal(study.folder / JOURNAL)
     with _working_on(study.folder, diagnosis.gone):
         if study.open_runs:
-            journal.repair()
             for run in study.open_runs:
                 journal.append(Event(run=run, kind="end", status="KILLED"))
             yield f"{study.folder}: {_count(len(study.open_runs), 'run')} ended as KILLED"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mvlab.config import flatten
 from mvlab.data.locate import DataSet
+from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment
 from mvlab.models.build import network_name
 from mvlab.record.journal import SWEEP, DataUse, Event, Journal
@@ -78,7 +79,7 @@ def begin_trial(
 
     path = journal.path.parent / trial.slug / CONFIG
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"digest": trial.run.digest(), **trial.run.as_dict()}, indent=1), encoding="utf-8")
+    atomic_write(path, json.dumps({"digest": trial.run.digest(), **trial.run.as_dict()}, indent=1))
     journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
 
 

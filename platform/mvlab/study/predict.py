@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mvlab.data.locate import DataSet
+from mvlab.durable import atomic_write
 from mvlab.markdown import markdown_table
 from mvlab.study.dry_run import left_of
 from mvlab.study.estimate import Range, Work, span, stored_bytes, total
@@ -71,7 +72,7 @@ def describe(prediction: Prediction) -> str:
 
 def write(prediction: Prediction, folder: Path) -> None:
     """For `compare`, and for whoever looks into the study's folder."""
-    (folder / FILE).write_text(json.dumps(asdict(prediction), indent=1), encoding="utf-8")
+    atomic_write(folder / FILE, json.dumps(asdict(prediction), indent=1))
 
 
 def compare(folder: Path, actual_s: float) -> str:

@@ -9,19 +9,17 @@ the folder) takes the newest one that is whole.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from mvlab.durable import PARTIAL, atomic_folder
 from mvlab.training.keep import Keep
 from mvlab.training.state import FILE, CheckpointError, State, checkpoint_name, read_state, write_state
 
 DIGEST = "digest.json"
-PARTIAL = ".partial"
-BROKEN = ".broken"
 
 
 class Checkpoints:
@@ -65,20 +63,13 @@ class Checkpoints:
             self._writing = None
 
     def _write(self, state: State) -> None:
-        """To a folder of another name first; a rename makes it a checkpoint."""
+        """Write a checkpoint, in place of a broken one or of the same one from before a restart."""
         path = self.folder / state.name
-        partial = self.folder / f"{state.name}.{os.getpid()}{PARTIAL}"
-        partial.mkdir(parents=True, exist_ok=True)
-        write_state(state, partial / FILE)
         metrics = state.history[-1] if state.step == 0 and state.history else {}
-        digest = {"sha256": _sha256(partial / FILE), "bytes": (partial / FILE).stat().st_size, "metrics": metrics}
-        (partial / DIGEST).write_text(json.dumps(digest))
-        for file in (partial / FILE, partial / DIGEST, partial):
-            _to_disk(file)
-        if path.exists():  # a broken one, or the same from before a restart
-            shutil.rmtree(path.replace(path.with_name(f"{path.name}.{os.getpid()}{BROKEN}")))
-        partial.replace(path)
-        _to_disk(self.folder)
+        with atomic_folder(path) as partial:
+            write_state(state, partial / FILE)
+            digest = {"sha256": _sha256(partial / FILE), "bytes": (partial / FILE).stat().st_size, "metrics": metrics}
+            (partial / DIGEST).write_text(json.dumps(digest))
         self._prune(path)
 
     def _prune(self, newest: Path) -> None:
@@ -89,13 +80,13 @@ class Checkpoints:
         paths = self._all()
         before = paths[: paths.index(newest) + 1]
         kept = {*before[-self.keep.last :], *best(before, self.keep)}
-        leftovers = [path for end in (PARTIAL, BROKEN) for path in self.folder.glob(f"*{end}")]
+        leftovers = self.folder.glob(f"*{PARTIAL}*")
         for path in (*leftovers, *(path for path in paths if path not in kept)):
             shutil.rmtree(path, ignore_errors=True)  # another process may be at it
 
     def _all(self) -> list[Path]:
         """Oldest first."""
-        return sorted(path for path in self.folder.glob("epoch-*") if path.suffix not in (PARTIAL, BROKEN))
+        return sorted(path for path in self.folder.glob("epoch-*") if PARTIAL not in path.name)
 
 
 def best(paths: list[Path], keep: Keep) -> list[Path]:
@@ -135,11 +126,3 @@ def _described(path: Path) -> Mapping[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mvlab.data.batch import Batch
+from mvlab.durable import append_line
 from mvlab.training.tally import EpochSoFar
 
 
@@ -12,6 +13,6 @@ def watch(batches: Iterable[Batch], so_far: EpochSoFar, path: Path, *, epoch: in
     for batch in batches:
         if batch.corrupt:
             so_far.corrupt += len(batch.corrupt)
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(f"epoch {epoch + 1} step {batch.step} rank {rank}: {why}\n" for why in batch.corrupt)
+            for why in batch.corrupt:
+                append_line(path, f"epoch {epoch + 1} step {batch.step} rank {rank}: {why}")
         yield batch

@@ -1,11 +1,12 @@
 """Where a run keeps what it makes: one folder, which every machine that works on it sees."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mvlab.durable import append_line, atomic_write, read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +68,15 @@ class RunFolder:
 
 
 def write_epochs(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Makes `history` all that the file holds, at once."""
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(each) + "\n" for each in history), encoding="utf-8")
-    partial.replace(path)
+    """Make `history` all that the file holds, at once."""
+    atomic_write(path, "".join(json.dumps(each) + "\n" for each in history))
 
 
 def append_epoch(path: Path, metrics: Mapping[str, Any]) -> None:
-    """Adds what an epoch came to; it is on the disk when this returns."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(metrics) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add the metrics of an epoch; they are on the disk when this returns."""
+    append_line(path, json.dumps(metrics))
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """All that are whole; a line cut short by a crash is left out."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
+    """Return the metrics of all epochs that were written whole."""
+    return list(read_json_lines(path))

@@ -6,7 +6,6 @@ at the end show only beside another ledger.
 """
 
 import json
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mvlab.data.batch import Batch
+from mvlab.durable import atomic_write
 
 FORMAT_VERSION = 1
 
@@ -96,7 +96,7 @@ class Ledger:
         self._chain = last.chain if last else ""
         if not (isinstance(last, Entry) and self._next in ((last.epoch, last.step + 1), (last.epoch + 1, 0))):
             kept.append(self._seal({"begin": FORMAT_VERSION, "epoch": epoch, "step": step}))
-        _replace(self.path, b"".join(kept))
+        atomic_write(self.path, b"".join(kept))
         self._file = self.path.open("ab")
 
     def record(self, epoch: int, step: int, batch: Batch, loss: Tensor, weights: Mapping[str, Tensor]) -> None:
@@ -263,13 +263,3 @@ def _sealed(before: str, fields: Mapping[str, object]) -> tuple[str, bytes]:
     text = json.dumps(fields, separators=(",", ":"))
     chain = blake2b(f"{before}{text}".encode(), digest_size=16).hexdigest()
     return chain, f'{text[:-1]},"chain":"{chain}"}}\n'.encode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

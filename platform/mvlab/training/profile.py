@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, record_function
 
 from mvlab.data.batch import Batch
 from mvlab.data.plan import EpochPlan
+from mvlab.durable import atomic_write, partial_name
 from mvlab.training.files import RunFolder
 
 TRACED_STEPS = 10
@@ -129,13 +130,13 @@ class Profiler:
                 torch.cuda.synchronize(self.device)
 
     def _write(self, trace: torch.profiler.profile) -> None:
-        partial = self.folder.path / "profile-trace.partial.json"
+        partial = self.folder.path / f"{partial_name('profile-trace')}.json"
         trace.export_chrome_trace(str(partial))
         content = partial.read_bytes()
         partial.unlink()
-        self.folder.profile_trace.write_bytes(gzip.compress(content, compresslevel=4))
+        atomic_write(self.folder.profile_trace, gzip.compress(content, compresslevel=4))
         steps = read_steps(json.loads(content)["traceEvents"], self._batches, on_gpu=self._on_gpu)
-        self.folder.profile_summary.write_text(f"# {self.title}\n\n{self._where()}\n\n{summary(steps)}", "utf-8")
+        atomic_write(self.folder.profile_summary, f"# {self.title}\n\n{self._where()}\n\n{summary(steps)}")
 
     def _where(self) -> str:
         processor = torch.cuda.get_device_name(self.device) if self._on_gpu else f"{torch.get_num_threads()} CPU(s)"

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from mvlab.durable import atomic_file
 from mvlab.models.weights.errors import WeightsError, few
 
 SAFETENSORS = ".safetensors"
@@ -74,17 +75,12 @@ def write_contents(contents: dict[str, Any], path: Path) -> None:
         raise WeightsError(f"{path} is a folder: name a file in it")
     if not path.parent.is_dir():
         raise WeightsError(f"{path} cannot be written: there is no folder {path.parent}, make it first")
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:  # by name, the name would be in the file, and in its digest
-            if path.suffix == SAFETENSORS:
-                tensors = {name: tensor.contiguous() for name, tensor in contents.items()}
-                file.write(save(tensors, metadata={"format": "pt"}))
-            else:
-                torch.save(contents, file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path) as file:  # given a path, torch writes its name into the file, and so into its digest
+        if path.suffix == SAFETENSORS:
+            tensors = {name: tensor.contiguous() for name, tensor in contents.items()}
+            file.write(save(tensors, metadata={"format": "pt"}))
+        else:
+            torch.save(contents, file)
 
 
 def _load(path: Path) -> Any:
