@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.cli.find import PACKAGE, ExperimentError
+from mvlab.durable import atomic_write
 from mvlab.facts import CostTable
 
 SCRIPT = "on_device_latency.py"
@@ -49,7 +50,7 @@ def run_import(parsed: argparse.Namespace) -> int:
 def run_script(parsed: argparse.Namespace) -> int:
     """Copies the script; it is never imported here."""
     script = importlib.resources.files("mvlab.export") / SCRIPT
-    parsed.out.write_text(script.read_text(encoding="utf-8"), encoding="utf-8")
+    atomic_write(parsed.out, script.read_text(encoding="utf-8"))
     print(f"{parsed.out}: copy it to a Mac with the packages, and run it there; it says how")
     return 0
 

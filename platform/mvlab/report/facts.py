@@ -1,6 +1,7 @@
 """Facts as a page, a CSV and JSON: *row | quantity | paper | ours | difference | verdict | why*."""
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from mvlab.durable import atomic_write
 from mvlab.facts import SCALES, Fact, FactTable
 from mvlab.measure.cost import CONVENTIONS
 from mvlab.measure.facts import agreeing, by_convention, printed_macs
@@ -31,13 +33,14 @@ def write_facts(facts: Facts, folder: Path) -> Page:
     """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     page = facts_page(facts)
-    (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
-    (folder / HTML).write_text(page.html(), encoding="utf-8")
-    (folder / JSON).write_text(json.dumps(_as_json(facts), indent=1), encoding="utf-8")
-    with (folder / CSV).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["table", "row", "quantity", "paper", "ours", "verdict", "why"])
-        writer.writerows([table.name, *_record(fact).values()] for table, rows in facts for fact in rows)
+    atomic_write(folder / MARKDOWN, page.markdown())
+    atomic_write(folder / HTML, page.html())
+    atomic_write(folder / JSON, json.dumps(_as_json(facts), indent=1))
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["table", "row", "quantity", "paper", "ours", "verdict", "why"])
+    writer.writerows([table.name, *_record(fact).values()] for table, rows in facts for fact in rows)
+    atomic_write(folder / CSV, lines.getvalue())
     return page
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from mvlab.durable import atomic_write
 from mvlab.facts import CostTable
 from mvlab.measure.timings import Measured, side_of
 from mvlab.report.page import Block, Heading, Page, Paragraph, Table
@@ -21,9 +22,9 @@ def write_latencies(tables: Sequence[CostTable], measured: Sequence[Measured], f
     """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     page = latency_page(tables, measured)
-    (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
-    (folder / HTML).write_text(page.html(), encoding="utf-8")
-    (folder / JSON).write_text(json.dumps([_as_json(each) for each in measured], indent=1), encoding="utf-8")
+    atomic_write(folder / MARKDOWN, page.markdown())
+    atomic_write(folder / HTML, page.html())
+    atomic_write(folder / JSON, json.dumps([_as_json(each) for each in measured], indent=1))
     return page
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from mvlab.durable import atomic_write
 from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, Verification
 from mvlab.export.zoo import MadePackage
 from mvlab.report.page import Block, Heading, Page, Paragraph, Table
@@ -30,9 +31,9 @@ def write_packages(made: Sequence[MadePackage], folder: Path) -> Page:
     if problems := [f"{each.wanted.name}: {problem}" for each in made for problem in _problems(each)]:
         blocks += [Heading("What is wrong"), *map(Paragraph, problems)]
     page = Page("CoreML packages, run and held against their networks", blocks)
-    (folder / MARKDOWN).write_text(page.markdown(), encoding="utf-8")
-    (folder / HTML).write_text(page.html(), encoding="utf-8")
-    (folder / JSON).write_text(json.dumps([_as_json(each) for each in made], indent=1), encoding="utf-8")
+    atomic_write(folder / MARKDOWN, page.markdown())
+    atomic_write(folder / HTML, page.html())
+    atomic_write(folder / JSON, json.dumps([_as_json(each) for each in made], indent=1))
     return page
 
 

@@ -1,9 +1,11 @@
 """The report of a study, from its results alone: markdown, HTML, CSV and the figure."""
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment, reading_of
 from mvlab.metrics import top1_at
 from mvlab.models.build import network_name
@@ -37,8 +39,8 @@ def write_report(experiment: Experiment, results: Results, folder: Path) -> Page
     title, note = study_title(experiment, results), accuracy_note(experiment, results)
     study_figure(experiment, results, title=title, note=note, path=folder / FIGURE)
     page = Page(title, _blocks(experiment, results, folder / FIGURE, note))
-    (folder / REPORT).write_text(page.markdown(), encoding="utf-8")
-    (folder / HTML).write_text(page.html(), encoding="utf-8")
+    atomic_write(folder / REPORT, page.markdown())
+    atomic_write(folder / HTML, page.html())
     _write_csv(experiment, results, folder / CSV)
     return page
 
@@ -160,16 +162,17 @@ def _of_all_attempts(tags: Mapping[str, str], name: str) -> str:
 def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
     """A line for each row and seed, with all that it takes to find where it came from."""
     digest = results.tags["mvlab.dataset_digest"]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for row in shown_rows(experiment, results):
-            for run in results.of_arm(experiment.rows[row].run):
-                for metric in _metrics(row, experiment, results):
-                    paper = stated(experiment, row, metric)
-                    measured = (results.experiment, row, run.arm, run.seed, metric, run.value(metric), paper)
-                    origin = (results.scale, run.config_digest, digest, run.revision, run.weights_sha256)
-                    writer.writerow(measured + origin)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for row in shown_rows(experiment, results):
+        for run in results.of_arm(experiment.rows[row].run):
+            for metric in _metrics(row, experiment, results):
+                paper = stated(experiment, row, metric)
+                measured = (results.experiment, row, run.arm, run.seed, metric, run.value(metric), paper)
+                origin = (results.scale, run.config_digest, digest, run.revision, run.weights_sha256)
+                writer.writerow(measured + origin)
+    atomic_write(path, text.getvalue())
 
 
 def _metrics(row: str, experiment: Experiment, results: Results) -> list[str]:
