@@ -4,10 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from benchmarks.victim import ROW, Victim
 
 sys.path.insert(0, str(Path(__file__).parent))
+settings.register_profile("mvlab", deadline=None)  # tests never time: a busy machine is no fault
+settings.load_profile("mvlab")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,10 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from benchmarks.victim import Victim
 from mvlab.cli.main import run as mvlab
-from mvlab.data.manifest import read_manifest
-from mvlab.data.shards import SplitReader
-from mvlab.data.sources.digits import CLASSES, digits
-from mvlab.data.write import write_split
+from mvlab.data.sources.digits import CLASSES
 from mvlab.export.coreml import describe
 from mvlab.training import state
 
@@ -40,12 +37,6 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
         [sys.executable, str(JOB), "--scale", "smoke", *options],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def run(folder: Path, *options: str) -> tuple[int, str, str]:
-    process = start(folder, *options)
-    out, err = process.communicate(timeout=600)
-    return process.returncode, out, err
 
 
 def wait_for_line(process: subprocess.Popen[str], part: str) -> None:
@@ -147,34 +138,3 @@ def test_a_stopped_job_leaves_no_running_run(tmp_path: Path) -> None:
         "smoke on digits": "KILLED", "2,2,2 seed 0": "KILLED",
     }  # fmt: skip
     assert runs["2,2,2 seed 0"].data.metrics["val/samples"] == 360, "what was recorded stays"
-
-
-def test_a_corrupt_row_fails_a_run_with_its_name_or_is_skipped_and_counted(tmp_path: Path) -> None:
-    """A bit of one training image is flipped after it was ingested."""
-    for split in ("train", "val"):
-        write_split(digits(split), str(tmp_path / "data"), name="rotten", split=split, classes=CLASSES, seed=0)
-    shard = tmp_path / "data" / "train" / "shard-00000.parquet"
-    reader = SplitReader(str(tmp_path / "data"), read_manifest(str(tmp_path / "data"), "train"))
-    content = bytearray(shard.read_bytes())
-    content[content.index(reader.read(700)) + 30] ^= 4
-    shard.write_bytes(content)
-
-    status, out, err = run(
-        tmp_path, "--only", "2,2,2", "--data", "data", "--no-export"
-    )  # relative to where the user is
-    assert status == 1, err
-    (one,) = json.loads(out.splitlines()[-1])["runs"]
-    assert (one["status"], one["top1"]) == ("FAILED", None)
-    client, runs = recorded(tmp_path)
-    assert {each.info.status for each in runs.values()} == {"FAILED"}
-    artifacts = Path(client.download_artifacts(one["run_id"], ""))
-    assert "shard-00000.parquet, row 700, is not what was ingested" in (artifacts / "error.txt").read_text()
-
-    status, out, err = run(tmp_path, "--only", "2,2,2", "--data", "data", "--on-corrupt", "skip", "--no-export")
-    assert status == 0, err
-    (one,) = json.loads(out.splitlines()[-1])["runs"]
-    assert [m.value for m in client.get_metric_history(one["run_id"], "data/corrupt_rows")] == [1.0] * 6
-    artifacts = Path(client.download_artifacts(one["run_id"], ""))
-    named = (artifacts / "corrupt-rows.txt").read_text().splitlines()
-    assert len(named) == 6
-    assert all("shard-00000.parquet, row 700," in line for line in named)
