@@ -1,5 +1,6 @@
 """The step and the evaluation, in one process without Ray."""
 
+import math
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
@@ -212,6 +213,36 @@ def test_what_was_left_out_leaves_nothing_in_the_next_update() -> None:
     assert torch.equal(weights_of(skipping), weights_of(plain))
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("options", [{"non_finite": "skip"}, {"precision": "fp16"}], ids=["skip", "fp16"])
+def test_an_update_that_is_left_out_leaves_no_trace_in_statistics_average_or_tally(
+    options: dict[str, Any], bad: float
+) -> None:
+    """Statistics of BatchNorm that were infinite once stay so, and the average takes them over for good."""
+    run, spoiled = with_options(accumulate=2, **options), Spoiled()
+    network = nn.Sequential(spoiled, build_model(run, CLASSES, CPU))
+    trainer, tally = build_trainer(run, network, ALONE), Tally.zero(CPU)
+    some = list(batches(6))
+
+    def update(first: int, factor: float) -> bool:
+        spoiled.factor = factor
+        trainer.step(0, some[first], Step(first, 0.5, closes=False, lr=LR), tally)
+        spoiled.factor = 1.0  # the second half of the update sees nothing bad itself
+        return trainer.step(0, some[first + 1], Step(first + 1, 0.5, closes=True, lr=LR), tally)[1]
+
+    def state() -> dict[str, Tensor]:
+        states = {"": network.state_dict(), "ema": trainer.ema.module.state_dict(), "tally": {"": tally.sums}}
+        return {prefix + key: value.clone() for prefix, each in states.items() for key, value in each.items()}
+
+    assert not update(0, 1.0)
+    before = state()
+    assert update(2, bad)
+    assert all(torch.equal(value, before[key]) for key, value in state().items())
+    assert not update(4, 1.0)
+    assert all(value.isfinite().all() for value in state().values())
+    assert tally.sums[0] == 4 * 6
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_keeps_weights_average_and_optimizer_in_fp32(precision: str) -> None:
     """And comes near what fp32 computes: bf16 has 8 bits, fp16 11."""
@@ -276,6 +307,22 @@ def test_a_tally_does_not_depend_on_how_it_is_split() -> None:
     assert one["val/top1"] == other["val/top1"] == 2 * (logits.argmax(1) == labels).sum().item()
     assert one["val/top5"] == other["val/top5"] > one["val/top1"]
     assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_outputs_that_are_no_numbers_are_no_hits(bad: float) -> None:
+    logits, labels = torch.zeros(3, 10), torch.tensor([0, 0, 0])
+    logits[0, 0] = 1.0
+    logits[1, 0] = bad
+    logits[2] = bad
+    tally = Tally.zero(CPU)
+    tally.add(logits, labels, smoothed_loss(logits, labels, 0.0))
+    metrics = tally.metrics("val")
+    assert metrics["val/top1"] == metrics["val/top5"] == pytest.approx(100 / 3)
+
+
+def test_a_tally_of_nothing_has_no_numbers() -> None:
+    assert all(math.isnan(value) for value in Tally.zero(CPU).metrics("train").values())
 
 
 def test_evaluation_counts_every_model_over_the_same_batches_and_changes_none() -> None:

@@ -1,5 +1,6 @@
 """Image classification: label-smoothing cross-entropy, top-1 and top-5."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,17 +22,18 @@ class Tally:
 
     @torch.no_grad()
     def add(self, logits_BK: Tensor, labels_B: Tensor, loss: Tensor) -> None:
-        """Counts a batch whose mean loss is `loss`."""
+        """Count a batch whose mean loss is `loss`. An image with an output that is no finite number is no hit."""
         best = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
-        hits = best == labels_B[:, None]
+        hits = (best == labels_B[:, None]) & logits_BK.isfinite().all(dim=1, keepdim=True)
         size = len(labels_B)
         self.sums += torch.stack(
             (torch.full_like(loss, size), loss * size, hits[:, 0].sum(), hits.any(dim=1).sum())
         ).double()
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """Mean loss, and top-1 and top-5 in percent."""
+        """Return the mean loss, and top-1 and top-5 in percent; NaN without samples."""
         samples, loss, top1, top5 = self.sums.tolist()
+        samples = samples or math.nan
         return {
             f"{prefix}/loss": loss / samples,
             f"{prefix}/top1": 100 * top1 / samples,

@@ -55,6 +55,8 @@ class Trainer:
     """Done, those that were left out included."""
     phase: PhaseOf = unprofiled
     _since_update: list[Batch] = field(default_factory=list)
+    _at_update: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """What steps change besides gradients, and copies of it from before the first step of this update."""
 
     def step(self, epoch: int, batch: Batch, step: Step, tally: Tally) -> tuple[Tensor, bool]:
         """Trains on one batch; its last step makes the update.
@@ -69,6 +71,8 @@ class Trainer:
         torch.manual_seed(int(draw.integers(2**63)))
         if not self.bare.training:
             self.model.train()
+        if not self._since_update and self._may_leave_out:
+            self._at_update = [(each, each.clone()) for each in (*self.bare.buffers(), tally.sums)]
         with self._gradients_stay(not step.closes):
             with self.phase(Phase.FORWARD):
                 images, labels = to_device(batch, self.device, channels_last=self.run.numerics.channels_last)
@@ -84,6 +88,10 @@ class Trainer:
             left_out = self._update(epoch, step) if step.closes else False
         return loss.detach(), left_out
 
+    @property
+    def _may_leave_out(self) -> bool:
+        return self.scaler.is_enabled() or self.run.numerics.non_finite == "skip"
+
     def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
         """While inside, gradients are summed here and not exchanged between ranks, if they are to stay."""
         if stay and isinstance(self.model, DistributedDataParallel):
@@ -91,7 +99,10 @@ class Trainer:
         return nullcontext()
 
     def _update(self, epoch: int, step: Step) -> bool:
-        """One optimizer update, unless the gradients are not finite; all ranks have the same gradients by now."""
+        """Update the weights, unless the gradients are not finite; all ranks have the same gradients by now.
+
+        An update that is left out leaves no trace: buffers (BatchNorm's statistics) and tally are what they were.
+        """
         groups = self.optimizer.param_groups
         for group in groups:
             group["lr"] = step.lr
@@ -99,13 +110,16 @@ class Trainer:
         parameters = [each for group in groups for each in group["params"] if each.grad is not None]
         norm = get_total_norm([each.grad for each in parameters])
         finite = bool(torch.isfinite(norm))
-        if not finite and not self.scaler.is_enabled() and self.run.numerics.non_finite == "stop":
+        if not finite and not self._may_leave_out:
             raise NonFiniteError.at(epoch, step, self._since_update)
         if finite:
             if self.run.optimizer.clip_norm is not None:
                 clip_grads_with_norm_(parameters, self.run.optimizer.clip_norm, norm)
             self.scaler.step(self.optimizer)
             self.ema.update()
+        else:
+            for latest, before in self._at_update:
+                latest.copy_(before)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self._since_update.clear()
