@@ -2,13 +2,16 @@
 
 import copy
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mvlab.models.depthwise import StridedDepthwiseConv2d
+from mvlab.models.layers import ConvNormAct
 from mvlab.models.linear import Linear
+from mvlab.models.norms import after_norm
 from mvlab.models.one_shape import CompiledForOneShape
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.SiLU: "swish", nn.ReLU: "relu", nn.Hardswish: "hardswish"}
@@ -59,14 +62,17 @@ def _at_once(example: Tensor, *, compiled: bool) -> int:
 
 
 def _sequences(model: nn.Module) -> list[nn.Sequential]:
-    return [module for module in model.modules() if isinstance(module, nn.Sequential)]
+    """Return the sequences that call their layers one after the other; a subclass may do otherwise."""
+    in_order = (nn.Sequential.forward, ConvNormAct.forward)
+    return [each for each in model.modules() if isinstance(each, nn.Sequential) and type(each).forward in in_order]
 
 
 def _fold_norms(sequence: nn.Sequential) -> None:
-    """What was folded away becomes an identity, so that the others keep their places."""
+    """Fold every norm after a convolution; its activation, or an identity, takes its place."""
     for index, (layer, norm) in enumerate(pairwise(list(sequence))):
-        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            sequence[index], sequence[index + 1] = fuse_conv_bn_eval(layer, norm), nn.Identity()
+        rest = after_norm(norm)
+        if _is_plain(layer) and isinstance(norm, nn.BatchNorm2d) and rest and norm.running_mean is not None:
+            sequence[index], sequence[index + 1] = fuse_conv_bn_eval(layer, norm), rest
 
 
 def _has_kernels(example: Tensor) -> bool:
@@ -104,11 +110,16 @@ def _packed(layer: nn.Module, activation: str, shapes: dict[nn.Module, torch.Siz
     """Nothing where the layer is of another kind, or is not used."""
     if layer not in shapes:
         return None
-    if isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
+    if _is_plain(layer) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return _PackedConv2d(layer, activation, shapes[layer])
     if isinstance(layer, Linear) or type(layer) is nn.Linear:
         return _PackedLinear(layer, activation, shapes[layer])
     return None
+
+
+def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Return whether a convolution computes what its weights, stride and padding say; a subclass may change these."""
+    return type(layer) in (nn.Conv2d, StridedDepthwiseConv2d)
 
 
 class _InParts(nn.Module):

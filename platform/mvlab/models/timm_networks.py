@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import timm
+from timm.layers.norm_act import convert_sync_batchnorm
 from timm.models.efficientnet import _gen_mobilenet_v1
 from torch import Tensor, nn
 
@@ -39,6 +40,13 @@ def _require_size(config: TimmConfig, _network: nn.Module, inputs: tuple[Tensor,
             f"position embeddings belong, and is given {height}x{width}: resize them, or build it with "
             f"TimmConfig(name={config.name!r}, image_size={height})"
         )
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """Return the model with batch norms over all ranks, for a GPU; timm's keep their activations."""
+    convert: Any = convert_sync_batchnorm
+    converted: nn.Module = convert(model)
+    return converted
 
 
 def timm_cnn(name: str) -> nn.Module:

@@ -11,18 +11,36 @@ from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mvlab.models.norms import after_norm, batch_norms, is_timms
+
 
 def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
-    """`model`, changed in place: its BatchNorm2d layers normalise over all ranks. Names in the state dict stay.
+    """Make all batch norms of `model` normalise over all ranks, in place where it can be. State dicts keep their names.
 
     To be called by every rank, before DistributedDataParallel. `device` is where the model will train.
+
+    Raises:
+        UnknownNormError: one of them does more than normalise, in a way that nobody told us of.
     """
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
-    for module in model.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = BatchNormOverRanks  # it has no state of its own
-    return model
+    norms = list(batch_norms(model))
+    if unknown := {type(norm).__name__ for norm in norms if after_norm(norm) is None}:
+        raise UnknownNormError(
+            f"numerics.batch_norm='all_ranks': {', '.join(sorted(unknown))} cannot be synchronised without losing what "
+            "it does beside normalising; train with batch_norm='rank', or teach models/norms.py what it does"
+        )
+    if device.type != "cuda":
+        for norm in norms:
+            norm.__class__ = BatchNormActOverRanks if is_timms(norm) else BatchNormOverRanks
+        return model
+    if any(map(is_timms, norms)):
+        from mvlab.models.timm_networks import synchronised  # timm: seconds to import
+
+        return synchronised(model)
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
+
+
+class UnknownNormError(ValueError):
+    """A batch norm of a class that may do more than normalise."""
 
 
 class BatchNormOverRanks(nn.BatchNorm2d):
@@ -54,6 +72,17 @@ class BatchNormOverRanks(nn.BatchNorm2d):
         unbiased = latest.variance * (latest.count / (latest.count - 1))
         self.running_mean.lerp_(latest.mean.to(self.running_mean.dtype), step)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), step)
+
+
+class BatchNormActOverRanks(BatchNormOverRanks):
+    """timm's BatchNormAct2d over all ranks: `drop` and `act` are its own layers."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        out: Tensor = self.act(self.drop(super().forward(images_BCHW)))
+        return out
 
 
 @dataclass(frozen=True, slots=True)
