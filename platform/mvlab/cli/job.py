@@ -9,6 +9,7 @@ from typing import Any, NoReturn, get_args
 
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.data.render import OnCorrupt
+from mvlab.data.storage import StoreError
 from mvlab.experiment import Experiment
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
@@ -40,7 +41,7 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
 
     try:
         study = prepare(experiment, _options(parsed))
-    except ValueError as error:
+    except (ValueError, StoreError) as error:
         return _refused(error)
     if parsed.dry_run:
         print(describe(study))

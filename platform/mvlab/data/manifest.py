@@ -6,7 +6,7 @@ last: a folder without one is no data set.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mvlab.data.storage import DataError, Folder
+from mvlab.data.storage import DataError, Folder, MissingDataError, store_errors
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -131,13 +131,22 @@ def read_manifest(uri: str, split: str) -> Manifest:
     """The manifest of `URI/<split>`.
 
     Raises:
-        DataError: there is none, or it is not one of ours, or a shard that it names is missing or has another size.
+        MissingDataError: there is none, or a shard that it names is missing.
+        DataError: it is not one of ours, or a shard that it names has another size.
+        StoreError: the store does not answer.
     """
     folder = Folder.of(uri, split)
+    with store_errors(f"{uri}/{split}"):
+        manifest = _read(folder, uri, split)
+        _require_files(manifest, folder.sizes(), folder.path)
+    return manifest
+
+
+def _read(folder: Folder, uri: str, split: str) -> Manifest:
     try:
-        manifest = _parse(json.loads(folder.read(MANIFEST).to_pybytes()), f"{uri}/{split}")
-    except OSError as error:
-        raise DataError(
+        return _parse(json.loads(folder.read(MANIFEST).to_pybytes()), f"{uri}/{split}")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingDataError(
             f"{uri} holds no {split} split: {split}/{MANIFEST} cannot be read ({error}). A data set is a folder with "
             "train/ and val/, each with Parquet shards and a manifest: `mvlab ingest` writes one"
         ) from error
@@ -145,8 +154,6 @@ def read_manifest(uri: str, split: str) -> Manifest:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{uri}/{split}/{MANIFEST} is no manifest of this platform: {error!r}") from error
-    _require_files(manifest, folder)
-    return manifest
 
 
 def write_manifest(manifest: Manifest, index: pa.Table, folder: Folder) -> None:
@@ -170,7 +177,17 @@ def index_bytes(index: pa.Table) -> pa.Buffer:
 
 
 def read_index(folder: Folder) -> pa.Table:
-    return pa.ipc.open_file(folder.read(INDEX)).read_all()
+    """
+    Raises:
+        DataError: it is no index.
+        StoreError: the store does not answer.
+    """
+    with store_errors(folder.at(INDEX)):
+        content = folder.read(INDEX)
+    try:
+        return pa.ipc.open_file(content).read_all()
+    except (pa.ArrowInvalid, OSError) as error:  # of bytes in memory: they are no such file
+        raise DataError(f"{folder.at(INDEX)} is damaged: {error}. Copy it again, or ingest again") from error
 
 
 def _parse(fields: dict[str, Any], where: str) -> Manifest:
@@ -183,20 +200,23 @@ def _parse(fields: dict[str, Any], where: str) -> Manifest:
     return Manifest(**fields)
 
 
-def _require_files(manifest: Manifest, folder: Folder) -> None:
-    sizes = folder.sizes()
+def _require_files(manifest: Manifest, sizes: Mapping[str, int], path: str) -> None:
+    """
+    Raises:
+        DataError: a shard that the manifest names is missing, or has another size than `sizes` says.
+    """
     needed = {shard.file: shard.num_bytes for shard in manifest.shards}
     missing = [file for file in (*needed, INDEX) if file not in sizes]
     if missing:
-        raise DataError(f"{folder.path}: its manifest names shards that are not there: {', '.join(missing[:3])}")
+        raise MissingDataError(f"{path}: its manifest names shards that are not there: {', '.join(missing[:3])}")
     for file, num_bytes in needed.items():
         if sizes[file] != num_bytes:
             raise DataError(
-                f"{folder.path}/{file} has {sizes[file]:,} bytes where the manifest says {num_bytes:,}: "
+                f"{path}/{file} has {sizes[file]:,} bytes where the manifest says {num_bytes:,}: "
                 "it was cut short or changed; copy it again, or ingest again"
             )
     if manifest.num_samples == 0:
-        raise DataError(f"{folder.path} is empty: a split needs at least one sample")
+        raise DataError(f"{path} is empty: a split needs at least one sample")
 
 
 def _low_middle_high(values: NDArray[Any]) -> list[int]:

@@ -6,10 +6,11 @@ from everywhere, and reading the groups that they lie in would read many times w
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.manifest import INDEX_SCHEMA, ROWS_PER_GROUP, Manifest, Shard, SplitRef, read_index, read_manifest
-from mvlab.data.storage import DataError, Folder, LocalFile
+from mvlab.data.patience import patiently
+from mvlab.data.storage import DataError, Folder, LocalFile, StoreError
 
 SCHEMA = pa.schema(
     [
@@ -33,6 +35,9 @@ SCHEMA = pa.schema(
 )
 SHARDS_OPEN = 128
 """Files that a reader process keeps open: those that the rows of a window of the plan lie in."""
+
+
+T = TypeVar("T")
 
 
 class CorruptRowError(DataError):
@@ -107,13 +112,10 @@ class SplitReader:
 
         Raises:
             CorruptRowError: the bytes are not those that were ingested.
-            DataError: the store does not give any, which says nothing of the row.
+            StoreError: the store has given none for a long time, which says nothing of the row.
         """
-        length = int(self.lengths[row])
-        try:
-            encoded = self._open(int(self._shards[row])).read_at(length, int(self._offsets[row]))
-        except OSError as error:
-            raise self._unreadable(row, error) from error
+        length, offset = int(self.lengths[row]), int(self._offsets[row])
+        encoded: bytes = self._patiently(row, int(self._shards[row]), lambda shard: shard.read_at(length, offset))
         if len(encoded) != length or xxhash.xxh3_64_intdigest(encoded) != int(self._checksums[row]):
             raise self._changed(row)
         return encoded
@@ -126,7 +128,7 @@ class SplitReader:
             memory: as many bytes as the images have, or more.
 
         Raises:
-            DataError: as `read`.
+            StoreError: as `read`.
         """
         ends, content, start = np.cumsum(self.lengths[rows], dtype=np.int64), memory.data, 0
         columns = rows, self._shards[rows], self._offsets[rows], self._checksums[rows], ends
@@ -134,17 +136,23 @@ class SplitReader:
         of_each = zip(*(column.tolist() for column in columns), strict=True)
         for number, (row, shard, offset, checksum, end) in enumerate(of_each):
             image = content[start:end]
-            try:
-                num_bytes = self._open(shard).read_into(image, offset)
-            except OSError as error:
-                raise self._unreadable(row, error) from error
+            num_bytes = self._patiently(row, shard, partial(LocalFile.read_into, memory=image, offset=offset))
             if num_bytes != len(image) or xxhash.xxh3_64_intdigest(image) != checksum:
                 corrupt[number] = self._changed(row)
             start = end
         return EncodedImages(memory[:start], ends), corrupt
 
-    def _unreadable(self, row: int, error: OSError) -> DataError:
-        return DataError(f"{self.where(row)} cannot be read: {error}")
+    def _patiently(self, row: int, shard: int, read: Callable[[Any], T]) -> T:
+        """Return `read` of a shard's file, which is opened anew after an error: a handle may be stale for good."""
+
+        def once() -> T:
+            try:
+                return read(self._open(shard))
+            except OSError as error:
+                self._open.cache_clear()
+                raise StoreError(f"{self.where(row)} cannot be read: {error}") from error
+
+        return patiently(once)
 
     def _changed(self, row: int) -> CorruptRowError:
         return CorruptRowError(
@@ -155,10 +163,11 @@ class SplitReader:
     def expect(self, rows: NDArray[np.int64]) -> None:
         """Tells a local disk to fetch `rows` into memory, and does not wait; a store far away has to be read ahead."""
         columns = self._shards[rows], self.lengths[rows], self._offsets[rows]
-        for number, length, offset in zip(*(column.tolist() for column in columns), strict=True):
-            shard = self._open(number)
-            if isinstance(shard, LocalFile):
-                shard.expect(length, offset)
+        with suppress(OSError):  # reading will say so, and wait
+            for number, length, offset in zip(*(column.tolist() for column in columns), strict=True):
+                shard = self._open(number)
+                if isinstance(shard, LocalFile):
+                    shard.expect(length, offset)
 
     def where(self, row: int) -> str:
         """The shard and the row within it, for people."""
@@ -172,11 +181,16 @@ class SplitReader:
 
 @lru_cache(maxsize=8)
 def open_split(ref: SplitRef) -> SplitReader:
-    """The reader of a split, once a process.
+    """The reader of a split, once a process; it waits for a store that does not answer.
 
     Raises:
         DataError: the split is gone, or is no longer the one that `ref` was made from.
+        StoreError: the store has not answered for a long time.
     """
+    return patiently(partial(_open_split, ref))
+
+
+def _open_split(ref: SplitRef) -> SplitReader:
     manifest = read_manifest(ref.uri, ref.split)
     if manifest.digest != ref.digest:
         raise DataError(f"{ref.uri}/{ref.split} was written anew while it was being read: start the run again")

@@ -3,6 +3,8 @@
 import os
 import posixpath
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +17,29 @@ from mvlab.durable import partial_name, sync
 
 class DataError(ValueError):
     """A data set that cannot be read as one; the message says what is wrong and what to do."""
+
+
+class MissingDataError(DataError):
+    """Files that are not there: never, for one who named the wrong place; just now, for a run that has read them."""
+
+
+class StoreError(OSError):
+    """A store that does not answer, which says nothing of what it holds."""
+
+
+@contextmanager
+def store_errors(what: str) -> Iterator[None]:
+    """Raise the system's errors, while inside, as ones that say what could not be read.
+
+    Raises:
+        StoreError: instead of any other OSError.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(f"{what} cannot be read: {error}") from error
 
 
 def absolute_uri(uri: str) -> str:
@@ -38,11 +63,16 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     """The filesystem of a URI or local path, and the path within it.
 
     An object store of one's own is named in the URI: `s3://bucket/path?endpoint_override=HOST:PORT&scheme=http`.
+
+    Raises:
+        DataError: there is no such kind of store.
+        StoreError: it does not answer when it is asked where a bucket is.
     """
     uri = absolute_uri(uri)
     try:
-        filesystem, path = fs.FileSystem.from_uri(uri)
-    except (pa.ArrowInvalid, OSError) as error:
+        with store_errors(uri):
+            filesystem, path = fs.FileSystem.from_uri(uri)
+    except pa.ArrowInvalid as error:
         raise DataError(f"{uri} cannot be opened: {error}") from error
     return filesystem, path
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mvlab.data.storage import store_errors
+
 NAMES_SHOWN = 5
 """In a message; a network has hundreds."""
 
@@ -20,13 +22,15 @@ def file_sha256(path: Path) -> str:
     """Of the file's bytes: what `RunConfig.initial_weights` names.
 
     Raises:
-        InitialWeightsError: there is no such file to read.
+        InitialWeightsError: there is no such file.
+        StoreError: it cannot be read just now.
     """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InitialWeightsError(f"initial weights {path} cannot be read: {error.strerror or error}") from error
+    with store_errors(f"initial weights {path}"):
+        try:
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise InitialWeightsError(f"initial weights {path} cannot be read: {error.strerror}") from error
 
 
 def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:

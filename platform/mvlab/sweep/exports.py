@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from mvlab.data.manifest import read_manifest
+from mvlab.data.patience import patiently
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
 from mvlab.sweep.trial import Trial
@@ -49,7 +51,7 @@ def _export(data: str, results: Path) -> None:
     from mvlab.export.run_package import package_run
     from mvlab.models.weights.saved import read_saved
 
-    classes = tuple(read_manifest(data, "train").classes)
+    classes = tuple(patiently(partial(read_manifest, data, "train")).classes)
     checkpoint = results / state.FILE
     saved = read_saved(checkpoint)
     save_model(

@@ -5,6 +5,7 @@ Knows neither Ray nor MLflow: batches come from a function, what is worth tellin
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from mvlab.data.batch import Batch
 from mvlab.data.manifest import read_manifest
+from mvlab.data.patience import patiently
 from mvlab.data.plan import EPOCH_START
 from mvlab.data.render import Order
 from mvlab.models.initial import InitialWeightsError, load_initial
@@ -76,7 +78,7 @@ def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
 def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> Session:
     """Where the newest checkpoint left the run, or at its beginning; the same on all ranks."""
     run, folder, manner = job.run, job.folder, job.manner
-    training, validation = (read_manifest(job.data, split) for split in ("train", "val"))
+    training, validation = (patiently(partial(read_manifest, job.data, split)) for split in ("train", "val"))
     folder.results.mkdir(parents=True, exist_ok=True)
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(folder.checkpoints, manner.keep)
@@ -85,7 +87,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
     if state is None and run.initial_weights is not None:
         if manner.initial is None:
             raise InitialWeightsError("the run has no checkpoint to go on from: name its file with --initial-weights")
-        load_initial(bare, manner.initial, sha256=run.initial_weights)
+        patiently(partial(load_initial, bare, manner.initial, sha256=run.initial_weights))
     trainer = build_trainer(run, bare, world)
     if state is not None:
         if not manner.accept_changes:

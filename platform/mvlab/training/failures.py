@@ -5,12 +5,15 @@ from pathlib import Path
 import ray.exceptions
 import ray.train
 
-from mvlab.data.storage import DataError
+from mvlab.data.storage import DataError, StoreError
 from mvlab.models.initial import InitialWeightsError
 from mvlab.training.loop import NonFiniteError
 from mvlab.training.state import CheckpointError
 
-CERTAIN = (CheckpointError, DataError, InitialWeightsError, NonFiniteError)
+CERTAIN = (
+    *(CheckpointError, DataError, InitialWeightsError, NonFiniteError),
+    StoreError,  # after it was waited for
+)
 """Whoever tries again gets them again."""
 MOST_WITHOUT_PROGRESS = 5
 """Failures in a row between which the run made no checkpoint."""
