@@ -171,6 +171,7 @@ def test_a_broken_checkpoint_costs_steps_and_no_bits(
     assert lines.count("checkpoint refused: ") == min(broken, 3)
     assert ("is truncated" if damage == "cut short" else "sha256 has changed") in lines
     assert ("there is none before it" in lines) == (broken == 9)
+    assert len(list(job.folder.checkpoints.glob(f"{checkpoints.REFUSED}*"))) == min(broken, 3), "nothing is deleted"
 
 
 def test_a_gradient_that_is_no_number_leaves_its_batch_and_the_checkpoint_before(data: str, tmp_path: Path) -> None:
@@ -226,9 +227,9 @@ def stopped_and_whole(rank: int, world: int, folder: Path, data: str) -> list[by
 def stopped_on_a_slow_disk(rank: int, world: int, folder: Path, data: str) -> tuple[int, int]:
     """Where the run would go on, seen by each rank as soon as it has stopped."""
 
-    def slow(state: State, path: Path) -> None:
+    def slow(state: State, path: Path) -> bytes:
         time.sleep(1)
-        write_state(state, path)
+        return write_state(state, path)
 
     job = assign(folder / "slow", data, planned_world=world)
     with patch.object(checkpoints, "write_state", slow):

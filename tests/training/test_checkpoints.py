@@ -1,9 +1,11 @@
 """A checkpoint is whole or refused, and only what was asked for stays."""
 
+import errno
 import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training.small import assign, few_digits, go, state_at
+from transient import failing
 
+from mvlab.data import patience
+from mvlab.data.storage import StoreError
 from mvlab.durable import partial_name
-from mvlab.training.checkpoints import DIGEST, Checkpoints, read_checkpoint
+from mvlab.training.checkpoints import DIGEST, REFUSED, Checkpoints, read_checkpoint
 from mvlab.training.files import read_epochs
 from mvlab.training.keep import Keep
 from mvlab.training.state import (
@@ -22,6 +27,8 @@ from mvlab.training.state import (
     FORMAT,
     CheckpointError,
     State,
+    parse_state,
+    write_state,
 )
 
 
@@ -118,10 +125,96 @@ def test_what_is_no_checkpoint_of_this_version_is_refused(tmp_path: Path, conten
         read_checkpoint(path)
 
 
+def test_one_of_another_version_is_not_passed_over(tmp_path: Path) -> None:
+    """It is whole: a run that began anew instead, or went back behind it, would lose what it holds."""
+    checkpoints = write(tmp_path, state_at(0, 4))
+    sealed(tmp_path / "epoch-00000-step-00000008", {"format": 1})
+    with pytest.raises(CheckpointError, match="has format 1"):
+        checkpoints.newest()
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """All of a checkpoint's file."""
+    return write_state(state_at(0, 4), tmp_path_factory.mktemp("content") / FILE)
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_whatever_is_broken_in_a_file_is_refused_as_that(content: bytes, data: st.DataObject) -> None:
+    """Before its digest is looked at, or where there is none: no other error escapes."""
+    start = data.draw(st.integers(0, len(content) - 1))
+    end = data.draw(st.integers(start, min(len(content), start + 99)))
+    broken = content[:start] + data.draw(st.binary(max_size=9)) + content[end:]
+    with suppress(CheckpointError):
+        parse_state(broken[: data.draw(st.integers(0, 2 * len(content)))], Path(FILE))
+
+
+# Not broken, but not to be read just now
+
+TRANSIENT = [errno.ESTALE, errno.EMFILE, errno.EACCES, errno.EIO]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not answer is asked again without a pause, and given up soon."""
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(patience, "SECONDS_OF_PATIENCE", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("number", TRANSIENT)
+@pytest.mark.parametrize("name", [DIGEST, FILE, "checkpoints"])
+def test_an_error_that_passes_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    checkpoints = write(tmp_path / "checkpoints", state_at(0, 4), state_at(0, 8))
+    failed = failing(monkeypatch, number, name)
+    state, refused = checkpoints.newest()
+    assert state is not None
+    assert (state.step, refused, failed()) == (8, [], 1)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", [DIGEST, FILE, "checkpoints"])
+def test_an_error_that_stays_ends_the_attempt_and_touches_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=1))
+    assert not go(job, stop_at=3)
+    before = names(job.folder.checkpoints)
+    with monkeypatch.context() as broken:
+        failing(broken, errno.ESTALE, name, times=None)
+        with pytest.raises(StoreError, match=r"cannot be read.*tried again for"):
+            go(job)
+    assert names(job.folder.checkpoints) == before
+    assert not go(job, stop_at=1)
+    assert "goes on with epoch 1, step 4" in job.folder.progress.read_text()
+
+
+def test_too_little_memory_says_nothing_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's own error is a RuntimeError."""
+    checkpoints = write(tmp_path, state_at(0, 4))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: torch.empty(1 << 60, dtype=torch.uint8))
+    with pytest.raises(MemoryError, match=FILE):
+        checkpoints.newest()
+
+
+def test_the_best_is_not_pruned_for_an_error_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Keep(last=1, best=1)
+    checkpoints = write(tmp_path, state_at(1, 0, 90.0), state_at(2, 0, 10.0), keep=keep)
+    failing(monkeypatch, errno.ESTALE, DIGEST)
+    checkpoints.write(state_at(3, 0, 20.0))
+    with pytest.raises(OSError, match="Stale"):
+        checkpoints.wait()
+    write(tmp_path, state_at(4, 0, 30.0), keep=keep)
+    assert names(tmp_path) == ["epoch-00001-step-00000000", "epoch-00004-step-00000000"]
+
+
 # Written whole or not at all
 
 
-@pytest.mark.parametrize("when", ["training.checkpoints.write_state", "training.checkpoints._sha256", "durable.sync"])
+@pytest.mark.parametrize("when", ["training.checkpoints.write_state", "durable.sync"])
 def test_one_whose_writing_broke_off_is_never_taken_and_the_next_one_clears_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
@@ -147,10 +240,7 @@ def test_one_whose_writing_broke_off_is_never_taken_and_the_next_one_clears_up(
 def test_an_error_of_the_writer_ends_the_run_and_not_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def break_off(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("mvlab.training.checkpoints.write_state", break_off)
+    failing(monkeypatch, errno.ENOSPC, FILE, times=None, mode="w")
     job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=1))
     with pytest.raises(OSError, match="No space left"):
         go(job)
@@ -189,16 +279,28 @@ def test_the_last_and_the_best_stay(
 
 
 def test_what_a_run_went_back_behind_does_not_count_among_the_last(tmp_path: Path) -> None:
-    """Else a broken one would push out those that are whole, and the run could begin anew."""
+    """Else a broken one would push out those that are whole, and the run could begin anew. It is kept, too."""
     keep = Keep(last=1, best=0)
     checkpoints = write(tmp_path, state_at(0, 4), state_at(0, 8), state_at(0, 12))
     for step in (8, 12):
         DAMAGES["half a state"][0](checkpoints.path_of(0, step))
+    checkpoints.set_aside(checkpoints.newest()[0])
     checkpoints = write(tmp_path, state_at(0, 6), keep=keep)
     state, refused = checkpoints.newest()
     assert state is not None
     assert (state.step, refused) == (6, [])
-    assert names(tmp_path) == [state.name]
+    one, *others = names(tmp_path)
+    assert one == state.name
+    assert [name[: len(REFUSED) + len(one)] for name in others] == [
+        f"{REFUSED}epoch-00000-step-{step:08d}" for step in (8, 12)
+    ]
+
+
+def test_what_lies_beyond_is_never_pruned(tmp_path: Path) -> None:
+    """Whoever wrote it."""
+    write(tmp_path, state_at(0, 8), state_at(0, 12))
+    write(tmp_path, state_at(0, 4), keep=Keep(last=1, best=0))
+    assert len(names(tmp_path)) == 3
 
 
 @pytest.mark.parametrize(

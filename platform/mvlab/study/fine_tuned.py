@@ -9,6 +9,7 @@ from mvlab.record.journal import Journal
 from mvlab.study.folder import JOURNAL, STUDY, ResumeError
 from mvlab.study.remaining import remaining
 from mvlab.sweep.trial import Trial
+from mvlab.training.files import whole_checkpoints
 
 
 def fine_tuned(trials: Sequence[Trial], initial: Path, num_classes: int) -> list[Trial]:
@@ -39,7 +40,7 @@ def as_begun(trials: Sequence[Trial], folder: Path) -> list[Trial]:
     (sha256,) = digests
     trials = _begun_with(trials, sha256)
     for trial in remaining(trials, Journal(folder / JOURNAL)):
-        if not any(trial.folder(folder).checkpoints.glob("epoch-*")):
+        if not whole_checkpoints(trial.folder(folder).checkpoints):
             raise ResumeError(
                 f"--resume: {trial.name} has no checkpoint yet, and begins with the weights of a file (sha256 "
                 f"{sha256[:16]}): name it again with --initial-weights"

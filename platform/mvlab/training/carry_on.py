@@ -19,7 +19,7 @@ from mvlab.data.render import Order
 from mvlab.models.initial import InitialWeightsError, load_initial
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model, build_trainer
-from mvlab.training.checkpoints import Checkpoints, read_checkpoint
+from mvlab.training.checkpoints import REFUSED, Checkpoints
 from mvlab.training.collectives import Consensus, Wish, from_rank_0
 from mvlab.training.files import write_epochs
 from mvlab.training.ledger import Ledger
@@ -133,13 +133,14 @@ def _newest_for_all(checkpoints: Checkpoints, job: Assignment, world: World) -> 
         state, refused = checkpoints.newest()
         for why in refused:
             instead = "the one before it is used" if state else "there is none before it: the run begins anew"
-            job.folder.say(f"checkpoint refused: {why}; {instead}")
+            job.folder.say(f"checkpoint refused: {why}; {instead}. It is kept as {REFUSED}...")
+        checkpoints.set_aside(state)
         if state:
             found = [state.epoch, state.step]
     epoch, step = from_rank_0(found, world.device)
     if epoch < 0 or world.rank == 0:
         return state
-    return read_checkpoint(checkpoints.path_of(epoch, step))
+    return checkpoints.read(epoch, step)
 
 
 def _going_on(session: Session, state: State) -> str:

@@ -3,23 +3,31 @@
     checkpoints/epoch-00003-step-00000412/state.pt
                                           digest.json     sha256 and metrics
 
-They do not pass through Ray: whoever goes on with a run (a restarted worker, another driver, another machine that sees
-the folder) takes the newest one that is whole.
+They do not pass through Ray: a run is resumed (by a restarted worker, another driver, another machine that sees the
+folder) from the newest one that is whole. One that is missing a file, truncated or changed is refused, and kept under
+another name. An error that says nothing of what was written, e.g. of a file server, is raised.
 """
 
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mvlab.data.patience import patiently
+from mvlab.data.storage import store_errors
 from mvlab.durable import PARTIAL, atomic_folder
+from mvlab.training.files import checkpoint_name, whole_checkpoints
 from mvlab.training.keep import Keep
-from mvlab.training.state import FILE, CheckpointError, State, checkpoint_name, read_state, write_state
+from mvlab.training.state import FILE, MISSING, DamagedCheckpointError, State, parse_state, write_state
 
 DIGEST = "digest.json"
+REFUSED = "refused-"
+"""Begins the name of a checkpoint that was refused: it is in nobody's way, and nobody deletes it."""
 
 
 class Checkpoints:
@@ -31,14 +39,34 @@ class Checkpoints:
         self._writing: Future[None] | None = None
 
     def newest(self) -> tuple[State | None, list[str]]:
-        """The newest that is whole, and why newer ones were refused."""
+        """Return the newest that is whole, and why newer ones were refused.
+
+        Raises:
+            CheckpointError: it is whole, but not of this version of mvlab.
+            StoreError, MemoryError: it cannot be read just now; an older one must not take its place.
+        """
+        return patiently(self._newest)
+
+    def _newest(self) -> tuple[State | None, list[str]]:
         refused: list[str] = []
-        for path in reversed(self._all()):
+        with store_errors(str(self.folder)):
+            paths = whole_checkpoints(self.folder)
+        for path in reversed(paths):
             try:
                 return read_checkpoint(path), refused
-            except CheckpointError as error:
+            except DamagedCheckpointError as error:
                 refused.append(str(error))
         return None, refused
+
+    def read(self, epoch: int, step: int) -> State:
+        """Return the one of this position; raises what `read_checkpoint` does."""
+        return patiently(partial(read_checkpoint, self.path_of(epoch, step)))
+
+    def set_aside(self, newest: State | None) -> None:
+        """Rename those after `newest`, which were refused: the run will write its own there, and deletes no others."""
+        for path in whole_checkpoints(self.folder):
+            if newest is None or path.name > newest.name:
+                path.rename(path.with_name(f"{REFUSED}{path.name}-{uuid.uuid4().hex[:8]}"))
 
     def path_of(self, epoch: int, step: int) -> Path:
         """Where the checkpoint of this position is, if there is one."""
@@ -63,30 +91,22 @@ class Checkpoints:
             self._writing = None
 
     def _write(self, state: State) -> None:
-        """Write a checkpoint, in place of a broken one or of the same one from before a restart."""
+        """Write a checkpoint, in place of the same one from before a restart if it is there."""
         path = self.folder / state.name
         metrics = state.history[-1] if state.step == 0 and state.history else {}
-        with atomic_folder(path) as partial:
-            write_state(state, partial / FILE)
-            digest = {"sha256": _sha256(partial / FILE), "bytes": (partial / FILE).stat().st_size, "metrics": metrics}
-            (partial / DIGEST).write_text(json.dumps(digest))
+        with atomic_folder(path) as new:
+            content = write_state(state, new / FILE)
+            digest = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "metrics": metrics}
+            (new / DIGEST).write_text(json.dumps(digest))
         self._prune(path)
 
     def _prune(self, newest: Path) -> None:
-        """Removes what need not be kept, what a killed writer left half-written, and what lies beyond `newest`.
-
-        A run that has just come to `newest` went back behind that, since it could not be read: it is done anew.
-        """
-        paths = self._all()
-        before = paths[: paths.index(newest) + 1]
-        kept = {*before[-self.keep.last :], *best(before, self.keep)}
+        """Remove what need not be kept of those up to `newest`, and what a killed writer left half-written."""
+        paths = [path for path in whole_checkpoints(self.folder) if path.name <= newest.name]
+        kept = {*paths[-self.keep.last :], *best(paths, self.keep)}
         leftovers = self.folder.glob(f"*{PARTIAL}*")
         for path in (*leftovers, *(path for path in paths if path not in kept)):
             shutil.rmtree(path, ignore_errors=True)  # another process may be at it
-
-    def _all(self) -> list[Path]:
-        """Oldest first."""
-        return sorted(path for path in self.folder.glob("epoch-*") if PARTIAL not in path.name)
 
 
 def best(paths: list[Path], keep: Keep) -> list[Path]:
@@ -100,29 +120,41 @@ def best(paths: list[Path], keep: Keep) -> list[Path]:
 
 
 def read_checkpoint(path: Path) -> State:
-    """The state in the folder `path`.
+    """Return the state in the folder `path`.
 
     Raises:
-        CheckpointError: its bytes are not the ones that were written, or it is no checkpoint.
+        DamagedCheckpointError: its bytes are not the ones that were written.
+        CheckpointError: they are, but not of this version of mvlab.
+        StoreError, MemoryError: it could not be read just now, which says nothing of it.
     """
-    described = _described(path)
-    if not (path / FILE).exists() or "sha256" not in described:
-        raise CheckpointError(f"{path} is no whole checkpoint: {FILE} or {DIGEST} is missing or unreadable")
-    if (size := (path / FILE).stat().st_size) != described.get("bytes"):
-        raise CheckpointError(f"{path / FILE} is truncated: it has {size} bytes of {described.get('bytes')}")
-    if _sha256(path / FILE) != described["sha256"]:
-        raise CheckpointError(f"{path / FILE} is not what was written: its sha256 has changed")
-    return read_state(path / FILE)
+    with store_errors(str(path)):
+        described, content = _described(path), _content(path / FILE)
+    if content is None or "sha256" not in described:
+        raise DamagedCheckpointError(f"{path} is no whole checkpoint: {FILE} or {DIGEST} is missing or unreadable")
+    if len(content) != described.get("bytes"):
+        raise DamagedCheckpointError(
+            f"{path / FILE} is truncated: it has {len(content)} bytes of {described.get('bytes')}"
+        )
+    if hashlib.sha256(content).hexdigest() != described["sha256"]:
+        raise DamagedCheckpointError(f"{path / FILE} is not what was written: its sha256 has changed")
+    return parse_state(content, path / FILE)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except MISSING:
+        return None
 
 
 def _described(path: Path) -> Mapping[str, Any]:
+    """Return what the digest file says; nothing where it is missing or no JSON object.
+
+    Raises:
+        OSError: it could not be read just now.
+    """
     try:
-        described = json.loads((path / DIGEST).read_text())
-    except (OSError, ValueError):
+        described = json.loads((path / DIGEST).read_bytes())
+    except (*MISSING, ValueError):
         return {}
     return described if isinstance(described, dict) else {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,7 +8,7 @@ import ray.train
 from mvlab.data.storage import DataError, StoreError
 from mvlab.models.initial import InitialWeightsError
 from mvlab.training.loop import NonFiniteError
-from mvlab.training.state import CheckpointError
+from mvlab.training.state import CheckpointError, DamagedCheckpointError
 
 CERTAIN = (
     *(CheckpointError, DataError, InitialWeightsError, NonFiniteError),
@@ -47,7 +47,10 @@ class GiveUp(ray.train.UserCallback):
 
 
 def certain(error: BaseException) -> Exception | None:
-    """The failure in `error`, or in what a task of the feed raised, that would come again."""
+    """Return the failure in `error`, or in what a task of the feed raised, that would come again.
+
+    A damaged checkpoint is none: whoever refused it looks for another, or another rank has just read it.
+    """
     if isinstance(error, ray.exceptions.RayTaskError):
         error = error.cause
-    return error if isinstance(error, CERTAIN) else None
+    return error if isinstance(error, CERTAIN) and not isinstance(error, DamagedCheckpointError) else None

@@ -1,6 +1,8 @@
 """Where a run keeps what it makes: one folder, which every machine that works on it sees."""
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
+        """One folder in it for each; see `whole_checkpoints`."""
         return self.path / "checkpoints"
 
     @property
@@ -65,6 +68,24 @@ class RunFolder:
         """Adds a line for people."""
         with self.progress.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def checkpoint_name(epoch: int, step: int) -> str:
+    """Return the name of a checkpoint's folder; names sort as the run goes."""
+    return f"epoch-{epoch:05d}-step-{step:08d}"
+
+
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in `folder` that were written to their end, oldest first; a missing folder has none.
+
+    Raises:
+        OSError: the folder cannot be listed, which says nothing of what is in it.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # `glob` would take a folder that cannot be read for an empty one
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in names if re.fullmatch(r"epoch-\d{5,}-step-\d{8,}", name)]
 
 
 def write_epochs(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -6,7 +6,9 @@ every evaluation, and nothing else reads them.
 """
 
 import hashlib
+import io
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,14 +19,24 @@ from torch import Tensor
 
 from mvlab.config import RunConfig, config_differences
 from mvlab.data.plan import Position
+from mvlab.training.files import checkpoint_name
 from mvlab.training.loop import Trainer
 
 FILE = "state.pt"
 FORMAT = 2
+MISSING = (FileNotFoundError, NotADirectoryError)
+BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+"""What `torch.load` and `State` raise for bytes that are no checkpoint."""
+OUT_OF_MEMORY = "can't allocate memory"
+"""Part of torch's message, whose class is RuntimeError."""
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used here; the message says why."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint of which a file is missing, truncated or changed: one before it may be whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,11 +75,6 @@ class State:
     @property
     def name(self) -> str:
         return checkpoint_name(self.epoch, self.step)
-
-
-def checkpoint_name(epoch: int, step: int) -> str:
-    """Sorts as the run goes."""
-    return f"epoch-{epoch:05d}-step-{step:08d}"
 
 
 def capture(
@@ -136,22 +143,45 @@ def require_same_run(state: State, run: RunConfig, dataset_digest: str) -> None:
         )
 
 
-def write_state(state: State, path: Path) -> None:
-    """Writes the file; whoever calls sees to it that nobody finds half of it."""
-    with path.open("wb") as file:
-        torch.save({each.name: getattr(state, each.name) for each in fields(state)}, file)
+def write_state(state: State, path: Path) -> bytes:
+    """Write the file, which nobody may find before it is whole; returns its content.
+
+    Raises:
+        OSError: it cannot be written. torch itself would say RuntimeError of a full disk.
+    """
+    content = io.BytesIO()
+    torch.save({each.name: getattr(state, each.name) for each in fields(state)}, content)
+    path.write_bytes(content.getbuffer())
+    return content.getvalue()
 
 
 def read_state(path: Path) -> State:
-    """Reads the file onto the CPU; nothing in it is executed.
+    """Read the file onto the CPU; nothing in it is executed.
 
     Raises:
         CheckpointError: it is missing, truncated, or no checkpoint of this platform.
+        OSError, MemoryError: it could not be read just now, which says nothing of what is in it.
     """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+    except MISSING as error:
+        raise DamagedCheckpointError(f"{path} is missing") from error
+    return parse_state(content, path)
+
+
+def parse_state(content: bytes, path: Path) -> State:
+    """Return the state in the `content` of a checkpoint's file; `path` names it.
+
+    Raises:
+        CheckpointError: it holds none that this version of mvlab reads.
+        MemoryError: there is no room for it.
+    """
+    try:
+        values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         state = State(**values) if values["format"] == FORMAT else None
-    except Exception as error:  # torch raises half a dozen kinds for a broken file
+    except BROKEN as error:
+        if OUT_OF_MEMORY in str(error):
+            raise MemoryError(f"{path}: {error}") from error
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     if state is None:
         raise CheckpointError(f"{path} has format {values['format']}; this version of mvlab reads {FORMAT}")
