@@ -1,6 +1,8 @@
 """One trial, without a cluster: what has trained already starts no workers."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +19,8 @@ from mvlab.training.state import FILE
 TRIAL = Trial("run", 0, RUN)
 
 
-@pytest.mark.parametrize(("epoch", "starts"), [(RUN.epochs - 1, True), (RUN.epochs, False)])
-def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, starts: bool
-) -> None:
-    started = []
+def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], bool]) -> str:
+    """Why an attempt failed whose workers do `fit`, and return what it returns."""
 
     class Trainer:
         """In place of Ray Train's."""
@@ -29,23 +28,59 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
         def __init__(self, *arguments: Any) -> None:
             pass
 
-        def fit(self) -> None:
-            """The rest of the run."""
-            started.append(True)
-            write(RUN.epochs)
+        def fit(self) -> SimpleNamespace:
+            return SimpleNamespace(return_value=fit())
 
-    def write(epoch: int) -> None:
-        checkpoints.write(state_at(epoch, 0, top1=1.0))
-        checkpoints.wait()
-
-    folder = TRIAL.folder(tmp_path)
-    folder.checkpoints.mkdir(parents=True)
-    checkpoints = Checkpoints(folder.checkpoints, Keep())
-    write(epoch)
     monkeypatch.setattr(run_trial, "build_trainer", Trainer)
     placement = place([Node(2)], workers=1, trials=1)
-    run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=tmp_path)
-    assert not folder.error.exists(), folder.error.read_text()
+    run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=storage)
+    error = TRIAL.folder(storage).error
+    return error.read_text() if error.exists() else ""
+
+
+def write(storage: Path, epoch: int) -> Path:
+    """Makes the checkpoint after an epoch; returns its file."""
+    folder = TRIAL.folder(storage).checkpoints
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(folder, Keep())
+    checkpoints.write(state_at(epoch, 0, top1=1.0))
+    checkpoints.wait()
+    return checkpoints.path_of(epoch, 0) / FILE
+
+
+@pytest.mark.parametrize(("epoch", "starts"), [(RUN.epochs - 1, True), (RUN.epochs, False)])
+def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, starts: bool
+) -> None:
+    started = []
+
+    def fit() -> bool:
+        started.append(True)
+        write(tmp_path, RUN.epochs)
+        return True
+
+    write(tmp_path, epoch)
+    assert attempted(tmp_path, monkeypatch, fit) == ""
     assert bool(started) == starts
-    last = checkpoints.path_of(RUN.epochs, 0) / FILE
-    assert (folder.results / FILE).read_bytes() == last.read_bytes()
+    last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, Keep()).path_of(RUN.epochs, 0) / FILE
+    assert (TRIAL.folder(tmp_path).results / FILE).read_bytes() == last.read_bytes()
+
+
+def test_a_trial_that_was_told_to_stop_has_not_failed_whatever_became_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers know what they were told; by now the file may be gone."""
+    write(tmp_path, RUN.epochs - 1)
+    assert attempted(tmp_path, monkeypatch, lambda: False) == ""
+    assert not (TRIAL.folder(tmp_path).results / FILE).exists()
+
+
+def test_a_trial_whose_last_checkpoint_is_damaged_has_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit() -> bool:
+        write(tmp_path, RUN.epochs).write_bytes(b"")
+        return True
+
+    assert f"{FILE} is truncated" in attempted(tmp_path, monkeypatch, fit)
+    assert not (TRIAL.folder(tmp_path).results / FILE).exists()

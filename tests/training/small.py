@@ -75,14 +75,27 @@ def feed(orders: Iterator[Order]) -> Iterator[Batch]:
         yield from render_batches(some)
 
 
-def go(job: Assignment, *, world: World = ALONE, stop_at: int | None = None, feed: Feed = feed) -> bool:
-    """Goes on with a run until its end (then true), or until it asks for the `stop_at`-th time whether to stop."""
+def go(
+    job: Assignment,
+    *,
+    world: World = ALONE,
+    stop_at: int | None = None,
+    once: bool = False,
+    wish: Wish = Wish.STOP,
+    feed: Feed = feed,
+) -> bool:
+    """Resume a run until its end (then true), or until it asks for the `stop_at`-th time whether to stop.
+
+    Args:
+        once: is told that only then; otherwise each time from then on.
+        wish: what it is told.
+    """
     asked = 0
 
     def notice() -> Wish:
         nonlocal asked
         asked += 1
-        return Wish.STOP if stop_at is not None and asked >= stop_at else Wish.NOTHING
+        return wish if stop_at is not None and (asked == stop_at if once else asked >= stop_at) else Wish.NOTHING
 
     threads = torch.get_num_threads()
     try:

@@ -15,7 +15,20 @@ import pytest
 import torch
 from torch import nn
 from training.ranks import run_ranks
-from training.small import NUM_TRAIN, NUM_VAL, RUN, Feed, assign, feed, few_digits, go, ledger_of, newest, untimed
+from training.small import (
+    ALONE,
+    NUM_TRAIN,
+    NUM_VAL,
+    RUN,
+    Feed,
+    assign,
+    feed,
+    few_digits,
+    go,
+    ledger_of,
+    newest,
+    untimed,
+)
 
 from mvlab.data.batch import Batch
 from mvlab.data.images import EvaluationView, TrainingView
@@ -26,6 +39,8 @@ from mvlab.tasks.classification import Tally
 from mvlab.training import checkpoints
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model
+from mvlab.training.carry_on import Surroundings, carry_on
+from mvlab.training.collectives import Preempted, Wish
 from mvlab.training.files import read_epochs
 from mvlab.training.keep import Keep
 from mvlab.training.loop import NonFiniteError, evaluate
@@ -108,6 +123,32 @@ def test_stopped_again_and_again_it_goes_on_to_the_same_bits(
         assert not go(job, stop_at=every)
     assert go(job)
     assert outcome(job) == whole(name)
+
+
+def test_a_stop_that_is_taken_back_stands_and_no_part_of_an_evaluation_counts_as_all(data: str, tmp_path: Path) -> None:
+    """At its first batch, at another, and after its last; the file that asked for it is gone at the next look."""
+    job, num_steps = assign(tmp_path / "run", data, EVALUATED), num_updates(data, 0)
+    assert not go(job, stop_at=num_steps)
+    for stop_at in (1, 3, -(-NUM_VAL // EVALUATED.evaluation.batch) + 1):
+        assert not go(job, stop_at=stop_at, once=True)
+        assert (newest(job).epoch, newest(job).step) == (0, num_steps)
+    assert go(job)
+    assert newest(job).history[0]["val/samples"] == NUM_VAL
+
+
+def test_a_process_that_is_told_to_leave_does_so_with_a_checkpoint_unless_the_run_is_to_stop(
+    data: str, tmp_path: Path
+) -> None:
+    job = assign(tmp_path / "run", data)
+    with pytest.raises(Preempted):
+        go(job, stop_at=3, wish=Wish.LEAVE)
+    assert newest(job).step == 3
+    with pytest.raises(Preempted):
+        go(job, stop_at=4, wish=Wish.LEAVE, once=True)
+    assert newest(job).step == 7
+    wishes = iter([Wish.NOTHING, Wish.LEAVE, Wish.STOP])
+    assert not carry_on(job, ALONE, Surroundings(feed, lambda: next(wishes)))
+    assert newest(job).step == 9
 
 
 # Killed
@@ -224,6 +265,12 @@ def stopped_and_whole(rank: int, world: int, folder: Path, data: str) -> list[by
     return [ledger_of(job, rank) for job in jobs]
 
 
+def cut_short(rank: int, world: int, folder: Path, data: str) -> bool:
+    """Whether a run ends that has only its evaluation before it, in which one rank is told to stop, and that once."""
+    job = assign(folder, data, EVALUATED)
+    return go(job, world=World(rank, world, CPU), stop_at=2 if rank == world - 1 else None, once=True)
+
+
 def stopped_on_a_slow_disk(rank: int, world: int, folder: Path, data: str) -> tuple[int, int]:
     """Where the run would go on, seen by each rank as soon as it has stopped."""
 
@@ -247,8 +294,10 @@ def evaluated(rank: int, world: int, folder: Path, data: str) -> None:
 
 def everything(rank: int, world: int, folder: Path, data: str, stop_at: int | None) -> dict[str, Any]:
     """In one start of the ranks, which takes longer than their work."""
+    cut = cut_short(rank, world, folder / "evaluated" / str(world), data) if world > 1 else False
     evaluated(rank, world, folder / "evaluated", data)
     return {
+        "cut": cut,
         "samples": trained(rank, world, folder / "changing", data, stop_at),
         "ledgers": stopped_and_whole(rank, world, folder / "same", data) if world == 2 else [],
         "slow": stopped_on_a_slow_disk(rank, world, folder, data) if world == 2 else None,
@@ -296,6 +345,12 @@ def test_two_ranks_that_any_of_them_stops_go_on_to_the_same_bits(worlds: Any, da
         assert rank["ledgers"][0] == rank["ledgers"][1]
     outcomes = [outcome(assign(folder / "same" / name, data, planned_world=2)) for name in ("whole", "parts")]
     assert outcomes[0] == outcomes[1]
+
+
+def test_ranks_agree_that_an_evaluation_was_cut_short(worlds: Any) -> None:
+    """Also if only one was told, which hears nothing of it the next time."""
+    _, told = worlds
+    assert [rank["cut"] for world in (2, 3) for rank in told[world]] == [False] * 5
 
 
 def test_no_rank_leaves_before_the_checkpoint_is_on_the_disk(worlds: Any) -> None:

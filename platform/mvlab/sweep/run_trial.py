@@ -4,6 +4,7 @@ import os
 import shutil
 import traceback
 from pathlib import Path
+from typing import Any
 
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
@@ -32,9 +33,12 @@ def attempt(trial: Trial, *, data: str, manner: Manner, placement: Placement, st
 
 
 def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
-    """Trains, from the newest checkpoint if there is one; the last one ends up in the trial's results.
+    """Train from the newest checkpoint, if there is one; the last one ends up in the trial's results.
 
     Ends without it if it was told to stop. What has trained to its end, and was not exported, starts no workers again.
+
+    Raises:
+        DamagedCheckpointError: the last checkpoint is not what was written.
     """
     # How long a lost worker goes unnoticed: two seconds otherwise; each check takes the worker from its training for a
     # moment. Train passes it on.
@@ -56,9 +60,8 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
     checkpoints = Checkpoints(folder.checkpoints, manner.keep)
     state, _ = checkpoints.newest()
     if state is None or state.epoch < trial.run.epochs:
-        build_trainer(assignment, placement, storage).fit()
-        state, _ = checkpoints.newest()
-    if state is not None and state.epoch == trial.run.epochs:
-        shutil.copyfile(checkpoints.path_of(state.epoch, state.step) / CHECKPOINT, folder.results / CHECKPOINT)
-    elif not folder.stop.exists():
-        raise RuntimeError(f"{trial.name} ended before its last epoch: see {folder.progress} and Ray's logs")
+        result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still show version 1's
+        if not result.return_value:
+            return
+    checkpoints.read(trial.run.epochs, 0)  # raises where it is not whole
+    shutil.copyfile(checkpoints.path_of(trial.run.epochs, 0) / CHECKPOINT, folder.results / CHECKPOINT)

@@ -20,7 +20,7 @@ from mvlab.models.initial import InitialWeightsError, load_initial
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.checkpoints import REFUSED, Checkpoints
-from mvlab.training.collectives import Consensus, Wish, from_rank_0
+from mvlab.training.collectives import Consensus, Latch, Wish, from_rank_0
 from mvlab.training.files import write_epochs
 from mvlab.training.ledger import Ledger
 from mvlab.training.loop import NonFiniteError
@@ -42,9 +42,10 @@ class Surroundings:
 
 
 def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
-    """Trains to the end, or until told to stop; true if the end was reached.
+    """Train to the end, or until told to stop; true if the end was reached.
 
     Raises:
+        Preempted: a rank's process was told to end; all of them made a checkpoint, and others resume the run.
         CheckpointError: the newest checkpoint is of another run.
         InitialWeightsError: the file to begin with does not fit.
         NonFiniteError: as the run asked; the batch is in the results.
@@ -105,7 +106,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
         training=training,
         validation=validation,
         checkpoints=checkpoints,
-        notice=notice,
+        notice=Latch(notice),
         consensus=Consensus(),
         ledger=None,
         profiler=profiler,

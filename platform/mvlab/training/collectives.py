@@ -1,6 +1,7 @@
 """What ranks tell each other, besides gradients. Alone, without a process group, each is the identity."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 import torch
@@ -32,12 +33,6 @@ def from_rank_0(numbers: Sequence[int], device: torch.device) -> list[int]:
     return [int(value) for value in values.tolist()]
 
 
-def wait_for_all() -> None:
-    """Until every rank has come here."""
-    if distributed.is_initialized():
-        distributed.barrier()
-
-
 @torch.no_grad()
 def share_buffers(*modules: nn.Module) -> None:
     """Rank 0's buffers become everyone's: BatchNorm's statistics differ by rank until then. ViTs may have none."""
@@ -54,12 +49,31 @@ class Wish(IntEnum):
 
     NOTHING = 0
     CHECKPOINT = 1
-    STOP = 2
-    """A checkpoint, and no further step."""
+    LEAVE = 2
+    """A checkpoint, and no further step of this process: the run is resumed by others."""
+    STOP = 3
+    """A checkpoint, and no further step of the run."""
 
 
 class Preempted(Exception):  # noqa: N818 - nothing went wrong
     """A rank's process was told to end; a checkpoint was made first, and the run can go on without it."""
+
+
+@dataclass(slots=True)
+class Latch:
+    """Asks `notice`, and stays with an answer that ends the work.
+
+    By the next time the file that asked for it may be gone, and an evaluation may have been cut short for it.
+    """
+
+    notice: Callable[[], Wish]
+    stands: Wish = Wish.NOTHING
+
+    def __call__(self) -> Wish:
+        wish = max(self.notice(), self.stands)
+        if wish >= Wish.LEAVE:
+            self.stands = wish
+        return wish
 
 
 class Consensus:

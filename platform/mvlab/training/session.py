@@ -2,7 +2,7 @@
 
 import platform
 import resource
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from time import monotonic, time_ns
@@ -21,7 +21,7 @@ from mvlab.tasks.classification import Tally
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.checkpoints import Checkpoints
-from mvlab.training.collectives import Consensus, Wish, of_all_ranks, share_buffers, sum_over_ranks, wait_for_all
+from mvlab.training.collectives import Consensus, Latch, Preempted, Wish, of_all_ranks, share_buffers, sum_over_ranks
 from mvlab.training.corrupt import watch
 from mvlab.training.files import append_epoch
 from mvlab.training.ledger import Ledger
@@ -44,7 +44,7 @@ class Session:
     training: Manifest
     validation: Manifest
     checkpoints: Checkpoints
-    notice: Callable[[], Wish]
+    notice: Latch
     consensus: Consensus
     ledger: Ledger | None
     profiler: Profiler
@@ -126,18 +126,18 @@ class Session:
         return max(mine, self.notice())
 
     def _granted(self, wish: Wish, step: int) -> bool:
-        """Does what all agreed on after a step; false if that is to stop."""
+        """Do what all agreed on after a step; false if no step is to follow."""
         every, together = self.job.manner.keep.every_steps, self.job.run.optimizer.accumulate
         is_due = every is not None and (step + 1) // every > (step + 1 - together) // every
         if wish != Wish.NOTHING or is_due:
             with self.profiler.phase(Phase.CHECKPOINT):
                 self.checkpoint()
-        return wish != Wish.STOP
+        return wish < Wish.LEAVE
 
     def evaluate_epoch(self, batches: Iterator[Batch]) -> dict[str, float] | None:
         """Raw and EMA weights on every validation sample, after the last epoch EMA weights at other resolutions too.
 
-        Nothing if the run was told to stop meanwhile.
+        None if a rank was told to stop meanwhile: then it may not have seen all samples.
         """
         bare, average = self.trainer.bare, self.trainer.ema.module
         share_buffers(bare, average)
@@ -147,7 +147,7 @@ class Session:
         for view in others:
             tallies |= self._evaluated({f"test_{view.crop}px": average}, view, batches)
         self.consensus.ask(self.notice())
-        if self.consensus.answer() == Wish.STOP:
+        if self.consensus.answer() >= Wish.LEAVE:
             return None
         for name, tally in tallies.items():
             tally.sums = sum_over_ranks(tally.sums)
@@ -171,7 +171,7 @@ class Session:
 
     def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            if self.notice() == Wish.STOP:
+            if self.notice() >= Wish.LEAVE:
                 return
             yield batch
 
@@ -225,9 +225,15 @@ class Session:
             )
 
     def settle(self) -> None:
-        """Until the checkpoint is on the disk, on every rank: the first one that leaves takes the others with it."""
+        """Wait until the checkpoint is on the disk, on every rank: the first one that leaves takes the others with it.
+
+        Raises:
+            Preempted: the run itself is not to stop; all ranks agree on that.
+        """
         self.checkpoints.wait()
-        wait_for_all()
+        self.consensus.ask(self.notice())  # what was asked for stands, and a stop may have come on top of it
+        if self.consensus.answer() == Wish.LEAVE:
+            raise Preempted("a worker was told to end: its run goes on with another")
 
 
 def memory_metrics(device: torch.device) -> dict[str, float]:

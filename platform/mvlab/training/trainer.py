@@ -23,18 +23,24 @@ KEEP_FREED_MEMORY = {
 faults in again, thousands of pages at every step."""
 
 
-def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
-    """A trainer that goes on, from the run's own checkpoints, whatever it loses.
+def _loop(config: dict[str, Assignment]) -> bool:
+    return train(config["assignment"])
 
-    Nothing is reported through Ray: what an epoch came to is in the run's folder before anybody hears of it.
+
+def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
+    """Return a trainer that goes on, from the run's own checkpoints, whatever it loses.
+
+    Nothing is reported through Ray: what an epoch came to is in the run's folder before anybody hears of it. The
+    result's `return_value` is what `train` returned: whether the run came to its end.
     """
     fixed = placement.min_workers == placement.workers
     gpu = {"GPU": placement.gpu_share} if placement.use_gpu else {}
     scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields, here and below
     running: Any = ray.train.RunConfig
+    loop: Any = _loop
     ends: list[Any] = [EndWithACheckpoint(), GiveUp(assignment.folder.checkpoints)]
     return TorchTrainer(
-        lambda config: train(config["assignment"]),
+        loop,
         train_loop_config={"assignment": assignment},
         scaling_config=scaling(
             num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),

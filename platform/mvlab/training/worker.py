@@ -17,7 +17,7 @@ from mvlab.data.feed import stream
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.carry_on import Surroundings, carry_on
-from mvlab.training.collectives import Preempted, Wish
+from mvlab.training.collectives import Wish
 
 SECONDS_AFTER_SIGTERM = 10.0
 """How long a process that was told to end may work on its checkpoint."""
@@ -30,11 +30,11 @@ SECONDS_A_THREAD_KEEPS_THE_GIL = 0.0005
 _told_to_end = threading.Event()
 
 
-def train(assignment: Assignment) -> None:
-    """One rank's part of a run.
+def train(assignment: Assignment) -> bool:
+    """Do one rank's part of a run; true if it came to its end, false if it was told to stop.
 
     Raises:
-        Preempted: a rank's process got SIGTERM; all of them made a checkpoint, and a new group of workers goes on.
+        Preempted: a rank's process got SIGTERM; all of them made a checkpoint, and a new group of workers resumes.
     """
     sys.setswitchinterval(SECONDS_A_THREAD_KEEPS_THE_GIL)
     context = ray.train.get_context()
@@ -43,8 +43,7 @@ def train(assignment: Assignment) -> None:
         feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.manner.on_corrupt),
         notice=Notice(assignment),
     )
-    if not carry_on(assignment, world, surroundings) and not assignment.folder.stop.exists():
-        raise Preempted("a worker was told to end: its run goes on with another")
+    return carry_on(assignment, world, surroundings)
 
 
 class Notice:
@@ -55,8 +54,10 @@ class Notice:
         self._warned_at = float("-inf")
 
     def __call__(self) -> Wish:
-        if _told_to_end.is_set() or self.stop.exists():
+        if self.stop.exists():
             return Wish.STOP
+        if _told_to_end.is_set():
+            return Wish.LEAVE
         # `ray.train.get_preemption_info` would wait for all ranks at every step; they agree on our wish anyway.
         warned = get_train_context().preemption_context.preemption_info is not None
         if warned and time.monotonic() - self._warned_at >= SECONDS_BETWEEN_WARNED_CHECKPOINTS:
