@@ -15,6 +15,7 @@ LAYERS = [
         "checks",
         "compiled",
         "config",
+        "disk",
         "durable",
         "experiment",
         "facts",

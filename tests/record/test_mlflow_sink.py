@@ -242,3 +242,21 @@ def test_a_full_disk_is_told_of_and_stops_nothing(
     assert client.get_run(run_id).info.status == "FINISHED"
     assert files_of(client, run_id) == ["state.pt"]
     assert read_carried(journal.path).offset == journal.path.stat().st_size
+
+
+def test_the_end_does_not_wait_for_a_full_disk(
+    store: tuple[MlflowClient, str], journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody makes room meanwhile; a server that is away is another matter."""
+    client, experiment = store
+    writes = 0
+
+    def write(path: Path, carried: Carried) -> None:
+        nonlocal writes
+        writes += 1
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(mlflow_sink, "write_carried", write)
+    sink = MlflowSink(journal, client, experiment)
+    sink.close(20)
+    assert 0 < writes < 5

@@ -39,6 +39,16 @@ def test_runs_are_told_to_stop_and_we_go_on_until_they_have(signum: signal.Signa
     assert stop.signum == signum
 
 
+def test_a_disk_that_takes_no_file_stops_us_at_once(files: list[Path]) -> None:
+    """It would take no checkpoint either."""
+    files[1].parent.touch()
+    with interruptible() as stop:
+        with pytest.raises(KeyboardInterrupt), stop.gracefully(files):  # noqa: PT012
+            send(signal.SIGTERM)
+            raise AssertionError("we should be gone")
+        assert stop.signum == signal.SIGTERM
+
+
 def test_a_second_signal_stops_us_at_once_and_a_third_not_again(files: list[Path]) -> None:
     with interruptible() as stop:
         with pytest.raises(KeyboardInterrupt), stop.gracefully(files):  # noqa: PT012

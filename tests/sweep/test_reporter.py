@@ -1,5 +1,6 @@
 """What a trial leaves in the journal when it ends, and when it is exported. No cluster."""
 
+import errno
 import io
 import json
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from typing import Any
 import pytest
 
 from experiments.table6_patch_size import EXPERIMENT
+from mvlab.durable import partial_name
 from mvlab.record.journal import Event, Journal
 from mvlab.record.package import VERIFICATION
 from mvlab.sweep.console import Console
+from mvlab.sweep.run_trial import FAILURE
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.sweep.tuner import VERIFIED_TAG, Reporter
-from mvlab.training.files import append_epoch
+from mvlab.training.files import append_epoch, checkpoint_name
 
 TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "4,4,4"], "smoke", 1)
 FIRST, SECOND = TRIALS
@@ -66,14 +69,53 @@ def files_of(trial: Trial, journal: Journal) -> list[str]:
 
 def test_a_run_that_failed_shows_why_and_what_it_said(tmp_path: Path, journal: Journal, make: Make) -> None:
     reporter = make(export=True)
-    FIRST.folder(tmp_path).error.write_text("Traceback")
-    reporter.on_trial_complete(0, [], as_tune_has_it(FIRST))
+    fail(reporter, FIRST)
     assert journal.statuses()[FIRST.name] == "FAILED"
     assert files_of(FIRST, journal) == ["error.txt", "progress.log"]
     (tmp_path / "tune.txt").touch()
     reporter.on_trial_error(0, [], as_tune_has_it(SECOND, error_file=str(tmp_path / "tune.txt")))
     assert journal.statuses()[SECOND.name] == "FAILED"
     assert files_of(SECOND, journal) == ["tune.txt", "progress.log"]
+
+
+def fail(reporter: Reporter, trial: Trial) -> None:
+    """As Tune tells of a trial that has returned why it failed."""
+    reporter.on_trial_result(0, [], as_tune_has_it(trial), {FAILURE: "Traceback\nDiskError: no space\n"})
+    reporter.on_trial_complete(0, [], as_tune_has_it(trial))
+
+
+def test_a_run_that_failed_says_why_though_no_disk_takes_it(
+    tmp_path: Path, journal: Journal, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reporter, said = make(export=True), io.StringIO()
+    reporter.console = Console(said)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("mvlab.sweep.tuner.atomic_write", full)
+        fail(reporter, FIRST)
+    assert journal.statuses()[FIRST.name] == "FAILED"
+    assert "FAILED in training: DiskError: no space (error.txt cannot be written: [Errno 28]" in said.getvalue()
+    reporter.on_trial_start(0, [], as_tune_has_it(FIRST))
+    train(FIRST, tmp_path)
+    reporter.on_trial_complete(0, [], as_tune_has_it(FIRST))
+    assert reporter.trained == [FIRST], "what it failed of then is of another time"
+
+
+def test_the_failures_of_a_trial_that_goes_on_do_not_add_up(tmp_path: Path, make: Make) -> None:
+    """Tune gives up after MOST_WITHOUT_PROGRESS, whatever lies between them."""
+    reporter = make(export=True)
+    counted = []
+    for step in (None, None, 4, None, 8):
+        if step is not None:
+            (FIRST.folder(tmp_path).checkpoints / checkpoint_name(0, step)).mkdir(parents=True)
+        (FIRST.folder(tmp_path).checkpoints / partial_name(checkpoint_name(9, 9))).mkdir(parents=True)
+        trial = as_tune_has_it(FIRST, run_metadata=SimpleNamespace(num_failures=99))
+        reporter.on_trial_recover(0, [], trial)
+        counted.append(trial.run_metadata.num_failures)
+    assert counted == [1, 2, 1, 2, 1]
 
 
 def test_a_run_that_finished_or_was_stopped_shows_what_it_said(tmp_path: Path, journal: Journal, make: Make) -> None:

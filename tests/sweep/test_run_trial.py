@@ -9,6 +9,7 @@ import pytest
 from training.small import RUN, state_at
 
 from mvlab.sweep import run_trial
+from mvlab.sweep.run_trial import FAILURE
 from mvlab.sweep.trial import Trial
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.keep import Keep
@@ -19,8 +20,8 @@ from mvlab.training.state import FILE
 TRIAL = Trial("run", 0, RUN)
 
 
-def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], bool]) -> str:
-    """Why an attempt failed whose workers do `fit`, and return what it returns."""
+def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], bool]) -> dict[str, str]:
+    """What an attempt reports whose workers do `fit`, and return what it returns."""
 
     class Trainer:
         """In place of Ray Train's."""
@@ -33,9 +34,7 @@ def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], 
 
     monkeypatch.setattr(run_trial, "build_trainer", Trainer)
     placement = place([Node(2)], workers=1, trials=1)
-    run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=storage)
-    error = TRIAL.folder(storage).error
-    return error.read_text() if error.exists() else ""
+    return run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=storage)
 
 
 def write(storage: Path, epoch: int) -> Path:
@@ -60,7 +59,7 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
         return True
 
     write(tmp_path, epoch)
-    assert attempted(tmp_path, monkeypatch, fit) == ""
+    assert attempted(tmp_path, monkeypatch, fit) == {}
     assert bool(started) == starts
     last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, Keep()).path_of(RUN.epochs, 0) / FILE
     assert (TRIAL.folder(tmp_path).results / FILE).read_bytes() == last.read_bytes()
@@ -71,7 +70,7 @@ def test_a_trial_that_was_told_to_stop_has_not_failed_whatever_became_of_the_fil
 ) -> None:
     """Its workers know what they were told; by now the file may be gone."""
     write(tmp_path, RUN.epochs - 1)
-    assert attempted(tmp_path, monkeypatch, lambda: False) == ""
+    assert attempted(tmp_path, monkeypatch, lambda: False) == {}
     assert not (TRIAL.folder(tmp_path).results / FILE).exists()
 
 
@@ -82,5 +81,5 @@ def test_a_trial_whose_last_checkpoint_is_damaged_has_no_result(
         write(tmp_path, RUN.epochs).write_bytes(b"")
         return True
 
-    assert f"{FILE} is truncated" in attempted(tmp_path, monkeypatch, fit)
+    assert f"{FILE} is truncated" in attempted(tmp_path, monkeypatch, fit)[FAILURE]
     assert not (TRIAL.folder(tmp_path).results / FILE).exists()

@@ -18,6 +18,7 @@ from transient import failing
 
 from mvlab.data import patience
 from mvlab.data.storage import StoreError
+from mvlab.disk import DiskError
 from mvlab.durable import partial_name
 from mvlab.training.checkpoints import DIGEST, REFUSED, Checkpoints, read_checkpoint
 from mvlab.training.files import read_epochs
@@ -242,7 +243,7 @@ def test_an_error_of_the_writer_ends_the_run_and_not_in_silence(
 ) -> None:
     failing(monkeypatch, errno.ENOSPC, FILE, times=None, mode="w")
     job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=1))
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskError, match=r"run on .* cannot be written to: No space left on device \(.* bytes are free"):
         go(job)
     assert read_epochs(job.folder.epochs) == [], "within its first epoch"
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, get_args
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.data.render import OnCorrupt
 from mvlab.data.storage import StoreError
+from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
@@ -56,6 +57,9 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_status
+    except DiskError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
     recorded = summary.pop("recorded")
     print(json.dumps(summary), flush=True)
     return 0 if recorded and all(map(_as_asked, summary["runs"])) else FAILED

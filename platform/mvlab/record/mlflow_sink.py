@@ -12,6 +12,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from mvlab.disk import FULL
 from mvlab.record.carried import Carried, read_carried, store_id, write_carried
 from mvlab.record.datasets import dataset_inputs
 from mvlab.record.journal import SWEEP, Event, Journal
@@ -59,6 +60,8 @@ class MlflowSink:
         self._told: set[str] = set()
         self._closing = threading.Event()
         self._deadline = float("inf")
+        self._disk_is_full = False
+        """Our own: to wait for it until the deadline would be in vain."""
         self._thread = threading.Thread(target=self._work, name="mlflow-sink", daemon=True)
         self._thread.start()
 
@@ -74,15 +77,17 @@ class MlflowSink:
         while not self._closing.wait(SECONDS_BETWEEN_DRAINS):
             self._survive(self._drain)
         while not (self._survive(self._drain) and self._survive(self._retry)):
-            if time.monotonic() >= self._deadline:
+            if self._disk_is_full or time.monotonic() >= self._deadline:
                 return
             time.sleep(SECONDS_BETWEEN_DRAINS)
 
     def _survive(self, work: Callable[[], bool]) -> bool:
         """What `work` says; false where a disk of our own is full or away, which must not end the thread."""
+        self._disk_is_full = False
         try:
             return work()
         except OSError as error:
+            self._disk_is_full = error.errno in FULL
             folder = self.journal.path.parent
             self._say("disk", f"{folder} cannot be read or written to ({first_line(error)}); MLflow waits for it")
             return False

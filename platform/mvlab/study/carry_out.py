@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.data.locate import DataSet, embedded_digits
+from mvlab.disk import naming_the_disk
 from mvlab.durable import atomic_write
 from mvlab.experiment import EMA_TOP1
 from mvlab.measure.machine import machine_name, use_all_cores
@@ -47,7 +48,13 @@ def carry_out(study: Study) -> dict[str, Any]:
     Raises:
         TrackingError, ClusterError, PlacementError, ResumeError: before anything is recorded.
         Interrupted: told to stop; every run has ended in the journal, and in MLflow where it answered.
+        DiskError: the disk takes no more, not even that a run has failed.
     """
+    with naming_the_disk(study.storage):
+        return _carried_out(study)
+
+
+def _carried_out(study: Study) -> dict[str, Any]:
     options = study.options
     client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)
     close_stale_runs(client)

@@ -38,13 +38,19 @@ class Stop:
             raise KeyboardInterrupt
 
     def request(self) -> bool:
-        """Tells the runs to stop, if there are any that were not told yet; false if we are to stop at once."""
+        """Tell the runs to stop, if there are any that were not told yet; false if we are to stop at once.
+
+        So we are on a disk that takes no file: it would take no checkpoint either.
+        """
         first, self.requested = not self.requested, True
         if not (first and self.files):
             return False
-        for file in self.files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+        try:
+            for file in self.files:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+        except OSError:
+            return False
         signal.setitimer(signal.ITIMER_REAL, SECONDS_FOR_CHECKPOINTS)
         return True
 

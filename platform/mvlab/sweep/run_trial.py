@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from mvlab.disk import naming_the_disk
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
@@ -16,20 +17,21 @@ from mvlab.training.trainer import build_trainer
 
 SECONDS_FOR_WORKERS = "10"
 """How long an elastic run waits for as many workers as before, until it goes on with fewer."""
+FAILURE = "failure"
+"""Key of the reason why a trial failed, among what it reports to Tune."""
 
 
-def attempt(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
-    """`run_trial`, whose failure is written down rather than raised: Tune tries again what it sees fail.
+def attempt(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> dict[str, str]:
+    """Return why `run_trial` failed, under FAILURE, or nothing; Tune reports it, and tries again what it sees fail.
 
-    So that it only sees, and tries again for ever, the loss of the machine that this runs on.
+    So Tune sees, and tries again, only the loss of the process that this runs in. The reason needs no disk to travel.
     """
-    folder = trial.folder(storage)
-    folder.results.mkdir(parents=True, exist_ok=True)
-    folder.error.unlink(missing_ok=True)
     try:
-        run_trial(trial, data=data, manner=manner, placement=placement, storage=storage)
+        with naming_the_disk(storage):
+            run_trial(trial, data=data, manner=manner, placement=placement, storage=storage)
     except Exception:  # noqa: BLE001 - whatever it is, it is this trial's end and no other's
-        folder.error.write_text(traceback.format_exc(), encoding="utf-8")
+        return {FAILURE: traceback.format_exc()}
+    return {}
 
 
 def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
@@ -47,6 +49,7 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
     folder = trial.folder(storage)
     if folder.stop.exists():
         return
+    folder.results.mkdir(parents=True, exist_ok=True)
     assignment = Assignment(
         name=trial.slug,
         run=trial.run,

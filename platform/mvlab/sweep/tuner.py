@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from mvlab.durable import atomic_write
 from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal, Status
 from mvlab.record.package import VERIFICATION
@@ -21,14 +22,15 @@ from mvlab.sweep.exports import exported
 from mvlab.sweep.follow import follow
 from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import pruning
-from mvlab.sweep.run_trial import attempt
+from mvlab.sweep.run_trial import FAILURE, attempt
 from mvlab.sweep.trial import Trial
+from mvlab.sweep.tune_trials import tune_trials
+from mvlab.training.failures import Stalls
 from mvlab.training.files import RunFolder, read_epochs
 from mvlab.training.manner import Manner
 from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
 
-HEAD = "node:__internal_head__"
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
 VERIFIED_TAG = "mvlab.package_verified"
 NO_PACKAGE_TAG = "mvlab.no_package"
@@ -61,32 +63,11 @@ def run_sweep(
     halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs)
     reporter = Reporter(by_slug, journal, begin, storage, export=manner.export, halving=halving)
 
-    def trainable(config: dict[str, str]) -> None:
-        attempt(by_slug[config["trial"]], data=data, manner=manner, placement=placement, storage=storage)
-
-    tuner = tune.Tuner(
-        # Tune counts only the actor that waits: the workers are placed by Train, and counted by `placement`. It waits
-        # on the head of the cluster, with which everything would end anyway.
-        tune.with_resources(trainable, tune.PlacementGroupFactory([{HEAD: 0.001}])),
-        param_space={"trial": tune.grid_search(list(by_slug))},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=placement.concurrent_trials,
-            reuse_actors=True,  # the next trial need not import torch again
-            trial_name_creator=lambda trial: trial.config["trial"],
-            trial_dirname_creator=lambda trial: trial.config["trial"],
-        ),
-        run_config=tune.RunConfig(
-            name=f"tune-{time.time_ns()}",
-            storage_path=str(storage),
-            verbose=0,
-            callbacks=[reporter],
-            failure_config=tune.FailureConfig(max_failures=-1),
-        ),
-    )
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
     with closing(reporter.console), follow(logs, reporter.hear):
         started = time.monotonic()
-        tuner.fit()
+        do = partial(attempt, data=data, manner=manner, placement=placement, storage=storage)
+        tune_trials(by_slug, do, reporter, at_once=placement.concurrent_trials, storage=storage).fit()
         trained_s = time.monotonic() - started
         for trial, failure in exported(reporter.trained, data=data, storage=storage, is_stopped=reporter.is_stopped):
             reporter.take_export(trial, failure)
@@ -116,6 +97,9 @@ class Reporter(TrialProgressCallback):
         self.num_done = self.num_exported = 0
         self._recorded: dict[str, tuple[int, int]] = {}
         """By trial: epochs that the journal has, and the size of the trial's file by then."""
+        self._failures: dict[str, str] = {}
+        """By trial: why it failed."""
+        self._stalls = {slug: Stalls(trial.folder(storage).checkpoints) for slug, trial in by_slug.items()}
         for trial in by_slug.values():
             if halving and trial.name in halving.stopped:  # and the driver was killed before the run had stopped
                 self._prune(trial)
@@ -125,21 +109,28 @@ class Reporter(TrialProgressCallback):
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if not self._folder(self._of(trial)).stop.exists():  # else it ends before it begins
-            self.begin(self._of(trial))
-            self.say(f"{self._of(trial).name} | starting its workers")
+        ours = self._of(trial)
+        if not self._folder(ours).stop.exists():  # else it ends before it begins
+            self._folder(ours).error.unlink(missing_ok=True)  # of another time
+            self.begin(ours)
+            self.say(f"{ours.name} | starting its workers")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Trials tell Tune nothing but their end."""
+        """Take why a trial failed: all that trials report."""
+        if failure := result.get(FAILURE):
+            self._failures[self._of(trial).name] = failure
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Let Tune, which is about to start a trial's lost process again, count only failures without progress."""
+        trial.run_metadata.num_failures = self._stalls[trial.config["trial"]].count()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ours = self._of(trial)
         folder, num_epochs = self._folder(ours), self.take_epochs(ours)
-        if folder.error.exists():
-            self._end(ours, "FAILED")
-            self._say_done(ours, f"FAILED in training: see {folder.error}")
+        if failure := self._failures.pop(ours.name, None):
+            self._say_done(ours, self._fail(ours, failure, "training"))
         elif num_epochs == ours.run.epochs and not self.export:
             self._end(ours, "FINISHED")
             self._say_done(ours, "trained")
@@ -173,13 +164,25 @@ class Reporter(TrialProgressCallback):
         """Records a trial whose package is ready, or why there is none."""
         results = self._folder(trial).results
         if failure:
-            (results / "error.txt").write_text(str(failure))
-            said = f"FAILED in export: see {results / 'error.txt'}"
+            said = self._fail(trial, str(failure), "export")
         else:
             said = self._take_verification(trial, results / VERIFICATION)
-        self._end(trial, "FAILED" if failure else "FINISHED")
+            self._end(trial, "FINISHED")
         self.num_exported += 1
         self.say(f"{trial.name} | {said} | {self.num_exported} of {len(self.trained)} exports done")
+
+    def _fail(self, trial: Trial, failure: str, where: str) -> str:
+        """Record a failed trial; returns what to say of it, which holds the reason: a full disk takes no file."""
+        error = self._folder(trial).error
+        *_, reason = failure.strip().splitlines() or [""]
+        try:
+            error.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(error, failure)
+            kept = f"see {error}"
+        except OSError as full:
+            kept = f"{error.name} cannot be written: {full}"
+        self._end(trial, "FAILED")
+        return f"FAILED in {where}: {reason} ({kept})"
 
     def _take_verification(self, trial: Trial, file: Path) -> str:
         """Records whether the package is what the network is; says it in words."""

@@ -16,6 +16,7 @@ from mvlab.data.manifest import read_manifest
 from mvlab.data.patience import patiently
 from mvlab.data.plan import EPOCH_START
 from mvlab.data.render import Order
+from mvlab.disk import naming_the_disk
 from mvlab.models.initial import InitialWeightsError, load_initial
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model, build_trainer
@@ -45,12 +46,19 @@ def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
     """Train to the end, or until told to stop; true if the end was reached.
 
     Raises:
+        DiskError: the disk of the run's folder takes no more.
         Preempted: a rank's process was told to end; all of them made a checkpoint, and others resume the run.
         CheckpointError: the newest checkpoint is of another run.
         InitialWeightsError: the file to begin with does not fit.
         NonFiniteError: as the run asked; the batch is in the results.
     """
     torch.set_num_threads(job.threads)
+    with naming_the_disk(job.folder.path):
+        return _train(job, world, surroundings)
+
+
+def _train(job: Assignment, world: World, surroundings: Surroundings) -> bool:
+    """Do the work of `carry_on`."""
     session = open_session(job, world, surroundings.notice)
     batches = surroundings.feed(session.orders())
     try:

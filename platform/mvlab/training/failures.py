@@ -1,4 +1,4 @@
-"""Which failures a run goes on from: lost machines and workers, always; what would only fail again, never."""
+"""Decides which failures a run is resumed after: lost machines and workers, always; certain ones, never."""
 
 from pathlib import Path
 
@@ -6,15 +6,17 @@ import ray.exceptions
 import ray.train
 
 from mvlab.data.storage import DataError, StoreError
+from mvlab.disk import DiskError
 from mvlab.models.initial import InitialWeightsError
+from mvlab.training.files import whole_checkpoints
 from mvlab.training.loop import NonFiniteError
 from mvlab.training.state import CheckpointError, DamagedCheckpointError
 
 CERTAIN = (
-    *(CheckpointError, DataError, InitialWeightsError, NonFiniteError),
+    *(CheckpointError, DataError, DiskError, InitialWeightsError, NonFiniteError),
     StoreError,  # after it was waited for
 )
-"""Whoever tries again gets them again."""
+"""Failures that come again at once if the run is resumed."""
 MOST_WITHOUT_PROGRESS = 5
 """Failures in a row between which the run made no checkpoint."""
 
@@ -23,26 +25,43 @@ class NoProgressError(RuntimeError):
     """The run keeps failing at the same place."""
 
 
-class GiveUp(ray.train.UserCallback):
-    """Ends a run whose failure is certain to come again: Train, told to try for ever, does not try after this."""
+class Stalls:
+    """Counts the failures of one run since it last made a checkpoint."""
 
     def __init__(self, checkpoints: Path) -> None:
         self.checkpoints = checkpoints
         self._stood_at = ""
         self._failures = 0
 
+    def count(self) -> int:
+        """Count one more, and return how many there were in a row."""
+        newest = self._newest()
+        self._failures = self._failures + 1 if newest == self._stood_at else 1
+        self._stood_at = newest
+        return self._failures
+
+    def _newest(self) -> str:
+        try:
+            return max((path.name for path in whole_checkpoints(self.checkpoints)), default="")
+        except OSError:  # what cannot be seen is no progress, and no reason to end the run either
+            return self._stood_at
+
+
+class GiveUp(ray.train.UserCallback):
+    """Ends a run whose failure is certain to come again: Train, told to try for ever, does not try after this."""
+
+    def __init__(self, checkpoints: Path) -> None:
+        self.stalls = Stalls(checkpoints)
+
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
-        """Raises what ends the run."""
+        """Raise the failure that ends the run, if one does."""
         for error in worker_exceptions.values():
             if cause := certain(error):
                 raise cause
-        newest = max((path.name for path in self.checkpoints.glob("epoch-*")), default="")
-        self._failures = self._failures + 1 if newest == self._stood_at else 1
-        self._stood_at = newest
-        if self._failures > MOST_WITHOUT_PROGRESS:
+        if (failures := self.stalls.count()) > MOST_WITHOUT_PROGRESS:
             *_, error = worker_exceptions.values()
             raise NoProgressError(
-                f"{self._failures} failures in a row without a new checkpoint, the last one: {error}"
+                f"{failures} failures in a row without a new checkpoint, the last one: {error}"
             ) from error
 
 

@@ -1,0 +1,50 @@
+"""Ray Tune, told what it has to do with trials: several at once, and again when their process is lost."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ray import tune
+
+from mvlab.sweep.trial import Trial
+from mvlab.training.failures import MOST_WITHOUT_PROGRESS
+
+HEAD = "node:__internal_head__"
+
+
+def tune_trials(
+    by_slug: Mapping[str, Trial],
+    do: Callable[[Trial], dict[str, str]],
+    reporter: tune.Callback,
+    *,
+    at_once: int,
+    storage: Path,
+) -> tune.Tuner:
+    """Return what runs `do` on every trial, and tells `reporter` what that returned.
+
+    A trial whose process was lost is begun again, as long as the number of its failures, which `reporter` counts, is
+    no more than MOST_WITHOUT_PROGRESS.
+    """
+
+    def trainable(config: dict[str, str]) -> dict[str, str]:
+        return do(by_slug[config["trial"]])
+
+    return tune.Tuner(
+        # Tune counts only the actor that waits: the workers are placed by Train, and counted by `placement`. It waits
+        # on the head of the cluster, with which everything would end anyway.
+        tune.with_resources(trainable, tune.PlacementGroupFactory([{HEAD: 0.001}])),
+        param_space={"trial": tune.grid_search(list(by_slug))},
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=at_once,
+            reuse_actors=True,  # the next trial need not import torch again
+            trial_name_creator=lambda trial: trial.config["trial"],
+            trial_dirname_creator=lambda trial: trial.config["trial"],
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{time.time_ns()}",
+            storage_path=str(storage),
+            verbose=0,
+            callbacks=[reporter],
+            failure_config=tune.FailureConfig(max_failures=MOST_WITHOUT_PROGRESS),
+        ),
+    )
