@@ -18,6 +18,7 @@ from mvlab.sweep.trial import Trial
 from mvlab.training.keep import Keep
 from mvlab.training.manner import Manner
 from mvlab.training.placement import Node, place
+from mvlab.training.shared import marked
 
 Mount = Callable[[str], None]
 
@@ -84,9 +85,10 @@ def test_a_run_on_a_full_disk_fails_and_goes_on_once_there_is_room(tmp_path: Pat
 def test_why_a_trial_failed_needs_no_disk(disk: tuple[Path, Mount]) -> None:
     """It is returned; what Tune sees fail it would try again."""
     folder, mount = disk
-    mount("remount,ro")
-    how = {"data": "", "manner": Manner(), "placement": place([Node(2)], workers=1, trials=1)}
-    failure = run_trial.attempt(Trial("run", 0, RUN), storage=folder, **how)[FAILURE]  # type: ignore[arg-type]
-    mount("remount,rw")
+    with marked(folder) as mark:
+        mount("remount,ro")
+        how = {"data": "", "manner": Manner(), "placement": place([Node(2)], workers=1, trials=1)}
+        failure = run_trial.attempt(Trial("run", 0, RUN), storage=folder, mark=mark, **how)[FAILURE]  # type: ignore[arg-type]
+        mount("remount,rw")
     assert f"DiskError: {folder} on " in failure.splitlines()[-1]
     assert "Read-only file system" in failure

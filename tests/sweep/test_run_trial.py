@@ -34,7 +34,7 @@ def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], 
 
     monkeypatch.setattr(run_trial, "build_trainer", Trainer)
     placement = place([Node(2)], workers=1, trials=1)
-    return run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=storage)
+    return run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=storage, mark=storage)
 
 
 def write(storage: Path, epoch: int) -> Path:

@@ -63,6 +63,7 @@ def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int 
         run=run,
         data=data,
         folder=RunFolder(folder),
+        mark=folder,
         planned_world=planned_world,
         feed_cpus=1,
         manner=manner,

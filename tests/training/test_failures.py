@@ -14,6 +14,7 @@ from mvlab.disk import DiskError
 from mvlab.durable import partial_name
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS, GiveUp, NoProgressError, certain
 from mvlab.training.files import checkpoint_name
+from mvlab.training.shared import NotSharedError
 from mvlab.training.state import CheckpointError, DamagedCheckpointError
 
 FULL = {0: OSError(errno.EIO, "Input/output error")}
@@ -62,6 +63,7 @@ def test_a_folder_that_cannot_be_listed_ends_nothing_and_excuses_nothing(
         (MissingDataError("waited for"), True),
         (StoreError("waited for"), True),
         (DiskError("full"), True),
+        (NotSharedError("another machine"), True),
         (CheckpointError("of another run"), True),
         (DamagedCheckpointError("changed since rank 0 read it"), False),
         (OSError(errno.ESTALE, "Stale file handle"), False),

@@ -12,6 +12,7 @@ from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.manner import Manner
 from mvlab.training.placement import Placement
+from mvlab.training.shared import require_shared
 from mvlab.training.state import FILE as CHECKPOINT
 from mvlab.training.trainer import build_trainer
 
@@ -21,27 +22,34 @@ FAILURE = "failure"
 """Key of the reason why a trial failed, among what it reports to Tune."""
 
 
-def attempt(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> dict[str, str]:
+def attempt(
+    trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path, mark: Path
+) -> dict[str, str]:
     """Return why `run_trial` failed, under FAILURE, or nothing; Tune reports it, and tries again what it sees fail.
 
     So Tune sees, and tries again, only the loss of the process that this runs in. The reason needs no disk to travel.
     """
     try:
         with naming_the_disk(storage):
-            run_trial(trial, data=data, manner=manner, placement=placement, storage=storage)
+            run_trial(trial, data=data, manner=manner, placement=placement, storage=storage, mark=mark)
     except Exception:  # noqa: BLE001 - whatever it is, it is this trial's end and no other's
         return {FAILURE: traceback.format_exc()}
     return {}
 
 
-def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path) -> None:
+def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path, mark: Path) -> None:
     """Train from the newest checkpoint, if there is one; the last one ends up in the trial's results.
 
     Ends without it if it was told to stop. What has trained to its end, and was not exported, starts no workers again.
 
+    Args:
+        mark: the file that the driver made to be seen by every machine.
+
     Raises:
+        NotSharedError: it is not seen here.
         DamagedCheckpointError: the last checkpoint is not what was written.
     """
+    require_shared(mark)
     # How long a lost worker goes unnoticed: two seconds otherwise; each check takes the worker from its training for a
     # moment. Train passes it on.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
@@ -55,6 +63,7 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
         run=trial.run,
         data=data,
         folder=folder,
+        mark=mark,
         planned_world=placement.workers,
         feed_cpus=placement.feed_cpus,
         threads=placement.threads,

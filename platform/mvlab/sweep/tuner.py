@@ -30,6 +30,7 @@ from mvlab.training.files import RunFolder, read_epochs
 from mvlab.training.manner import Manner
 from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
+from mvlab.training.shared import marked
 
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
 VERIFIED_TAG = "mvlab.package_verified"
@@ -64,9 +65,9 @@ def run_sweep(
     reporter = Reporter(by_slug, journal, begin, storage, export=manner.export, halving=halving)
 
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
-    with closing(reporter.console), follow(logs, reporter.hear):
+    with marked(storage) as mark, closing(reporter.console), follow(logs, reporter.hear):
         started = time.monotonic()
-        do = partial(attempt, data=data, manner=manner, placement=placement, storage=storage)
+        do = partial(attempt, data=data, manner=manner, placement=placement, storage=storage, mark=mark)
         tune_trials(by_slug, do, reporter, at_once=placement.concurrent_trials, storage=storage).fit()
         trained_s = time.monotonic() - started
         for trial, failure in exported(reporter.trained, data=data, storage=storage, is_stopped=reporter.is_stopped):

@@ -1,6 +1,7 @@
 """What each rank is told: the run, where its data is, and how it is to be carried out."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mvlab.config import RunConfig
 from mvlab.training.files import RunFolder
@@ -16,6 +17,8 @@ class Assignment:
     run: RunConfig
     data: str
     folder: RunFolder
+    mark: Path
+    """File that the driver made: a machine that does not see it has no part in the run."""
     planned_world: int
     """Ranks that the run is made for: its schedule is theirs, however many work on it."""
     feed_cpus: float

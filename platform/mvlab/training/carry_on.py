@@ -28,6 +28,7 @@ from mvlab.training.loop import NonFiniteError
 from mvlab.training.profile import TRACED_STEPS, Profiler
 from mvlab.training.schedule import Schedule
 from mvlab.training.session import Session
+from mvlab.training.shared import require_shared
 from mvlab.training.state import State, require_same_run, restore
 from mvlab.training.tally import EpochSoFar
 
@@ -46,12 +47,14 @@ def carry_on(job: Assignment, world: World, surroundings: Surroundings) -> bool:
     """Train to the end, or until told to stop; true if the end was reached.
 
     Raises:
+        NotSharedError: this machine does not see the driver's folder.
         DiskError: the disk of the run's folder takes no more.
         Preempted: a rank's process was told to end; all of them made a checkpoint, and others resume the run.
         CheckpointError: the newest checkpoint is of another run.
         InitialWeightsError: the file to begin with does not fit.
         NonFiniteError: as the run asked; the batch is in the results.
     """
+    require_shared(job.mark)
     torch.set_num_threads(job.threads)
     with naming_the_disk(job.folder.path):
         return _train(job, world, surroundings)

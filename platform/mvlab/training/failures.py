@@ -10,10 +10,11 @@ from mvlab.disk import DiskError
 from mvlab.models.initial import InitialWeightsError
 from mvlab.training.files import whole_checkpoints
 from mvlab.training.loop import NonFiniteError
+from mvlab.training.shared import NotSharedError
 from mvlab.training.state import CheckpointError, DamagedCheckpointError
 
 CERTAIN = (
-    *(CheckpointError, DataError, DiskError, InitialWeightsError, NonFiniteError),
+    *(CheckpointError, DataError, DiskError, InitialWeightsError, NonFiniteError, NotSharedError),
     StoreError,  # after it was waited for
 )
 """Failures that come again at once if the run is resumed."""
