@@ -65,7 +65,7 @@ def test_select_refuses_an_unknown_run_and_suggests_one() -> None:
         (lambda: SamplerConfig(resolutions=(), base_resolution=160, base_batch=8), "empty"),
         (lambda: SamplerConfig(resolutions=(320,), base_resolution=32, base_batch=8), "BatchNorm needs 2"),
         (lambda: EvaluationConfig(resize=128, crop=256), "smaller than the crop"),
-        (lambda: MobileViTConfig(widths=S, patch_sizes=(2, 2)), "three positive sides"),
+        (lambda: MobileViTConfig(widths=S, patch_sizes=(2, 2)), "patch_sizes=.* has 2 parts: 3 are needed"),
         (lambda: MobileViTConfig(widths=S, kernel_size=2), "odd"),
         (lambda: replace(mobilevit_s(), epochs=0), "epochs=0"),
         (lambda: replace(mobilevit_s(), seed=-1), "seed=-1"),

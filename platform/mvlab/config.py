@@ -5,15 +5,22 @@ Where it runs (workers, devices, folders, servers) is never in here; that arrive
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from mvlab.checks import require
+from mvlab.checks import require, require_fields, require_number
 from mvlab.networks import NetworkConfig, TimmConfig
 
 NETWORK_STRIDE = 32
 """Ratio of the input's side to that of the last feature map (Table 4); resolutions are multiples of it."""
+MOST_RATIO = 100.0
+"""Width to height of a crop, and its inverse: beyond it, a crop of a photo has no pixels."""
+
+
+def _require_once(name: str, sides: tuple[int, ...]) -> None:
+    require(len(set(sides)) == len(sides), f"{name}={sides} has a side twice")
 
 
 def _require_resolution(name: str, side: int) -> None:
@@ -49,7 +56,9 @@ class SamplerConfig:
     """Images a rank at `base_resolution`; b_t = floor(base_resolution^2 base_batch / H_t W_t)."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         require(len(self.resolutions) > 0, "sampler.resolutions is empty: name at least one")
+        _require_once("sampler.resolutions", self.resolutions)
         for side in (*self.resolutions, self.base_resolution):
             _require_resolution("sampler resolution", side)
         smallest = self.batch_at(max(self.resolutions))
@@ -71,12 +80,19 @@ class AugmentationConfig:
     crop_scale: tuple[float, float] = (0.08, 1.0)
     """Share of the image's area that a random resized crop covers."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Width of a random resized crop to its height."""
     flip: float = 0.5
     """Probability of a horizontal flip."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         low, high = self.crop_scale
         require(0 < low <= high <= 1, f"crop_scale={self.crop_scale} must satisfy 0 < low <= high <= 1")
+        low, high = self.crop_ratio
+        require(
+            1 / MOST_RATIO <= low <= high <= MOST_RATIO,
+            f"crop_ratio={self.crop_ratio} must satisfy {1 / MOST_RATIO:g} <= low <= high <= {MOST_RATIO:g}",
+        )
         require(0 <= self.flip <= 1, f"flip={self.flip} is not a probability")
 
 
@@ -98,8 +114,10 @@ class EvaluationConfig:
         return replace(self, resize=round(self.resize * side / self.crop), crop=side, batch=batch, also=())
 
     def __post_init__(self) -> None:
+        require_fields(self)
         for side in (self.crop, *self.also):
             _require_resolution("evaluation.crop", side)
+        _require_once("evaluation.also", self.also)
         require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
         require(
             self.resize >= self.crop,
@@ -133,10 +151,17 @@ class OptimizerConfig:
     """The most that the gradients' norm may be; None does not clip."""
 
     def __post_init__(self) -> None:
-        rates = (self.lr_start, self.lr_peak, self.lr_end)
-        require(min(rates) >= 0 and self.lr_peak > 0, f"learning rates {rates} must not be negative, nor the peak 0")
-        require(self.warmup_updates >= 0, f"warmup_updates={self.warmup_updates} is negative")
-        require(self.weight_decay >= 0, f"weight_decay={self.weight_decay} is negative")
+        require_fields(self)
+        for name in ("lr_start", "lr_end", "weight_decay", "warmup_updates"):
+            require_number(f"optimizer.{name}", getattr(self, name), least=0)
+        require_number("optimizer.lr_peak", self.lr_peak, above=0)
+        require_number("optimizer.momentum", self.momentum, least=0, below=1)
+        for beta in self.betas:
+            require_number("optimizer.betas", beta, least=0, below=1)
+        require(
+            not self.nesterov or self.momentum > 0,
+            "optimizer.nesterov needs a momentum above 0",
+        )
         require(self.accumulate >= 1, f"optimizer.accumulate={self.accumulate}: an update takes at least one step")
         require(
             self.clip_norm is None or self.clip_norm > 0,
@@ -159,6 +184,9 @@ class NumericsConfig:
     """At gradients that are infinite or no numbers: end the run and keep the batch, or leave the update out and count.
     fp16's loss scaling leaves out updates of its own; those are counted too, and never end a run."""
 
+    def __post_init__(self) -> None:
+        require_fields(self)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
@@ -179,10 +207,15 @@ class RunConfig:
     """sha256 of the file whose weights training begins with (fine-tuning); None begins with random ones."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         require(self.epochs >= 1, f"epochs={self.epochs}: at least one is needed")
         require(0 <= self.label_smoothing < 1, f"label_smoothing={self.label_smoothing} must be in [0, 1)")
         require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay} must be in [0, 1)")
         require(0 <= self.seed < 2**32, f"seed={self.seed} must be in [0, 2^32)")
+        require(
+            self.initial_weights is None or re.fullmatch("[0-9a-f]{64}", self.initial_weights) is not None,
+            f"initial_weights={self.initial_weights!r} is no sha256 in lower-case hexadecimal digits",
+        )
         if isinstance(self.model, TimmConfig) and self.model.image_size is not None:
             sides = {*self.sampler.resolutions, self.evaluation.crop, *self.evaluation.also}
             require(

@@ -1,9 +1,12 @@
 """The networks of the paper as values: Table 4's columns, what its ablations vary, and its rivals."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from mvlab.checks import require, require_one_of
+from mvlab.checks import require, require_fields, require_number
+
+ATTENTION_HEADS = 4
+"""In each transformer layer of MobileViT, as in the release."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +18,13 @@ class MobileViTStage:
     depth: int
     """L, transformer layers."""
     dim: int
-    """d, the transformer's width."""
+    """d, the transformer's width; a multiple of ATTENTION_HEADS."""
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+        for name in ("channels", "depth", "dim"):
+            require_number(f"stage.{name}", getattr(self, name), least=1)
+        require(self.dim % ATTENTION_HEADS == 0, f"stage.dim={self.dim} is no multiple of {ATTENTION_HEADS}, the heads")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +44,14 @@ class Widths:
     """MV2's expansion factor."""
     dropout: float
     """After the attention's output and the second FFN layer."""
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+        require(self.name != "", "widths.name is empty: reports call the network by it")
+        channels = {"stem": self.stem, "mv2": min(self.mv2), "tail": self.tail, "expansion": self.expansion}
+        for name, number in channels.items():
+            require_number(f"widths.{name}", number, least=1)
+        require_number("widths.dropout", self.dropout, least=0, below=1)
 
 
 XXS = Widths(
@@ -120,11 +137,13 @@ class MobileViTConfig:
     classifier_dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        require_fields(self)
+        require(min(self.patch_sizes) >= 1, f"patch_sizes={self.patch_sizes} must be positive")
         require(
-            len(self.patch_sizes) == 3 and all(p >= 1 for p in self.patch_sizes),
-            f"patch_sizes={self.patch_sizes}: three positive sides are needed, for output strides 8, 16 and 32",
+            self.kernel_size >= 1 and self.kernel_size % 2 == 1,
+            f"kernel_size={self.kernel_size} must be odd and positive",
         )
-        require(self.kernel_size % 2 == 1, f"kernel_size={self.kernel_size} must be odd")
+        require_number("classifier_dropout", self.classifier_dropout, least=0, below=1)
 
 
 TorchvisionName = Literal[
@@ -149,7 +168,7 @@ class TorchvisionConfig:
     """The multiplier of all channels; of a ResNet, of the bottlenecks' inner channels."""
 
     def __post_init__(self) -> None:
-        require_one_of("model.name", self.name, get_args(TorchvisionName))
+        require_fields(self)
         require(self.width > 0, f"model.width={self.width} must be positive")
 
 
@@ -188,7 +207,7 @@ class TimmConfig:
     """Side of its images in pixels, for one of ONE_SIZE; the others take any."""
 
     def __post_init__(self) -> None:
-        require_one_of("model.name", self.name, get_args(TimmName))
+        require_fields(self)
         require(
             self.width == 1 or (self.name == "mobilenetv1_100" and self.width > 0),
             f"model.width={self.width}: only mobilenetv1_100 comes in other widths, above 0; leave it at 1",
@@ -215,6 +234,9 @@ class SSDLiteConfig:
 
     backbone: MobileViTConfig
 
+    def __post_init__(self) -> None:
+        require_fields(self)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeepLabv3Config:
@@ -231,8 +253,10 @@ class DeepLabv3Config:
     """After the pyramid, and, of whole channels, before the classifier."""
 
     def __post_init__(self) -> None:
-        require(self.output_stride in (8, 16), f"output_stride={self.output_stride} is neither 8 nor 16")
+        require_fields(self)
+        require_number("channels", self.channels, least=1)
         require(min(self.rates) >= 1, f"rates={self.rates} must be positive")
+        require_number("dropout", self.dropout, least=0, below=1)
 
 
 ReferenceName = Literal[
@@ -260,7 +284,7 @@ class ReferenceConfig:
     name: ReferenceName
 
     def __post_init__(self) -> None:
-        require_one_of("network.name", self.name, get_args(ReferenceName))
+        require_fields(self)
 
 
 AnyNetworkConfig = NetworkConfig | SSDLiteConfig | DeepLabv3Config

@@ -23,9 +23,13 @@ def of_many(count: int, width: int, height: int, config: AugmentationConfig) -> 
     return TrainingView(config, 0, 0).cuts(*sizes, np.arange(count))
 
 
-@given(width=sides, height=sides, sample=st.integers(0, 2**40))
-def test_a_crop_lies_within_the_image(width: int, height: int, sample: int) -> None:
-    view = TrainingView(AugmentationConfig(), 0, 0)
+ratios = st.sampled_from([AugmentationConfig().crop_ratio, (0.01, 0.01), (100.0, 100.0), (0.01, 100.0)])
+
+
+@given(width=sides, height=sides, sample=st.integers(0, 2**40), ratio=ratios)
+def test_a_crop_lies_within_the_image(width: int, height: int, sample: int, ratio: tuple[float, float]) -> None:
+    """And has a pixel, however small the image and narrow the crop."""
+    view = TrainingView(AugmentationConfig(crop_ratio=ratio), 0, 0)
     left, top, right, bottom = view.cuts(np.array([width]), np.array([height]), np.array([sample]))[0].box
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height

@@ -69,7 +69,7 @@ def test_names_of_table_4() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TorchvisionConfig(name="resnet18"), "model.name='resnet18' is unknown: did you mean 'resnet101'"),
+        (lambda: TorchvisionConfig(name="resnet18"), "name='resnet18' is unknown: did you mean 'resnet101'"),
         (lambda: TorchvisionConfig(name="resnet50", width=0.0), "model.width=0.0 must be positive"),
     ],
 )

@@ -78,7 +78,7 @@ def random_resized_crop(
             left, top = int(draws[first + 2] * (width - w + 1)), int(draws[first + 3] * (height - h + 1))
             return (left, top, left + w, top + h), mirrored
     aspect = min(max(width / height, low), high)
-    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    w, h = min(width, max(1, round(height * aspect))), min(height, max(1, round(width / aspect)))
     left, top = (width - w) // 2, (height - h) // 2
     return (left, top, left + w, top + h), mirrored
 

@@ -11,6 +11,7 @@ from mvlab.models.attention import attend
 from mvlab.models.depthwise import StridedDepthwiseConv2d
 from mvlab.models.linear import Linear
 from mvlab.models.norm_silu import norm_silu, takes
+from mvlab.networks import ATTENTION_HEADS
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -92,7 +93,7 @@ class Attention(nn.Module):
 class TransformerLayer(nn.Module):
     """Pre-norm encoder layer with SiLU and an FFN of twice the width."""
 
-    def __init__(self, dim: int, *, dropout: float, num_heads: int = 4) -> None:
+    def __init__(self, dim: int, *, dropout: float, num_heads: int = ATTENTION_HEADS) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
         self.attention = Attention(dim, num_heads)
