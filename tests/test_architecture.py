@@ -21,6 +21,7 @@ LAYERS = [
         "facts",
         "markdown",
         "metrics",
+        "names",
         "networks",
         "samplers",
         "scale",

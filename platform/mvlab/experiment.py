@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from mvlab.checks import did_you_mean, require
+from mvlab.checks import did_you_mean, require, require_fields
 from mvlab.config import RunConfig
 from mvlab.metrics import EACH_TEST_TOP1, MEAN_TEST_TOP1, require_measured
+from mvlab.names import require_distinct_folders, require_folder_name
 
 EMA_TOP1 = "val_ema/top1"
 TOP1 = "val/top1"
@@ -49,6 +50,7 @@ class Claim:
     """Whether the difference is taken as percent of `than`."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
         if self.margin is None:
             return
         require(self.margin >= 0, f"claim {self.says!r}: a margin of {self.margin:g} is negative")
@@ -66,6 +68,9 @@ class Point:
     name: str
     parameters_M: float  # noqa: N815 - millions
     top1: float
+
+    def __post_init__(self) -> None:
+        require_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +107,10 @@ class Experiment:
     """The data that the runs at paper scale are made for; only the digits come with the package."""
 
     def __post_init__(self) -> None:
+        require_fields(self)
+        require_folder_name("experiment", self.name)
+        require(len(self.runs) > 0, f"{self.name}: it has no runs")
+        require_distinct_folders(f"{self.name}: run", self.runs)
         if not self.rows:
             object.__setattr__(self, "rows", {name: Reading(name) for name in self.runs})
         if unknown := {reading.run for reading in self.rows.values()} - set(self.runs):

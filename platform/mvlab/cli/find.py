@@ -3,7 +3,7 @@
 import importlib.util
 import symtable
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -44,31 +44,48 @@ def known_experiments() -> dict[str, Experiment]:
     if found is None or not found.submodule_search_locations:
         raise ExperimentError(f"the folder {PACKAGE}/ is not importable: run this from the project, or install it")
     folder = Path(next(iter(found.submodule_search_locations)))
-    return {
-        name: experiment
-        for path in sorted(folder.glob("[!_]*.py"))
-        for name, experiment in in_file(path, module=f"{PACKAGE}.{path.stem}").items()
-    }
+    files = sorted(folder.glob("[!_]*.py"))
+    return _by_name((path, each) for path in files for each in _defined(path, f"{PACKAGE}.{path.stem}"))
 
 
-def in_file(path: Path, *, module: str | None = None) -> dict[str, Experiment]:
+def in_file(path: Path) -> dict[str, Experiment]:
     """Every experiment that a file defines, by name: its EXPERIMENT, or else values of its own, or of its mappings.
 
     What it imports, as the base of its own, is not its own.
 
     Raises:
-        ExperimentError: it cannot be imported.
+        ExperimentError: it cannot be imported, or two of its experiments have the same name.
     """
+    return _by_name((path, each) for each in _defined(path, f"mvlab_experiment_{path.stem}"))
+
+
+def _by_name(experiments: Iterable[tuple[Path, Experiment]]) -> dict[str, Experiment]:
+    """Experiments and the files that define them, by name.
+
+    Raises:
+        ExperimentError: two have the same name, or the same but for the case, which a file system may ignore.
+    """
+    found: dict[str, tuple[Path, Experiment]] = {}
+    for path, experiment in experiments:
+        other, known = found.setdefault(experiment.name.lower(), (path, experiment))
+        if known is not experiment:
+            where = f"{path}" if path == other else f"{other} and {path}"
+            raise ExperimentError(f"{where}: two experiments are called {experiment.name!r}; rename one of them")
+    return {experiment.name: experiment for _, experiment in found.values()}
+
+
+def _defined(path: Path, module: str) -> list[Experiment]:
+    """The experiments of a file's own, imported as `module`."""
     if not path.is_file():
         raise ExperimentError(f"{path}: there is no such file")
-    attributes = vars(_imported(path, module or f"mvlab_experiment_{path.stem}"))
+    attributes = vars(_imported(path, module))
     own = {name: attributes[name] for name in _assigned(path) if name in attributes}
     values = [own[OWN]] if isinstance(own.get(OWN), Experiment) else list(own.values())
     experiments = [value for value in values if isinstance(value, Experiment)]
     for value in values:
         if isinstance(value, Mapping):
             experiments += [each for each in value.values() if isinstance(each, Experiment)]
-    return {experiment.name: experiment for experiment in experiments}
+    return experiments
 
 
 def _assigned(path: Path) -> list[str]:

@@ -1,11 +1,11 @@
 """The trials of a sweep, planned: arms times seeds."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvlab.config import RunConfig
 from mvlab.experiment import Experiment
+from mvlab.names import slug
 from mvlab.scale import Scale, at_scale
 from mvlab.training.files import RunFolder
 
@@ -27,7 +27,7 @@ class Trial:
     @property
     def slug(self) -> str:
         """The name as a folder."""
-        return re.sub(r"[^A-Za-z0-9.]+", "-", self.name)
+        return slug(self.name)
 
     def folder(self, storage: Path) -> RunFolder:
         return RunFolder(storage / self.slug)
@@ -41,11 +41,8 @@ def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: i
     """
     if seeds < 1:
         raise ValueError(f"--seeds {seeds}: at least one is needed")
-    trials = [
+    return [
         Trial(arm, seed, replace(at_scale(run, scale, keep_network=experiment.compares_networks), seed=seed))
         for seed in range(seeds)
         for arm, run in experiment.select(names).items()
     ]
-    if len({trial.slug for trial in trials}) < len(trials):
-        raise ValueError(f"{experiment.name}: two of its runs, {', '.join(experiment.runs)}, make the same folder name")
-    return trials
