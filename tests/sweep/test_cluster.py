@@ -7,11 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
+from ray.util.placement_group import placement_group, placement_group_table
 
+from experiments.table6_patch_size import EXPERIMENT
 from mvlab.sweep import cluster
 from mvlab.sweep.errors import ClusterError
+from mvlab.training.assignment import Assignment
+from mvlab.training.files import RunFolder
+from mvlab.training.placement import place
+from mvlab.training.trainer import build_trainer
 
 pytestmark = pytest.mark.cluster
+
+SOME_RUN = Assignment(
+    name="a run",
+    run=EXPERIMENT.runs["2,2,2"],
+    data="",
+    folder=RunFolder(Path()),
+    planned_world=3,
+    feed_cpus=1,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +121,35 @@ def test_beside_the_remains_of_a_cluster_one_of_our_own_starts(
         assert cluster.job_id()
     finally:
         cluster.disconnect()
+
+
+def test_ray_puts_the_ranks_of_a_run_where_the_plan_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For real: of four machines two are alike, and hold a run each; one has few CPUs, one other GPUs."""
+    monkeypatch.delenv("RAY_TMPDIR")
+    a100 = {"accelerator_type:A100": 1.0}
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "num_gpus": 4, "resources": a100})
+    for cpus, kind in ((8, "A100"), (4, "A100"), (8, "H100")):
+        machines.add_node(num_cpus=cpus, num_gpus=4, resources={f"accelerator_type:{kind}": 1.0}, wait=False)
+    try:
+        machines.wait_for_nodes()
+        monkeypatch.setenv("RAY_ADDRESS", machines.address)
+        nodes = cluster.connect()
+        placement = place(nodes, workers=3, trials=9)
+        scaling = build_trainer(SOME_RUN, placement, tmp_path).scaling_config
+        groups = [
+            placement_group(
+                [scaling.resources_per_worker] * 3,
+                strategy=scaling.placement_strategy,
+                bundle_label_selector=[scaling.label_selector] * 3,
+            )
+            for _ in range(placement.concurrent_trials)
+        ]
+        assert all(group.wait(60) for group in groups)
+        found = [set(placement_group_table(group)["bundles_to_node_id"].values()) for group in groups]
+        alike = {node.id for node in nodes if (node.cpus, node.accelerator) == (8, "A100")}
+        assert sorted(map(tuple, found)) == sorted((name,) for name in alike)
+        now = {node.id: (node.busy_cpus, node.busy_gpus) for node in cluster.machines()}
+        assert now == {node.id: (6, 3) if node.id in alike else (0, 0) for node in nodes}
+    finally:
+        cluster.disconnect()
+        machines.shutdown()

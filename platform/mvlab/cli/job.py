@@ -98,6 +98,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         only=tuple(parsed.only),
         resume=parsed.resume,
         gpus_per_worker=parsed.gpus_per_worker,
+        mix_machines=parsed.mix_machines,
         grace_epochs=parsed.asha,
         estimate=parsed.estimate,
         manner=Manner(
@@ -150,6 +151,11 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
         default=1.0,
         metavar="F",
         help="of every rank, where there are GPUs (1); e.g. 0.5 with --workers 1: two runs share one",
+    )
+    parser.add_argument(
+        "--mix-machines",
+        action="store_true",
+        help="put runs on machines with unlike CPUs, GPUs or kinds of GPU too: the slowest sets the pace",
     )
     parser.add_argument(
         "--storage",

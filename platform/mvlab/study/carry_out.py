@@ -35,7 +35,7 @@ from mvlab.sweep import cluster
 from mvlab.sweep.interrupts import Interrupted, Stop, interruptible
 from mvlab.sweep.pruned import pruned
 from mvlab.sweep.tuner import run_sweep
-from mvlab.training.placement import Placement, place
+from mvlab.training.placement import Placement, describe, place
 
 ROOT = Path(__file__).parents[3]
 SECONDS_FOR_THE_RECORD = 120.0
@@ -61,13 +61,17 @@ def _carried_out(study: Study) -> dict[str, Any]:
     data = embedded_digits(study.storage) if options.data is None else study.data
     runs = "1 run" if len(study.trials) == 1 else f"{len(study.trials)} runs"
     print(f"{runs} on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
+    nodes = cluster.connect()
     placement = place(
-        cluster.connect(),
+        nodes,
         workers=options.workers,
         min_workers=options.min_workers,
         trials=len(study.trials),
         gpu_share=options.gpus_per_worker,
+        mix_machines=options.mix_machines,
     )
+    if len(nodes) > 1:
+        print(f"on {len(nodes)} machines: {describe(placement)}", file=sys.stderr)
     folder = study.resumed or new_folder(study.storage / study.experiment.name, options.scale)
     with locked(folder):
         described = begin_work(

@@ -6,12 +6,15 @@ import socket
 from typing import Any
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray._private.utils import read_ray_address
 
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.placement import Node
 
 SECONDS_FOR_AN_ANSWER = 3.0
+ACCELERATOR = "accelerator_type:"
+"""Before the kind of a machine's GPUs, the name of a resource in Ray."""
 
 
 def connect() -> list[Node]:
@@ -29,8 +32,28 @@ def connect() -> list[Node]:
         ray.init(**how, **quiet)
     except OSError as error:
         raise ClusterError(f"Ray does not start: {error}. It works in RAY_TMPDIR; keep that path short") from error
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0)) for resources in alive]
+    return machines()
+
+
+def machines() -> list[Node]:
+    """The cluster's machines that are alive, and what others have reserved of them."""
+    free = available_resources_per_node()
+    return [_node(node["NodeID"], node["Resources"], free) for node in ray.nodes() if node["Alive"]]
+
+
+def _node(name: str, resources: dict[str, float], free: dict[str, dict[str, float]]) -> Node:
+    """A machine as Ray knows it; one that has just come is taken to be free."""
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    left = free.get(name, resources)
+    kinds = (key.removeprefix(ACCELERATOR) for key in sorted(resources) if key.startswith(ACCELERATOR))
+    return Node(
+        cpus=cpus,
+        gpus=gpus,
+        accelerator=next(kinds, ""),
+        busy_cpus=cpus - left.get("CPU", 0.0),
+        busy_gpus=gpus - left.get("GPU", 0.0),
+        id=name,
+    )
 
 
 def _is_running() -> bool:

@@ -1,19 +1,32 @@
 """How a sweep shares a cluster: pure arithmetic, so that no sweep can wait for itself.
 
-A rank reserves its own CPUs and those of its feed together, on one machine, and keeps them as long as its trial
-lives: no other trial or job can take them, and the feed's tasks ask for none. As many trials run at once as the
-cluster serves in full; where it cannot serve even one, CPUs are divided into fractions.
+A rank reserves its own CPUs and those of its feed together, on one machine, and keeps them as long as its trial lives.
+No other trial or job can take them, and the feed's tasks ask for none. A run's ranks lie on as few machines as hold
+them, and these are alike. As many trials run at once as the cluster serves in full. Where it cannot serve even one,
+CPUs are divided into fractions.
+
+Ray executes the plan with its strategy PACK, which puts a rank on the machine with most room left (`packed`). Every
+rank takes the same, so that a run that ends leaves room for the next one on no more machines than its own.
 
 Tune counts none of this (Ray issue 54305: trials that it starts at will can wait for each other for ever), so
 `concurrent_trials` is the one bound, and what it admits always fits.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 SHARES = 16
 """CPUs are divided into sixteenths, and only where these are too large into smaller powers of two."""
+CPUS_IN_FULL = 2
+"""CPUs that serve a rank: one to compute on, and one for its feed."""
+MOST_READERS = 12
+"""Readers that a rank can use.
+
+A reader makes 800 images of ImageNet a second on a core of its own (the paper's batches, AMD EPYC), so that 12 make
+9,600: more than a rank trains on. Each costs the rank a third of a second of CPU before the first batch, and threads
+that share its interpreter with the training step; with 16 it was a whole second.
+"""
 
 
 class PlacementError(ValueError):
@@ -26,6 +39,12 @@ class Node:
 
     cpus: float
     gpus: float = 0.0
+    accelerator: str = ""
+    """Kind of its GPUs, as Ray names it; empty where Ray knows none."""
+    busy_cpus: float = 0.0
+    """CPUs that are reserved by others now."""
+    busy_gpus: float = 0.0
+    id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,21 +54,66 @@ class Placement:
     workers: int
     """Ranks of a trial."""
     min_workers: int
-    """With how few it goes on where there is no room for all."""
+    """Fewest ranks that it goes on with where there is no room for all."""
     concurrent_trials: int
+    machines: int = 1
+    """Machines that the ranks of a trial lie on, at most."""
     rank_cpus: float
-    """That a rank reserves for itself and its feed."""
+    """CPUs that a rank reserves for itself and its feed."""
     use_gpu: bool
     gpu_share: float = 1.0
-    """Of a GPU, that a rank reserves where `use_gpu`; below 1, ranks of several runs compute on one."""
+    """Part of a GPU that a rank reserves where `use_gpu`; below 1, ranks of several runs compute on one."""
+    accelerator: str = ""
+    """Kind of GPU that every rank asks for; empty for any."""
+    left_out: tuple[Node, ...] = ()
+    """Machines with GPUs that no run of a fixed number of ranks is put on: they are unlike the others."""
     threads: int = 1
-    """Of torch in a rank on CPU. Always 1: several ranks and trials fill a machine better than threads do, and
+    """Torch's threads in a rank on CPU. Always 1: several ranks and trials fill a machine better than threads do, and
     the bits of a run do not change with the machine's size."""
 
     @property
     def feed_cpus(self) -> float:
-        """Of `rank_cpus`, for the feed: what the rank itself, which computes on one, leaves; at least half."""
+        """Part of `rank_cpus` for the feed: all but the one that the rank computes on; at least half."""
         return max(self.rank_cpus / 2, self.rank_cpus - 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wanted:
+    workers: int
+    least: int
+    trials: int
+    use_gpu: bool
+    gpu_share: float
+
+    def most_ranks(self, node: Node) -> int:
+        """Ranks that a machine serves: on every GPU, or else in full."""
+        return _places(node.gpus, self.gpu_share) if self.use_gpu else int(node.cpus // CPUS_IN_FULL)
+
+    def slots(self, node: Node, share: float) -> int:
+        """Ranks of `share` CPUs that a machine has room for."""
+        on_cpus = int(node.cpus // share)
+        return min(on_cpus, self.most_ranks(node)) if self.use_gpu else on_cpus
+
+    def fair_share(self, node: Node) -> float:
+        """CPUs of each rank where a machine serves as many as it can."""
+        return node.cpus / max(1, self.most_ranks(node))
+
+    def has_room_now(self, nodes: Sequence[Node], share: float) -> bool:
+        """Whether a run could start at once, beside what others run."""
+        free = (Node(node.cpus - node.busy_cpus, node.gpus - node.busy_gpus) for node in nodes)
+        return sum(self.slots(node, share) for node in free) >= self.least
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plan:
+    """What some of the cluster's machines do."""
+
+    nodes: tuple[Node, ...]
+    ranks: int
+    """Ranks of a run: fewer than were asked for where the machines hold no more, and that is enough."""
+    at_once: int
+    machines: int
+    share: float
 
 
 def require_gpu_share(share: float, workers: int) -> None:
@@ -67,60 +131,160 @@ def require_gpu_share(share: float, workers: int) -> None:
 
 
 def place(
-    nodes: Sequence[Node], *, workers: int, trials: int, min_workers: int | None = None, gpu_share: float = 1.0
+    nodes: Sequence[Node],
+    *,
+    workers: int,
+    trials: int,
+    min_workers: int | None = None,
+    gpu_share: float = 1.0,
+    mix_machines: bool = False,
 ) -> Placement:
     """The placement for `trials` trials of `workers` ranks, or, while there is no room for them, of `min_workers`.
 
-    Where there are GPUs, each rank has `gpu_share` of one.
+    Where there are GPUs, each rank has `gpu_share` of one, and all runs are on machines that are alike, unless
+    `mix_machines`. Of several kinds the one is taken that serves most, or, where that is busy, one that is not.
 
     Raises:
-        PlacementError: there are GPUs, but fewer than `min_workers`; or no CPU; or no worker; or no GPU to share.
+        PlacementError: there are GPUs, but too few together; or no CPU; or no worker; or no GPU to share.
     """
-    least = workers if min_workers is None else min_workers
     if workers < 1:
         raise PlacementError(f"--workers {workers}: a run needs at least one worker")
     require_gpu_share(gpu_share, workers)
-    cpus, gpus = sum(node.cpus for node in nodes), sum(_places(node, gpu_share) for node in nodes)
-    if gpu_share < 1 and not gpus:
+    use_gpu = any(_places(node.gpus, gpu_share) for node in nodes)
+    if gpu_share < 1 and not use_gpu:
         raise PlacementError(f"--gpus-per-worker {gpu_share:g}: the cluster has no GPU; leave the option out")
-    if cpus <= 0:
-        raise PlacementError("the cluster has no CPU to run on")
-    if 0 < gpus < least:
-        raise PlacementError(
-            f"--workers {workers}, but the cluster has {gpus:g} GPU(s): use --workers {int(gpus)}, or a larger cluster"
-        )
-    at_once = max(1, gpus // workers) if gpus else max(1, int(cpus // (2 * workers)))
-    concurrent = min(at_once, trials)
-    ranks = min(concurrent * workers, gpus) if gpus else concurrent * workers
-    share = _largest_share(nodes, ranks=ranks, use_gpu=gpus > 0, gpu_share=gpu_share)
+    usable = tuple(node for node in nodes if node.cpus > 0 and (node.gpus >= 1 or not use_gpu))
+    if not usable:
+        raise PlacementError("the cluster has no CPU to run on" + (" where its GPUs are" if use_gpu else ""))
+    least = workers if min_workers is None else min_workers
+    wanted = _Wanted(workers=workers, least=least, trials=trials, use_gpu=use_gpu, gpu_share=gpu_share)
+    plans = [plan for pool in _pools(usable, wanted, mix_machines) if (plan := _plan(pool, wanted))]
+    if not plans:
+        raise _too_few_gpus(usable, wanted)
+    best = max(plans, key=lambda plan: _worth(plan, wanted))
+    kinds = {node.accelerator for node in best.nodes}
     return Placement(
         workers=workers,
         min_workers=least,
-        concurrent_trials=concurrent,
-        rank_cpus=share,
-        use_gpu=gpus > 0,
+        concurrent_trials=best.at_once,
+        machines=best.machines,
+        rank_cpus=best.share,
+        use_gpu=use_gpu,
         gpu_share=gpu_share,
+        accelerator=kinds.pop() if len(kinds) == 1 else "",
+        left_out=tuple(node for node in usable if node not in best.nodes),
     )
 
 
-def capacity(nodes: Sequence[Node], share: float, *, use_gpu: bool, gpu_share: float = 1.0) -> int:
-    """Ranks of `share` CPUs (and of `gpu_share` of a GPU each) that fit, machine by machine."""
-    fits = ((int(node.cpus // share), _places(node, gpu_share)) for node in nodes)
-    return sum(min(on_cpus, on_gpus) if use_gpu else on_cpus for on_cpus, on_gpus in fits)
+def packed(slots: Sequence[int], workers: int, runs: int) -> list[dict[int, int]]:
+    """Runs on machines with so many `slots`, one after the other, as Ray packs them: where most are left first.
+
+    Returns, for each run that has room, the number of its ranks by machine. So it lies on the fewest that hold it.
+    """
+    left, found = list(slots), []
+    for _ in range(min(runs, sum(slots) // workers)):
+        run: dict[int, int] = {}
+        for machine in sorted(range(len(left)), key=lambda each: -left[each]):
+            if missing := workers - sum(run.values()):
+                run[machine] = min(missing, left[machine])
+        for machine, ranks in run.items():
+            left[machine] -= ranks
+        found.append(run)
+    return found
 
 
-def _places(node: Node, gpu_share: float) -> int:
-    """Ranks of `gpu_share` that its GPUs have room for: none lies on two of them."""
-    return int(node.gpus) * int(1 / gpu_share + 1e-9)
+def describe(placement: Placement) -> str:
+    """The placement in a line, for people."""
+    told: dict[str, object] = {
+        "runs at once": placement.concurrent_trials,
+        "ranks a run": placement.workers,
+        "machines a run": placement.machines,
+        "CPUs a rank": f"{placement.rank_cpus:g}",
+        "readers a rank": max(1, int(placement.feed_cpus)),
+    }
+    if placement.use_gpu:
+        told["GPUs a rank"] = f"{placement.gpu_share:g} {placement.accelerator}".strip()
+    if placement.left_out:
+        told["machines left out"] = (
+            f"{len(placement.left_out)}, whose CPUs, GPUs or kind of GPU are unlike the others' "
+            "(--mix-machines takes them too)"
+        )
+    return "; ".join(f"{what}: {value}" for what, value in told.items())
 
 
-def _largest_share(nodes: Sequence[Node], *, ranks: int, use_gpu: bool, gpu_share: float) -> float:
-    """The most CPUs that every rank can have."""
-    shares = {_exact(node.cpus / parts) for node in nodes if node.cpus > 0 for parts in range(1, ranks + 1)}
-    fitting = [share for share in shares if capacity(nodes, share, use_gpu=use_gpu, gpu_share=gpu_share) >= ranks]
-    if not fitting:
-        raise PlacementError(f"the cluster has no room for {ranks} ranks: its machines are {list(nodes)}")
-    return max(fitting)
+def _pools(nodes: Sequence[Node], wanted: _Wanted, mix_machines: bool) -> Iterator[tuple[Node, ...]]:
+    """Machines that may serve the runs of a study together.
+
+    Without GPUs all may: a rank computes on one core, whatever the size of its machine. Where a run may be on any
+    machine, those that starve its ranks can be left out.
+    """
+    if not wanted.use_gpu:
+        yield tuple(nodes)
+    elif mix_machines or wanted.workers == 1:
+        for least in sorted({wanted.fair_share(node) for node in nodes}):
+            yield tuple(node for node in nodes if wanted.fair_share(node) >= least)
+    else:
+        for kind in dict.fromkeys(map(_kind, nodes)):
+            yield tuple(node for node in nodes if _kind(node) == kind)
+
+
+def _kind(node: Node) -> tuple[float, float, str]:
+    return node.cpus, node.gpus, node.accelerator
+
+
+def _plan(nodes: tuple[Node, ...], wanted: _Wanted) -> _Plan | None:
+    """The most runs at once on these machines, and the most CPUs for their ranks; None if they cannot hold one."""
+    slots = [wanted.most_ranks(node) for node in nodes]
+    ranks = wanted.workers
+    if sum(slots) >= ranks:
+        runs = packed(slots, ranks, wanted.trials)
+        machines = len(runs[0])
+        at_once = next((number for number, run in enumerate(runs) if len(run) > machines), len(runs))
+    else:
+        ranks = min(ranks, sum(slots)) if wanted.use_gpu else ranks
+        machines, at_once = len(nodes), 1
+    if ranks < wanted.least:
+        return None
+    for share in _shares(nodes, wanted, ranks):
+        slots = [wanted.slots(node, share) for node in nodes]
+        if sum(slots) < at_once * ranks:
+            continue
+        runs = packed(slots, ranks, at_once)
+        if all(len(run) <= machines for run in runs):
+            return _Plan(nodes=nodes, ranks=ranks, at_once=at_once, machines=max(map(len, runs)), share=share)
+    return None
+
+
+def _shares(nodes: Sequence[Node], wanted: _Wanted, ranks: int) -> list[float]:
+    """CPUs that a rank may get, the most first: a fair share of its machine, so that none of its GPUs is left idle."""
+    most = 1.0 + MOST_READERS
+    if wanted.use_gpu:
+        most = min(most, *(max(CPUS_IN_FULL, wanted.fair_share(node)) for node in nodes))
+    parts = {node.cpus / number for node in nodes for number in range(1, max(ranks, wanted.most_ranks(node)) + 1)}
+    return sorted({_exact(min(part, most)) for part in parts}, reverse=True)
+
+
+def _worth(plan: _Plan, wanted: _Wanted) -> tuple[bool, float, int, tuple[float, float, str]]:
+    """Whether it can start now, and the CPUs that work for the study; then what tells equal ones apart."""
+    cpus = plan.at_once * plan.ranks * plan.share
+    return wanted.has_room_now(plan.nodes, plan.share), cpus, plan.at_once, max(map(_kind, plan.nodes))
+
+
+def _too_few_gpus(nodes: Sequence[Node], wanted: _Wanted) -> PlacementError:
+    """Names the most ranks that a run can have."""
+    asked, gpus = f"--workers {wanted.workers}", sum(map(wanted.most_ranks, nodes))
+    if gpus < wanted.least:
+        return PlacementError(f"{asked}, but the cluster has {gpus} GPU(s): use --workers {gpus}, or a larger cluster")
+    most = max(sum(map(wanted.most_ranks, pool)) for pool in _pools(nodes, wanted, mix_machines=False))
+    return PlacementError(
+        f"{asked}, but machines that are alike have no more than {most} GPU(s): use --workers {most}, "
+        f"or --mix-machines to put a run on unlike ones ({gpus} GPUs in all)"
+    )
+
+
+def _places(gpus: float, gpu_share: float) -> int:
+    """Ranks of `gpu_share` that so many GPUs have room for: none lies on two of them."""
+    return int(gpus) * int(1 / gpu_share + 1e-9)
 
 
 def _exact(cpus: float) -> float:

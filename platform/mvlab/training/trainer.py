@@ -14,6 +14,9 @@ from mvlab.training.worker import EndWithACheckpoint, train
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """How often an elastic run that is smaller than it could be looks for machines."""
 
+OF_THE_KIND = 1 / 128
+"""That a rank takes of its machine's kind of GPU: room for 128 ranks, in sums without rounding."""
+
 KEEP_FREED_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
@@ -34,7 +37,6 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
     result's `return_value` is what `train` returned: whether the run came to its end.
     """
     fixed = placement.min_workers == placement.workers
-    gpu = {"GPU": placement.gpu_share} if placement.use_gpu else {}
     scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields, here and below
     running: Any = ray.train.RunConfig
     loop: Any = _loop
@@ -46,7 +48,10 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),
             elastic_resize_monitor_interval_s=SECONDS_BETWEEN_LOOKS_FOR_ROOM,
             use_gpu=placement.use_gpu,
-            resources_per_worker={"CPU": placement.rank_cpus} | gpu,
+            resources_per_worker=_resources(placement),
+            placement_strategy="PACK",
+            # An elastic run takes whatever machine is left: Ray counts those without looking at labels.
+            label_selector=_elsewhere(placement) if fixed else None,
         ),
         run_config=running(
             name=assignment.name,
@@ -56,3 +61,19 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
         ),
     )
+
+
+def _resources(placement: Placement) -> dict[str, float]:
+    """What a rank reserves. Ray counts the kind of a machine's GPUs as one, of which a rank takes a small part."""
+    resources = {"CPU": placement.rank_cpus}
+    if placement.use_gpu:
+        resources["GPU"] = placement.gpu_share
+    if placement.accelerator:
+        resources[f"accelerator_type:{placement.accelerator}"] = OF_THE_KIND
+    return resources
+
+
+def _elsewhere(placement: Placement) -> dict[str, str] | None:
+    """Ray's words for any machine but those that are unlike; one that comes later may be used."""
+    ids = ",".join(node.id for node in placement.left_out)
+    return {"ray.io/node-id": f"!in({ids})"} if ids else None
