@@ -21,6 +21,10 @@ test resolutions. varied: what the rows show over the value that the runs differ
 """
 
 
+MadeFor = Literal["imagenet", "digits"]
+"""Data that runs at paper scale are made for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a row of a table shows: a metric of a run's last epoch."""
@@ -103,7 +107,7 @@ class Experiment:
     panels: tuple[Panel, ...] = ("accuracy", "latency")
     compares_networks: bool = False
     """Whether runs differ in the size of their network, which a smaller scale then keeps apart."""
-    made_for: Literal["imagenet", "digits"] = "imagenet"
+    made_for: MadeFor = "imagenet"
     """The data that the runs at paper scale are made for; only the digits come with the package."""
 
     def __post_init__(self) -> None:

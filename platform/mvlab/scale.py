@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from mvlab.config import AugmentationConfig, EvaluationConfig, OptimizerConfig, RunConfig, SamplerConfig
+from mvlab.experiment import MadeFor
 from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TimmConfig, TorchvisionConfig, Widths, halved
 
 Scale = Literal["smoke", "mini", "paper"]
@@ -14,6 +15,11 @@ SMALL_SIDE = 64
 """Pixels of the base resolution, and of evaluation, at the smaller scales."""
 SMALL_RANKS = 2
 """That the smaller scales are meant for; what `--workers` is unless it is given."""
+
+
+def ranks_made_for(scale: Scale, made_for: MadeFor) -> int:
+    """Ranks that the learning rates of a run are made for, whose recipe is made for these data."""
+    return PAPER_RANKS if scale == "paper" and made_for == "imagenet" else SMALL_RANKS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -140,6 +140,8 @@ def test_runs_of_another_number_of_ranks_are_told_apart(desk: Desk) -> None:
     assert "workers: 2 then, 4 now" in desk.err
     assert desk.run(*more, "--accept-changes") == 0
     assert "as: 2,2,2 seed 0 (workers: 2 then, 4 now)" in desk.out
+    for told in (desk.err.partition("joining the Ray cluster")[0], desk.out):
+        assert "--workers 4, but learning rates are made for this scale's 2 ranks" in told
     assert " 4 (before: 2) |" in desk.out
     assert (desk.bundle.workers, desk.bundle.weights.keys()) == (4, {"2,2,2 seed 1"})
 

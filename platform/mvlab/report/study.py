@@ -22,7 +22,16 @@ from mvlab.report.tables import (
     shown_rows,
     stated,
 )
-from mvlab.report.tags import CHANGED_TAG, COMMAND_TAG, DATASET_TAG, DRIVER_TAG, EARLIER, MACHINE_TAG, WORKERS_TAG
+from mvlab.report.tags import (
+    CHANGED_TAG,
+    COMMAND_TAG,
+    DATASET_TAG,
+    DRIVER_TAG,
+    EARLIER,
+    MACHINE_TAG,
+    RATE_TAG,
+    WORKERS_TAG,
+)
 
 REPORT, HTML, CSV, FIGURE = "report.md", "report.html", "table.csv", "figure.png"
 FILES = (REPORT, HTML, CSV, FIGURE)
@@ -50,6 +59,8 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     runs = {arm: run for arm, run in experiment.runs.items() if arm in arms}
     blocks: list[Block] = [Paragraph(experiment.question), row_table(experiment, results), Paragraph(note)]
     blocks += _changes(results)
+    if RATE_TAG in results.tags:
+        blocks += [Paragraph(results.tags[RATE_TAG])]
     if columns := column_table(experiment, results):
         blocks += [columns, Paragraph(COLUMN_NOTE)]
     if experiment.note:

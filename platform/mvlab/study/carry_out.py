@@ -19,7 +19,7 @@ from mvlab.record.store import close_stale_runs, connect
 from mvlab.record.waiting import what_waits
 from mvlab.report.page import Page
 from mvlab.report.study import FILES, write_report
-from mvlab.report.tags import COMMAND_TAG, DATASET_TAG, DRIVER_TAG, ON_CORRUPT_TAG, VAL_TAG, WORKERS_TAG
+from mvlab.report.tags import COMMAND_TAG, DATASET_TAG, DRIVER_TAG, ON_CORRUPT_TAG, RATE_TAG, VAL_TAG, WORKERS_TAG
 from mvlab.study import predict
 from mvlab.study.attempts import earlier, extent
 from mvlab.study.bundle import BUNDLE, bundle_of
@@ -30,6 +30,7 @@ from mvlab.study.events import begin_sweep, begin_trial, go_on
 from mvlab.study.folder import JOURNAL, new_folder
 from mvlab.study.lock import locked
 from mvlab.study.prepare import Study
+from mvlab.study.rates import rate_note
 from mvlab.study.remaining import remaining
 from mvlab.sweep import cluster
 from mvlab.sweep.interrupts import Interrupted, Stop, interruptible
@@ -56,6 +57,8 @@ def carry_out(study: Study) -> dict[str, Any]:
 
 def _carried_out(study: Study) -> dict[str, Any]:
     options = study.options
+    if note := rate_note(study):
+        print(f"note: {note}", file=sys.stderr)
     client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)
     close_stale_runs(client)
     data = embedded_digits(study.storage) if options.data is None else study.data
@@ -119,11 +122,12 @@ def _sweep_and_report(
     folder = journal.path.parent
     tags = _tags(study, data, placement)
     finished = [run for run, status in journal.statuses().items() if status == "FINISHED" and run != SWEEP]
+    of_study = tags | extent(described) | _rate_tag(study)
     if SWEEP in journal.statuses():
-        go_on(SWEEP, tags | extent(described) | earlier(journal, tags), journal)
+        go_on(SWEEP, of_study | earlier(journal, tags), journal)
         print(f"going on with {folder}; runs finished before: {len(finished)}", file=sys.stderr)
     else:
-        begin_sweep(study.experiment, study.trials, data, placement, tags | extent(described), journal)
+        begin_sweep(study.experiment, study.trials, data, placement, of_study, journal)
     _train(study, data, placement, tags, journal, stop)
     cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
     print("measuring latency, writing the report", file=sys.stderr)
@@ -192,6 +196,11 @@ def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
         COMMAND_TAG: command(ROOT),
         DRIVER_TAG: machine_name(),
     }
+
+
+def _rate_tag(study: Study) -> dict[str, str]:
+    note = rate_note(study)
+    return {RATE_TAG: note} if note else {}
 
 
 def _end_open_runs(journal: Journal, status: Status) -> None:

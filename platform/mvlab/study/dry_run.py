@@ -11,6 +11,7 @@ from mvlab.record.tracking import redacted
 from mvlab.study.estimate import Work, describe_work, stored_bytes
 from mvlab.study.folder import JOURNAL
 from mvlab.study.prepare import Study
+from mvlab.study.rates import rate_note
 from mvlab.study.remaining import remaining
 from mvlab.sweep.trial import Trial
 
@@ -24,6 +25,7 @@ def describe(study: Study) -> str:
             f"### Config of {study.trials[0].name}\n\n{_config(first)}",
             f"### Batches: {options.workers} ranks on {study.data}\n\n{_buckets(first, options.workers)}",
             _updates(first, study.data, options.workers),
+            *([f"### Learning rate\n\n{note}"] if (note := rate_note(study)) else []),
             f"### Runs: {len(study.trials)}\n\n{_trials(study)}",
             f"### Work{'' if study.resumed is None else ' that is left'}\n\n{_work(study)}",
             f"### Record\n\n{_record(study)}",

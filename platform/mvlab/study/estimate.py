@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mvlab.config import SamplerConfig
+from mvlab.config import RunConfig, SamplerConfig
 from mvlab.data.locate import DataSet
 from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import plan_epoch, plan_evaluation, updates_by_epoch
@@ -67,7 +67,7 @@ class Work:
         readings = sum(times for _, times, _ in views)
         return cls(
             name=trial.name,
-            updates=_updates(data.num_train, run.sampler, run.seed, run.epochs, world, run.optimizer.accumulate),
+            updates=updates(run, data.num_train, world),
             images_trained=world * sum(trained.values()),
             images_evaluated=data.num_val * readings,
             bytes_read=num_bytes[0] * run.epochs + num_bytes[1] * readings,
@@ -88,6 +88,11 @@ class Speed:
         steps = (self.train[side] * images for side, images in work.trained.items())
         evaluations = (self.evaluate[side] * images for side, images in work.evaluated.items())
         return sum((*steps, *evaluations), START_S)
+
+
+def updates(run: RunConfig, num_train: int, world: int) -> int:
+    """Optimizer updates of a whole run on so many images and ranks."""
+    return _updates(num_train, run.sampler, run.seed, run.epochs, world, run.optimizer.accumulate)
 
 
 def total(runs: Sequence[Range], at_once: int) -> Range:
