@@ -221,8 +221,8 @@ def test_a_weak_machine_among_strong_ones_starves_nobody() -> None:
         assert placement.rank_cpus == 1 + MOST_READERS
         assert placement.left_out == (weak,)
         assert "machines left out: 1, whose CPUs" in describe(placement)
-    mixed = place([*strong, weak], workers=17, trials=1000, mix_machines=True)
-    assert (mixed.left_out, mixed.rank_cpus) == ((weak,), 1 + MOST_READERS), "mixed where that serves more"
+    mixed = place([*strong, weak], workers=8, trials=1000, mix_machines=True)
+    assert (mixed.left_out, mixed.rank_cpus) == ((), 1), "as asked for: the weakest sets the pace"
 
 
 def test_a_weak_machine_alone_gives_each_rank_its_core() -> None:

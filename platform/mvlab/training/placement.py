@@ -215,12 +215,12 @@ def describe(placement: Placement) -> str:
 def _pools(nodes: Sequence[Node], wanted: _Wanted, mix_machines: bool) -> Iterator[tuple[Node, ...]]:
     """Machines that may serve the runs of a study together.
 
-    Without GPUs all may: a rank computes on one core, whatever the size of its machine. Where a run may be on any
-    machine, those that starve its ranks can be left out.
+    Without GPUs all may: a rank computes on one core, whatever the size of its machine. A run of one rank may be on any
+    machine, but those that starve it can be left out.
     """
-    if not wanted.use_gpu:
+    if not wanted.use_gpu or mix_machines:
         yield tuple(nodes)
-    elif mix_machines or wanted.workers == 1:
+    elif wanted.workers == 1:
         for least in sorted({wanted.fair_share(node) for node in nodes}):
             yield tuple(node for node in nodes if wanted.fair_share(node) >= least)
     else:
