@@ -1,4 +1,4 @@
-"""What becomes a folder is refused at birth where a file system, or MLflow, would not have it."""
+"""Names that become folders are refused at birth where a file system, or MLflow, would not have them."""
 
 from dataclasses import replace
 from pathlib import Path

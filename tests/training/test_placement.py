@@ -85,7 +85,7 @@ class Ray:
 
 
 def fewest_machines(ray: Ray, ranks: int) -> int:
-    """That hold so many ranks of this size, when nothing else runs."""
+    """Fewest machines that hold so many ranks of this size, when nothing else runs."""
     cpus, gpus = ray.rank
     holds = []
     for machine, node in enumerate(ray.nodes):

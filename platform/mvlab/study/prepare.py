@@ -39,7 +39,7 @@ class Options:
     gpus_per_worker: float = 1.0
     """Of each rank, where the cluster has GPUs."""
     mix_machines: bool = False
-    """Whether runs may be put on machines that are unlike."""
+    """Permission to put a run on machines that are unlike."""
     grace_epochs: int | None = None
     """That every run gets before those behind are ended; None lets all of them end by themselves."""
     estimate: bool = False

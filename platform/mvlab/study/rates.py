@@ -1,4 +1,4 @@
-"""Whether a study has the ranks that its learning rates are made for, and what other ranks change."""
+"""Ranks that a study's learning rates are made for, and the consequences of others."""
 
 from mvlab.config import RunConfig
 from mvlab.data.locate import DataSet
@@ -8,9 +8,9 @@ from mvlab.study.prepare import Study
 
 
 def rate_note(study: Study) -> str | None:
-    """What to know before runs start on other ranks than their learning rates are made for; None on just these.
+    """Warning for people that runs have other ranks than their learning rates are made for; None where they have these.
 
-    Nothing is changed for it: the config is what was asked for.
+    The config stays what was asked for.
     """
     ranks = study.options.workers
     meant = ranks_made_for(study.options.scale, study.experiment.made_for)

@@ -49,7 +49,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """What each of `concurrent_trials` trials gets."""
+    """Resources of each of `concurrent_trials` trials."""
 
     workers: int
     """Ranks of a trial."""
@@ -99,14 +99,14 @@ class _Wanted:
         return node.cpus / max(1, self.most_ranks(node))
 
     def has_room_now(self, nodes: Sequence[Node], share: float) -> bool:
-        """Whether a run could start at once, beside what others run."""
+        """True if a run could start at once, beside those of others."""
         free = (Node(node.cpus - node.busy_cpus, node.gpus - node.busy_gpus) for node in nodes)
         return sum(self.slots(node, share) for node in free) >= self.least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Plan:
-    """What some of the cluster's machines do."""
+    """Use of some of the cluster's machines."""
 
     nodes: tuple[Node, ...]
     ranks: int
@@ -265,7 +265,7 @@ def _shares(nodes: Sequence[Node], wanted: _Wanted, ranks: int) -> list[float]:
 
 
 def _worth(plan: _Plan, wanted: _Wanted) -> tuple[bool, float, int, tuple[float, float, str]]:
-    """Whether it can start now, and the CPUs that work for the study; then what tells equal ones apart."""
+    """Rank of a plan among others: it can start now, it has more CPUs at work; the rest tells equal ones apart."""
     cpus = plan.at_once * plan.ranks * plan.share
     return wanted.has_room_now(plan.nodes, plan.share), cpus, plan.at_once, max(map(_kind, plan.nodes))
 

@@ -14,8 +14,8 @@ from mvlab.training.worker import EndWithACheckpoint, train
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """How often an elastic run that is smaller than it could be looks for machines."""
 
-OF_THE_KIND = 1 / 128
-"""That a rank takes of its machine's kind of GPU: room for 128 ranks, in sums without rounding."""
+OF_THE_KIND = 1 / 1024
+"""Part of its machine's kind of GPU that a rank takes: room for a thousand ranks, in sums without rounding."""
 
 KEEP_FREED_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
@@ -64,7 +64,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
 
 
 def _resources(placement: Placement) -> dict[str, float]:
-    """What a rank reserves. Ray counts the kind of a machine's GPUs as one, of which a rank takes a small part."""
+    """Reservations of a rank. Ray counts the kind of a machine's GPUs as one, of which a rank takes a small part."""
     resources = {"CPU": placement.rank_cpus}
     if placement.use_gpu:
         resources["GPU"] = placement.gpu_share
