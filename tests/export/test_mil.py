@@ -15,7 +15,7 @@ from torch import nn
 from mvlab.export.errors import PackageError
 from mvlab.export.mil.execute import in_fp32, outputs, run
 from mvlab.export.mil.load import load_program
-from mvlab.export.mil.program import ImageInput, Operation, Output, Program, Ref
+from mvlab.export.mil.program import ImageInput, Interface, Operation, Output, Program, Ref
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,7 @@ def tiny(operation: Operation, **constants: torch.Tensor) -> Program:
         operations=[operation],
         outputs=("y",),
         labels=(),
+        interface=Interface(outputs=("y",), label="", probabilities="", metadata={}),
         specification_version=7,
     )
 

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mvlab.cli.classes import add_classes, labels_beside, labels_in
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.export.errors import ExportError
 
@@ -37,9 +38,7 @@ def add_to(commands: Any) -> None:
         metavar="PX",
         help="sides of the images it takes (that of the evaluation); several make a package for iOS 18 or macOS 15",
     )
-    parser.add_argument(
-        "--classes", metavar="FILE", help="labels, a line each (names that the run recorded, or numbers)"
-    )
+    add_classes(parser)
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, for the package's metadata")
     add_tracking_uri(parser)
     parser.set_defaults(run=run)
@@ -49,7 +48,7 @@ def run(parsed: argparse.Namespace) -> int:
     out = Path(parsed.out)
     if out.suffix != ".mlpackage":
         raise ExportError(f"--out {out} has to end in .mlpackage")
-    from mvlab.record.package import RUN_ID, VERIFICATION, RecordedRun, recorded_classes  # MLflow: seconds to import
+    from mvlab.record.package import RUN_ID, RecordedRun  # MLflow: seconds to import
 
     with tempfile.TemporaryDirectory() as scratch:
         if RUN_ID.fullmatch(parsed.source):
@@ -57,7 +56,7 @@ def run(parsed: argparse.Namespace) -> int:
             checkpoint, classes = recorded.checkpoint(Path(scratch)), recorded.classes(Path(scratch))
             return _export(parsed, checkpoint, classes, out, recorded)
         checkpoint = Path(parsed.source)
-        return _export(parsed, checkpoint, recorded_classes(checkpoint.with_name(VERIFICATION)), out, None)
+        return _export(parsed, checkpoint, labels_beside(checkpoint), out, None)
 
 
 def _export(
@@ -76,7 +75,7 @@ def _export(
     from mvlab.models.weights.saved import read_saved
 
     saved = read_saved(checkpoint)
-    classes = _labels(parsed.classes) or classes
+    classes = labels_in(parsed.classes) or classes
     target = target_of(
         checkpoint,
         saved,
@@ -88,7 +87,9 @@ def _export(
     )
     network = saved.build()
     export_package(network, out, target)
-    verification = verify(out, network, synthetic(), preprocess=as_prepared(saved.preprocessing))
+    verification = verify(
+        out, network, synthetic(), preprocess=as_prepared(saved.preprocessing), classes=target.classes
+    )
     package = describe(out)
     print(describe_verification(verification, IMAGES))
     if recorded is not None:
@@ -97,14 +98,3 @@ def _export(
             print(f"\nLogged to run {recorded.run_id}, in {recorded.log(out, Path(scratch))}")
     print(json.dumps(verification.as_dict() | {"package": package}), flush=True)
     return 0 if verification.passed else NOT_VERIFIED
-
-
-def _labels(file: str | None) -> tuple[str, ...]:
-    if file is None:
-        return ()
-    try:
-        return tuple(Path(file).read_text(encoding="utf-8").splitlines())
-    except OSError as error:
-        raise ExportError(f"--classes {file} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ExportError(f"--classes {file} is no UTF-8 text: save it as UTF-8 ({error})") from error

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mvlab.cli.classes import add_classes, labels_beside, labels_in
 from mvlab.export.errors import PackageError, PicturesError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--against", metavar="CHECKPOINT", required=True, help="a run's state.pt, or what `mvlab weights import` wrote"
     )
+    add_classes(parser)
     parser.add_argument("--images", metavar="DIR", help=f"of images ({NUM_SYNTHETIC} synthetic ones, always the same)")
     parser.add_argument(
         "--max-images",
@@ -55,12 +57,14 @@ def run(parsed: argparse.Namespace) -> int:
     from mvlab.models.weights.saved import read_saved
 
     pictures, images = _pictures(parsed.images, parsed.max_images)
-    saved = read_saved(Path(parsed.against))
+    checkpoint = Path(parsed.against)
+    saved = read_saved(checkpoint)
     verification = verify(
         Path(parsed.package),
         saved.build(),
         pictures,
         preprocess=as_prepared(saved.preprocessing),
+        classes=labels_in(parsed.classes) or labels_beside(checkpoint),
         tolerance=parsed.tolerance or TOLERANCE,
     )
     print(describe_verification(verification, images))

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from mvlab.experiment import EMA_TOP1
-from mvlab.export.coreml import Precision, Target, Task, task_of
+from mvlab.export.coreml import CLASSES, WEIGHTS, Precision, Target, Task, task_of
 from mvlab.export.errors import ExportError
 from mvlab.models.build import network_name
 from mvlab.models.weights.files import read_contents
@@ -44,13 +44,13 @@ def target_of(
     if len(set(resolutions)) < len(resolutions):
         raise ExportError(f"a resolution is named twice: {', '.join(map(str, resolutions))}")
     is_labelled = does == "classification"
-    named = {"classes": json.dumps(classes, ensure_ascii=False)} if classes and not is_labelled else {}
+    named = {CLASSES: json.dumps(classes, ensure_ascii=False)} if classes and not is_labelled else {}
     return Target(
         task=does,
         resolutions=resolutions or (saved.preprocessing.crop,),
         precision=precision,
         preprocessing=saved.preprocessing,
-        classes=(classes or tuple(map(str, range(saved.num_classes)))) if is_labelled else (),
+        classes=classes or (tuple(map(str, range(saved.num_classes))) if is_labelled else ()),
         description=f"{network_name(saved.network)} for {does}, as in arXiv 2110.02178; averaged weights",
         licence=licence or NO_LICENCE,
         metadata=origin(checkpoint, saved) | named,
@@ -73,7 +73,7 @@ def origin(checkpoint: Path, saved: SavedNetwork) -> dict[str, str]:
     Raises:
         ExportError: the checkpoint is not one that this version reads.
     """
-    weights = {"weights_sha256": weights_sha256(saved.weights)}
+    weights = {WEIGHTS: weights_sha256(saved.weights)}
     if MARK in read_contents(checkpoint):
         return weights | {f"imported_{name}": value for name, value in saved.source.items()}
     try:

@@ -1,22 +1,23 @@
 """One function of a package, at one size of image, against the model: the runs, and what can be read from them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from mvlab.export.coreml import OUTPUTS
+from mvlab.export.claims import false_claims
+from mvlab.export.coreml import MAIN, OUTPUTS
 from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
 from mvlab.export.errors import PackageError
 from mvlab.export.losses import Loss, by_kind, by_operation, rounding
 from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
-from mvlab.export.mil.load import MAIN
 from mvlab.export.mil.program import Program, Ref, Value
-from mvlab.export.reference import Preprocess, Reference, tensors_of, trace
+from mvlab.export.reference import Preprocess, Reference, Weight, tensors_of, trace
 from mvlab.export.stored_weights import ChangedWeight, StoredWeights, compare_weights, is_rounding, with_weights
 from mvlab.export.verification import OutputErrors
+from mvlab.training.state import weights_sha256
 
 REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "with red and blue exchanged": lambda images: images.flip(1),
@@ -30,6 +31,7 @@ DECISIONS = ("cast", "softmax")
 """What may follow the model's scores in a package."""
 BOX_OFFSETS, _ = OUTPUTS["detection"]
 """The output that holds no scores."""
+(PROBABILITIES,) = OUTPUTS["classification"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,13 @@ class _Pair:
     name: str
     place: int
     """Of the model's output."""
+    is_softmax: bool = False
+    """Whether it has to be the softmax of the model's output, rather than that itself."""
     scores: str | None = None
-    """The tensor of the program that it is the softmax of; None if it is the model's output itself."""
+    """The tensor of the program that it is the softmax of, if it is one."""
 
     def expected(self, outputs: tuple[Tensor, ...]) -> Tensor:
-        return outputs[self.place] if self.scores is None else outputs[self.place].softmax(1)
+        return outputs[self.place].softmax(1) if self.is_softmax else outputs[self.place]
 
     def off(self, values: Mapping[str, Tensor], expected: Tensor) -> Tensor:
         """Of what the program may answer for: probabilities of its own scores, which are held against the model's by
@@ -62,6 +66,8 @@ class Comparison:
     images: Tensor
     """uint8 (N, 3, H, W), RGB."""
     preprocess: Preprocess
+    classes: Sequence[str] = ()
+    """Labels in the order of the model's scores; empty if nothing tells them."""
 
     @cached_property
     def reference(self) -> Reference:
@@ -122,6 +128,17 @@ class Comparison:
     def _model_input(self, place: int) -> Tensor:
         return self.preprocess(self.images[place : place + 1])
 
+    def false_claims(self) -> list[str]:
+        return [
+            *false_claims(
+                self.program,
+                function=self.function,
+                classes=self.classes,
+                num_classes=self.reference.outputs[0].shape[1],
+                weights_sha256=weights_sha256(self.model.state_dict()),
+            )
+        ]
+
     def changed(self) -> list[ChangedWeight]:
         """Weights of the model that are stored with other elements."""
         return [replace(each, constant=self._told(each.constant)) for each in self.stored.changed]
@@ -166,7 +183,7 @@ class Comparison:
             argument = operation.arguments.get("epsilon")
             if known and isinstance(argument, Ref):
                 stored = _tensor(self.program.constants[argument.name])
-                if not any(is_rounding(stored, torch.tensor(each)) for each in known):
+                if not any(is_rounding(stored, Weight("epsilon", torch.tensor(each))) for each in known):
                     found.append(f"{operation.kind} {self._told(operation.name)!r} has epsilon {float(stored):.1e}")
         return found
 
@@ -190,7 +207,10 @@ def _agreement(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
-    """What to compare: the scores that a package makes probabilities of, those, or its outputs as they are."""
+    """What to compare: outputs as they are, and of probabilities the scores too that they are made of.
+
+    An output's name says what it has to be. Only where it is no name of ours does the program say so.
+    """
     classify = next((each for each in program.operations if each.kind == "classify"), None)
     names = program.outputs
     if classify is not None:
@@ -202,13 +222,21 @@ def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
             f"the package has {len(names)} outputs ({', '.join(names)}), the model {len(expected)}: "
             "they are not the same network"
         )
-    for place, name in enumerate(names):
+    ours = next((each for each in OUTPUTS.values() if set(each) == set(names)), ())
+    for place, name in enumerate(ours or names):
         scores = _before_softmax(program, name)
-        if scores is None:
-            yield _Pair(name, name, place)
+        if classify is not None or name == PROBABILITIES or (scores is not None and not ours):
+            yield from _probabilities(name, scores, place)
         else:
-            yield _Pair("logits", scores, place)
-            yield _Pair("probabilities", name, place, scores=scores)
+            yield _Pair(name, name, place)
+
+
+def _probabilities(name: str, scores: str | None, place: int) -> Iterator[_Pair]:
+    if scores is None:
+        yield _Pair("probabilities without a softmax", name, place, is_softmax=True)
+    else:
+        yield _Pair("logits", scores, place)
+        yield _Pair("probabilities", name, place, is_softmax=True, scores=scores)
 
 
 def _before_softmax(program: Program, name: str) -> str | None:

@@ -32,12 +32,16 @@ import coremltools as ct  # noqa: E402
 Task = Literal["classification", "detection", "segmentation"]
 Precision = Literal["fp16", "fp32"]
 
+MAIN = "main"
+"""The function of a package that takes images of the default size."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
     "classification": ("classLabel_probs",),
     "detection": ("box_offsets", "class_logits"),
     "segmentation": ("logits",),
 }
-"""Names of a package's outputs; a classifier's label comes along."""
+"""Names of a package's outputs in the order of the network's; a classifier's label comes along."""
+CLASSES, WEIGHTS = "classes", "weights_sha256"
+"""Keys of a package's metadata: names of a detector's or segmenter's classes, as JSON; the digest of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +56,7 @@ class Target:
     preprocessing: Preprocessing
     """What the program does to an image; resizing and cropping stay with who calls it."""
     classes: tuple[str, ...] = ()
-    """Labels of a classifier, in the order of its logits."""
+    """Names in the order of the network's scores: labels of a classifier."""
     description: str = ""
     licence: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -129,15 +133,16 @@ def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:
     for side in target.resolutions:
         one = scratch / f"{side}.mlpackage"
         _convert(network, target, side, ct.target.iOS18).save(str(one))
-        functions.add_function(str(one), src_function_name="main", target_function_name=function_name(side, target))
-    functions.default_function_name = function_name(target.resolutions[0], target)
+        name = function_name(side, is_default=side == target.resolutions[0])
+        functions.add_function(str(one), src_function_name=MAIN, target_function_name=name)
+    functions.default_function_name = MAIN
     ct.utils.save_multifunction(functions, str(joined))
     return ct.models.MLModel(str(joined), skip_model_load=True)
 
 
-def function_name(side: int, target: Target) -> str:
-    """Of the function that takes images of `side` pixels."""
-    return "main" if side == target.resolutions[0] else f"size_{side}"
+def function_name(side: int | str, *, is_default: bool) -> str:
+    """Name of the function that takes images of `side` pixels."""
+    return MAIN if is_default else f"size_{side}"
 
 
 class _Prepared(nn.Module):

@@ -6,6 +6,8 @@ from mvlab.export.losses import Loss
 from mvlab.export.verification import OutputErrors, Verification
 from mvlab.markdown import markdown_table
 
+UNKNOWN_LABELS = "Labels were not checked: nothing tells what the classes are called; say --classes FILE."
+
 
 def describe_verification(verification: Verification, images: str) -> str:
     """Tables and a verdict; `images` says what they were."""
@@ -19,7 +21,7 @@ def describe_verification(verification: Verification, images: str) -> str:
         "fp32: the program in fp32 with the model's weights, largest error in standard deviations of the output; at "
         f"most {v.exact_tolerance:.0e} is allowed. {v.precision}: the program as it is; at most {v.tolerance:g}. max, "
         "mean: of the same, absolute.",
-        _weights(v),
+        _weights(v) if v.are_labels_known else f"{_weights(v)} {UNKNOWN_LABELS}",
     ]
     if v.losses_by_kind:
         text += [

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Preprocess = Callable[[Tensor], Tensor]
 """uint8 images (B, 3, H, W), RGB -> what a model takes."""
+FP32_ERROR = 1e-6
+"""Relative error that a few operations in fp32 may leave."""
 aten = torch.ops.aten
 NORMS = {
     aten.native_batch_norm.default: "batch_norm",
@@ -26,6 +28,25 @@ HARD = (
 """Divide by 6; MIL's counterparts store the slope."""
 
 
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A tensor that a converter may store."""
+
+    name: str
+    values: Tensor
+    error: Tensor | None = None
+    """Bound of the numerical error of each element where a converter computes it; None where it only copies it."""
+
+    def reshape(self, shape: Size) -> "Weight":
+        return self._moved(lambda tensor: tensor.reshape(shape))
+
+    def transpose(self) -> "Weight":
+        return self._moved(lambda tensor: tensor.T)
+
+    def _moved(self, move: Callable[[Tensor], Tensor]) -> "Weight":
+        return Weight(self.name, move(self.values), None if self.error is None else move(self.error))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
     """One image's way through a model, in fp32."""
@@ -33,9 +54,9 @@ class Reference:
     outputs: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     """The image as the model takes it, and the results of all operations, in order."""
-    weights: tuple[tuple[str, Tensor], ...]
-    """Parameters and buffers by name; those of convolutions with the BatchNorm behind them folded in; and all else that
-    is the same for every image: the mean of the preprocessing, and what the model computes of its weights alone."""
+    weights: tuple[Weight, ...]
+    """Parameters and buffers; those of convolutions with the BatchNorm behind them folded in; and all else that is the
+    same for every image: the mean of the preprocessing, and what the model computes of its weights alone."""
     scalars: tuple[float, ...]
     """Numbers in the arguments of operations: epsilons, scales; and their squares, as torch's attention multiplies
     queries and keys with the root of its scale each, where a converter stores the scale."""
@@ -52,16 +73,17 @@ def trace(model: nn.Module, preprocess: Preprocess, image: Tensor) -> Reference:
         outputs = tensors_of(model(taken))
     names = {id(tensor): name for name, tensor in _weights_of(model)}
     folded = [
-        (f"{names.get(id(weight), 'weight')} with BatchNorm", tensor)
+        Weight(f"{names.get(id(weight), 'weight')} with BatchNorm", values, error)
         for weight, tensors in recorder.folded
-        for tensor in tensors
+        for values, error in tensors
     ]
-    constants = [("a constant", each) for key, each in recorder.constants.items() if key not in names]
+    given = [Weight("a constant", each) for key, each in recorder.constants.items() if key not in names]
+    computed = [Weight("a constant", each, _error(each)) for each in recorder.computed.values()]
     scalars = sorted({power for each in recorder.scalars for power in (each, each * each)})
     return Reference(
         outputs=outputs,
         values=(taken, *recorder.values),
-        weights=(*_weights_of(model), *folded, *constants),
+        weights=(*(Weight(name, each) for name, each in _weights_of(model)), *folded, *given, *computed),
         scalars=tuple(scalars),
         epsilons=frozenset(recorder.epsilons),
     )
@@ -88,9 +110,12 @@ class _Recorder(TorchDispatchMode):
     def __init__(self, image: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.values: list[Tensor] = []
-        self.folded: list[tuple[Tensor, tuple[Tensor, Tensor]]] = []
+        self.folded: list[tuple[Tensor, list[tuple[Tensor, Tensor]]]] = []
+        """Weight of a convolution -> its weight and bias after folding, each with a bound of its error."""
         self.constants: dict[int, Tensor] = {}
-        """By id: what depends on no image."""
+        """By id: arguments that depend on no image."""
+        self.computed: dict[int, Tensor] = {}
+        """By id: results that depend on no image."""
         self.scalars: set[float] = set()
         self.epsilons: set[tuple[str, float]] = set()
         self._of_image = {id(image): image}
@@ -113,8 +138,9 @@ class _Recorder(TorchDispatchMode):
             if depends:
                 self._of_image[id(each)] = each
                 self.constants.pop(id(each), None)  # it was one until an operation in place
+                self.computed.pop(id(each), None)
             else:
-                self.constants[id(each)] = each
+                self.computed[id(each)] = each
             if each.is_floating_point():
                 self.values.append(each.clone(memory_format=torch.contiguous_format))  # operations in place may follow
         return result
@@ -126,16 +152,25 @@ class _Recorder(TorchDispatchMode):
             if isinstance(each, float):
                 self.scalars.add(each)
             elif isinstance(each, Tensor) and id(each) not in self._of_image:
-                self.constants[id(each)] = each
+                if id(each) not in self.computed:
+                    self.constants[id(each)] = each
                 if func is aten.div.Tensor:  # a converter multiplies instead
                     inverse = each.reciprocal()
-                    self.constants[id(inverse)] = inverse
+                    self.computed[id(inverse)] = inverse
 
 
-def _fold(convolution: _Convolution, norm: Any) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution that also does what the BatchNorm with arguments `norm` does; in fp64."""
+def _error(computed: Tensor) -> Tensor:
+    """Bound of the error of a tensor that is computed in fp32; a zero stays a zero."""
+    values = computed.double()
+    return torch.where(values == 0, 0.0, FP32_ERROR * values.abs().amax()) if values.numel() else values
+
+
+def _fold(convolution: _Convolution, norm: Any) -> list[tuple[Tensor, Tensor]]:
+    """Weight and bias, in fp64, of a convolution that does the BatchNorm with arguments `norm` too; with errors."""
     _, gamma, beta, mean, variance, *_, epsilon = (each.double() if isinstance(each, Tensor) else each for each in norm)
     scale = torch.rsqrt(variance + epsilon) * (1 if gamma is None else gamma)
     bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.double()
     weight = convolution.weight.double() * scale.reshape(-1, *[1] * (convolution.weight.ndim - 1))
-    return weight, (bias - mean) * scale + (0 if beta is None else beta)
+    beta = torch.zeros_like(mean) if beta is None else beta
+    terms = (bias.abs() + mean.abs()) * scale.abs() + beta.abs()
+    return [(weight, FP32_ERROR * weight.abs()), ((bias - mean) * scale + beta, FP32_ERROR * terms)]

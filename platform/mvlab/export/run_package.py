@@ -28,8 +28,15 @@ def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes
     """
     network = saved.build()
     try:
-        export_package(network, package, target_of(checkpoint, saved, classes=classes))
-        verification = verify(package, network, synthetic(), preprocess=as_prepared(saved.preprocessing))
+        target = target_of(checkpoint, saved, classes=classes)
+        export_package(network, package, target)
+        verification = verify(
+            package,
+            network,
+            synthetic(),
+            preprocess=as_prepared(saved.preprocessing),
+            classes=target.classes,
+        )
     except ExportError as error:
         _write_problem(package.parent, "there is no package", error, package=None, classes=classes)
     except PackageError as error:

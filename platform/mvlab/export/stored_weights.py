@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from mvlab.export.mil.program import Program, Value
-from mvlab.export.reference import Reference
+from mvlab.export.reference import FP32_ERROR, Reference, Weight
 
-FOLDING_ERROR = 1e-6
-"""Relative to a tensor's largest element: what fp32 arithmetic in a converter may lose when it folds BatchNorm."""
 KEPT_FROM_ZERO = 400
-"""Elements: in tensors of fewer, coremltools lets no number become zero."""
+"""Elements: in fp16 tensors of fewer, coremltools stores `SMALLEST` where another number would become zero."""
+SMALLEST = 2.0**-24
+INTEGERS = {torch.float16: torch.int16, torch.float32: torch.int32}
+"""Types of the same size."""
 MOSTLY = 0.5
 """A tensor of which more than this share is a weight's is that weight, changed."""
 
@@ -47,22 +48,22 @@ class StoredWeights:
 
 def compare_weights(program: Program, reference: Reference) -> StoredWeights:
     """Looks for each stored constant among the weights and scalars of the model that `reference` is of."""
-    by_size: dict[int, list[tuple[str, Tensor]]] = defaultdict(list)
-    for name, weight in reference.weights:
-        by_size[weight.numel()].append((name, weight))
+    by_size: dict[int, list[Weight]] = defaultdict(list)
+    for weight in reference.weights:
+        by_size[weight.values.numel()].append(weight)
     restored = dict(_scalars(program, reference))
     changed: list[ChangedWeight] = []
     foreign: list[str] = []
     for constant, stored in _tensors(program):
-        share, name, values = max(
-            ((_share_equal(stored, values), name, values) for name, values in _candidates(stored, by_size)),
+        different, nearest = min(
+            ((int((~_is_rounding(stored, each)).sum()), each) for each in _candidates(stored, by_size)),
             key=lambda each: each[0],
-            default=(0.0, "", stored),
+            default=(stored.numel(), Weight("", stored)),
         )
-        if share == 1:
-            restored[constant] = values.float()
-        elif share > MOSTLY:
-            changed.append(ChangedWeight(constant, name, round((1 - share) * stored.numel()), stored.numel()))
+        if different == 0:
+            restored[constant] = nearest.values.float()
+        elif different < MOSTLY * stored.numel():
+            changed.append(ChangedWeight(constant, nearest.name, different, stored.numel()))
         else:
             foreign.append(constant)
     return StoredWeights(restored, tuple(changed), tuple(foreign))
@@ -86,36 +87,39 @@ def _scalars(program: Program, reference: Reference) -> Iterator[tuple[str, Tens
     for name, value in program.constants.items():
         if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 0 and len(known):
             nearest = known[(known - value.double()).abs().argmin()]
-            if is_rounding(value, nearest):
+            if is_rounding(value, Weight(name, nearest, FP32_ERROR * nearest.abs())):
                 yield name, nearest.float()
 
 
-def _candidates(stored: Tensor, by_size: dict[int, list[tuple[str, Tensor]]]) -> Iterator[tuple[str, Tensor]]:
+def _candidates(stored: Tensor, by_size: dict[int, list[Weight]]) -> Iterator[Weight]:
     """Weights that may be `stored`: of as many elements, as they are or transposed; and zeros, for lack of a bias."""
     if stored.ndim == 1:
-        yield "zeros", torch.zeros(stored.shape)
-    for name, weight in by_size[stored.numel()]:
-        yield name, weight.reshape(stored.shape)
-        if weight.ndim == stored.ndim == 2 and weight.shape == stored.T.shape:
-            yield name, weight.T
+        yield Weight("zeros", torch.zeros(stored.shape))
+    for weight in by_size[stored.numel()]:
+        yield weight.reshape(stored.shape)
+        if weight.values.ndim == stored.ndim == 2 and weight.values.shape == stored.T.shape:
+            yield weight.transpose()
 
 
-def is_rounding(stored: Tensor, true: Tensor) -> bool:
-    """Whether every element of `stored` is that of `true`, rounded to the type of `stored`."""
-    return _share_equal(stored, true) == 1
+def is_rounding(stored: Tensor, weight: Weight) -> bool:
+    """Whether every element of `stored` is that of `weight`, rounded to the type of `stored`."""
+    return bool(_is_rounding(stored, weight).all())
 
 
-def _share_equal(stored: Tensor, true: Tensor) -> float:
-    """Of the elements of `stored`, those that are `true` but for rounding to the type of `stored`."""
-    return float(((stored.double() - true.double()).abs() <= _allowed(true.double(), stored.dtype)).double().mean())
+def _is_rounding(stored: Tensor, weight: Weight) -> Tensor:
+    """Truth for each element. Rounding keeps the order: so the bounds of an element, rounded, bound what is stored."""
+    values = weight.values
+    low, high = (values, values) if weight.error is None else (values - weight.error, values + weight.error)
+    lowest, highest = low.to(stored.dtype), high.to(stored.dtype)
+    if stored.dtype == torch.float16 and stored.numel() < KEPT_FROM_ZERO:
+        lowest = torch.where((lowest == 0) & (low < 0), -SMALLEST, lowest)
+        highest = torch.where((highest == 0) & (high > 0), SMALLEST, highest)
+    place = _place(stored)
+    return (_place(lowest) <= place) & (place <= _place(highest))
 
 
-def _allowed(true: Tensor, dtype: torch.dtype) -> Tensor:
-    """Half a unit in the last place of `dtype`, and what folding may have lost before. In a small tensor coremltools
-    makes what would become zero the smallest number that is not."""
-    bits, smallest = (11, -24) if dtype == torch.float16 else (24, -149)
-    exponent = torch.frexp(true).exponent
-    half_unit = torch.exp2((exponent - bits - 1).clamp(min=smallest - 1).double())
-    if true.numel() < KEPT_FROM_ZERO:
-        half_unit = torch.where(true.abs() < 2.0**smallest, 2.0**smallest, half_unit)
-    return half_unit + FOLDING_ERROR * true.abs().max()
+def _place(values: Tensor) -> Tensor:
+    """Place of each number among all of its type, in their order; -0 comes just before 0."""
+    integer = INTEGERS[values.dtype]
+    bits = values.contiguous().view(integer).long()
+    return torch.where(bits < 0, -1 - (bits & torch.iinfo(integer).max), bits)

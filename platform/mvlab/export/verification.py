@@ -59,6 +59,10 @@ class Verification:
     changed: tuple[ChangedWeight, ...]
     foreign: tuple[str, ...]
     """Stored tensors that are nothing of the model's; harmless if the outputs are exact."""
+    are_labels_known: bool
+    """Whether something told which labels the classes have to have."""
+    false_claims: tuple[str, ...]
+    """What the package says of itself and is not so: names, labels, digest of the weights; each in a sentence."""
     foreign_epsilons: tuple[str, ...]
     """Of normalisations: no mistake is too small to be one."""
     first_inexact: Deviation | None
@@ -77,6 +81,7 @@ class Verification:
 
     def problems(self) -> Iterator[str]:
         """What is wrong, each in a sentence."""
+        yield from self.false_claims
         for weight in self.changed[:NUM_SHOWN]:
             elements = f"{weight.num_different:,} of {weight.num_elements:,} elements"
             yield f"weight {weight.weight} is stored as {weight.constant} with {elements} changed"

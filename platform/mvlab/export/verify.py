@@ -10,7 +10,7 @@ Two questions are kept apart, since fp16 hides many a mistake:
 Errors are relative to the standard deviation of the model's output, so that one tolerance serves every head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -50,6 +50,7 @@ def verify(
     pictures: Pictures,
     *,
     preprocess: Preprocess = to_unit_range,
+    classes: Sequence[str] = (),
     tolerance: float = TOLERANCE,
     bisect: bool = True,
 ) -> Verification:
@@ -61,6 +62,7 @@ def verify(
         package: a saved .mlpackage.
         model: what it was exported from; gives logits where the package gives probabilities.
         preprocess: what the package has to do to an image before the network.
+        classes: labels in the order of the model's scores; empty if nothing tells them.
         tolerance: for the program as it is, relative to the spread of the model's outputs.
         bisect: whether to find out what fp16 costs at which operation, which takes most of the time.
 
@@ -69,7 +71,7 @@ def verify(
     """
     model.eval()
     compared = [
-        Comparison(function, program, model, pictures(*size), preprocess)
+        Comparison(function, program, model, pictures(*size), preprocess, classes)
         for function in function_names(package)
         for program in (load_program(package, function=function),)
         for size in program.input.sizes
@@ -94,6 +96,8 @@ def verify(
         num_weights=sum(len(each.stored.restored) for each in functions),
         changed=tuple(weight for each in functions for weight in each.changed()),
         foreign=tuple(name for each in functions for name in each.foreign()),
+        are_labels_known=bool(classes),
+        false_claims=tuple(dict.fromkeys(claim for each in functions for claim in each.false_claims())),
         foreign_epsilons=tuple(epsilon for each in functions for epsilon in each.foreign_epsilons()),
         first_inexact=None if inexact is None else inexact.first_inexact(exact_tolerance),
         first_imprecise=None if imprecise is None else imprecise.first_imprecise(tolerance),

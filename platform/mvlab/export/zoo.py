@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mvlab.export.coreml import Precision, Target, describe, export_package, task_of
+from mvlab.export.coreml import WEIGHTS, Precision, Target, describe, export_package, task_of
 from mvlab.export.errors import ExportError, PackageError
 from mvlab.export.pictures import synthetic
 from mvlab.export.verification import Verification
@@ -85,7 +85,7 @@ def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
         metadata={
             "network": network_to_json(wanted.network),
             "seed": str(SEED),
-            "weights_sha256": weights_sha256(network.state_dict()),
+            WEIGHTS: weights_sha256(network.state_dict()),
         },
     )
     try:
@@ -93,7 +93,7 @@ def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
     except ExportError as error:
         return MadePackage(wanted=wanted, problem=str(error).splitlines()[0])
     try:
-        verification = verify(path, network, synthetic(NUM_IMAGES), bisect=False)
+        verification = verify(path, network, synthetic(NUM_IMAGES), classes=target.classes, bisect=False)
     except PackageError as error:
         return MadePackage(wanted=wanted, package=describe(path), problem=str(error).splitlines()[0])
     return MadePackage(wanted=wanted, package=describe(path), verification=verification)

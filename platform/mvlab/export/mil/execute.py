@@ -139,7 +139,7 @@ def _declared(operation: Operation, output: Output, result: Tensor, *, is_rounde
 def _classified(operation: Operation, values: Mapping[str, Value]) -> dict[str, Value]:
     """The label of the most probable class, and the probabilities in the order of the classes."""
     probabilities = _resolved(operation.arguments["probabilities"], values).flatten()
-    classes = operation.arguments["classes"]
+    classes = _resolved(operation.arguments["classes"], values)
     label, table = operation.outputs
     assert isinstance(classes, list)
     return {label.name: str(classes[int(probabilities.argmax())]), table.name: probabilities}

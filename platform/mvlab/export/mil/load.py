@@ -1,6 +1,6 @@
 """A saved .mlpackage -> its program: the specification's protobuf and the weight file, read as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,21 @@ from typing import Any
 from coremltools.models.utils import load_spec
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from mvlab.export.coreml import MAIN
 from mvlab.export.errors import PackageError
 from mvlab.export.mil.blobs import BlobFile
 from mvlab.export.mil.constants import declared_shape, read_value, type_name
-from mvlab.export.mil.program import Argument, ImageInput, Operation, Output, Program, Ref, TensorInput, Value
-
-MAIN = "main"
+from mvlab.export.mil.program import (
+    Argument,
+    ImageInput,
+    Interface,
+    Operation,
+    Output,
+    Program,
+    Ref,
+    TensorInput,
+    Value,
+)
 
 
 def load_program(path: Path, *, function: str = MAIN) -> Program:
@@ -39,12 +48,14 @@ def load_program(path: Path, *, function: str = MAIN) -> Program:
             constants[name] = read_value(each.attributes["val"], weights, name=name)
         else:
             operations.append(_operation(each, len(operations), weights))
+    description = _description(spec, function)
     return Program(
-        input=_input(path, _description(spec, function)),
+        input=_input(path, description),
         constants=constants,
         operations=operations,
         outputs=tuple(block.outputs),
-        labels=_labels(operations),
+        labels=_labels(operations, constants),
+        interface=_interface(description, spec.description.metadata.userDefined),
         specification_version=spec.specificationVersion,
     )
 
@@ -125,9 +136,20 @@ def _refuse_range(path: Path, spec: Any, field: str) -> None:
         raise PackageError(f"{path} takes a range of sizes: export it with enumerated ones, which can all be run")
 
 
-def _labels(operations: list[Operation]) -> tuple[str, ...]:
+def _interface(description: Any, metadata: Mapping[str, str]) -> Interface:
+    return Interface(
+        outputs=tuple(each.name for each in description.output),
+        label=description.predictedFeatureName,
+        probabilities=description.predictedProbabilitiesName,
+        metadata=dict(metadata),
+    )
+
+
+def _labels(operations: list[Operation], constants: Mapping[str, Value]) -> tuple[str, ...]:
     for operation in operations:
-        classes = operation.arguments.get("classes")
-        if operation.kind == "classify" and isinstance(classes, list):
-            return tuple(str(each) for each in classes)
+        if operation.kind == "classify":
+            classes = operation.arguments["classes"]
+            stored = constants[classes.name] if isinstance(classes, Ref) else classes
+            assert isinstance(stored, list)
+            return tuple(str(each) for each in stored)
     return ()

@@ -74,8 +74,21 @@ class TensorInput:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Interface:
+    """What a package tells whoever calls it, beside its program."""
+
+    outputs: tuple[str, ...]
+    """Names."""
+    label: str
+    """The output that names the most probable class; empty if the package is no classifier."""
+    probabilities: str
+    """The output that gives the probability of each label; empty if the package is no classifier."""
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """The main function of a package."""
+    """A function of a package."""
 
     input: ImageInput | TensorInput
     constants: Mapping[str, Value]
@@ -84,6 +97,7 @@ class Program:
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
     """Of a classifier, else empty."""
+    interface: Interface
     specification_version: int
 
     def producer(self, name: str) -> Operation | None:
