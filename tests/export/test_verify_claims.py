@@ -257,3 +257,6 @@ def test_the_command_checks_labels_that_it_is_told_or_finds(tmp_path: Path, pack
     assert "10 of its labels are in another order" in capsys.readouterr().out
     (tmp_path / "verification.json").write_text(json.dumps({"classes": CLASSES[::-1]}))
     assert mvlab(command) == 1, "as a run recorded them"
+    names.write_text("\n".join(CLASSES[:3]))
+    assert mvlab([*command, "--classes", str(names)]) == 2
+    assert "3 class labels for a network that tells 10 classes apart" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def drop(weights, name):
             lambda w: w | {"classifier.weight": torch.ones(3, 100)},
             "1 have another shape (classifier.weight (3, 100), here (3, 192))",
         ),
-        (lambda w: {}, " and "),
+        (lambda w: {"scale": torch.ones(1)}, " and "),
     ],
 )
 def test_weights_of_another_network_are_refused_by_name_and_change_nothing(tmp_path: Path, change, message) -> None:

@@ -51,7 +51,8 @@ def run(parsed: argparse.Namespace) -> int:
         raise PackageError(f"--tolerance {parsed.tolerance:g}: it has to be above 0")
     if parsed.max_images < 1:
         raise PicturesError(f"--max-images {parsed.max_images}: at least one is needed")
-    from mvlab.export.description import describe_verification  # torch and coremltools: seconds to import
+    from mvlab.export.checkpoint import require_classes  # torch and coremltools: seconds to import
+    from mvlab.export.description import describe_verification
     from mvlab.export.verification import TOLERANCE
     from mvlab.export.verify import as_prepared, verify
     from mvlab.models.weights.saved import read_saved
@@ -59,12 +60,15 @@ def run(parsed: argparse.Namespace) -> int:
     pictures, images = _pictures(parsed.images, parsed.max_images)
     checkpoint = Path(parsed.against)
     saved = read_saved(checkpoint)
+    classes = labels_in(parsed.classes) or labels_beside(checkpoint)
+    if classes:
+        require_classes(classes, saved.num_classes)
     verification = verify(
         Path(parsed.package),
         saved.build(),
         pictures,
         preprocess=as_prepared(saved.preprocessing),
-        classes=labels_in(parsed.classes) or labels_beside(checkpoint),
+        classes=classes,
         tolerance=parsed.tolerance or TOLERANCE,
     )
     print(describe_verification(verification, images))

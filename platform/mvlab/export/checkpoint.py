@@ -12,6 +12,8 @@ from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, SavedNetwork
 from mvlab.training.state import CheckpointError, read_state, weights_sha256
 
+EVALUATION_IMAGES = "evaluation_images"
+"""Key of a package's metadata: size of images, and how they get it, which stays with who calls the package."""
 NO_LICENCE = "not stated; terms of the images that the weights were trained on may apply"
 
 
@@ -38,7 +40,7 @@ def target_of(
     if task not in (None, does):
         raise ExportError(f"{checkpoint} holds {network_name(saved.network)}, which is for {does}, not {task}")
     if classes:
-        _require_classes(classes, saved.num_classes)
+        require_classes(classes, saved.num_classes)
     if bad := [side for side in resolutions if side < 32]:
         raise ExportError(f"images of {bad[0]} pixels: 32 are the least")
     if len(set(resolutions)) < len(resolutions):
@@ -53,11 +55,15 @@ def target_of(
         classes=classes or (tuple(map(str, range(saved.num_classes))) if is_labelled else ()),
         description=f"{network_name(saved.network)} for {does}, as in arXiv 2110.02178; averaged weights",
         licence=licence or NO_LICENCE,
-        metadata=origin(checkpoint, saved) | named,
+        metadata=origin(checkpoint, saved) | named | {EVALUATION_IMAGES: saved.preprocessing.geometry},
     )
 
 
-def _require_classes(classes: tuple[str, ...], number: int) -> None:
+def require_classes(classes: tuple[str, ...], number: int) -> None:
+    """
+    Raises:
+        ExportError: the labels are not as many as there are classes, or not all different.
+    """
     if len(classes) != number:
         raise ExportError(f"{len(classes)} class labels for a network that tells {number} classes apart")
     if twice := [repr(label) for label, count in Counter(classes).items() if count > 1]:

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mvlab.data.storage import store_errors
+from mvlab.models.weights.errors import WeightsError
+from mvlab.models.weights.files import read_contents
+from mvlab.models.weights.saved import MARK, preprocessing_in
+from mvlab.models.weights.state_dict import is_state_dict, require_finite
 
 NAMES_SHOWN = 5
 """In a message; a network has hundreds."""
@@ -77,20 +80,31 @@ def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
             "it is another file, or was changed; name the one that the run was made for"
         )
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds for a broken file
-        raise InitialWeightsError(f"{file} cannot be read as a checkpoint: {error}") from error
-    for key in ("ema", "model"):
-        if isinstance(checkpoint, dict) and _is_state_dict(checkpoint.get(key)):
-            weights: dict[str, Tensor] = checkpoint[key]
-            return weights
+        contents = read_contents(file)
+        for key in ("ema", "model"):
+            if is_state_dict(contents.get(key)):
+                weights: dict[str, Tensor] = contents[key]
+                require_finite(weights, file)
+                _require_plain_images(contents, file)
+                return weights
+    except (KeyError, TypeError, ValueError) as error:
+        raise InitialWeightsError(f"initial weights cannot be read as a checkpoint: {error}") from error
     raise InitialWeightsError(
         f'{file} is no checkpoint of this platform: it has weights under neither "ema" nor "model"'
     )
 
 
-def _is_state_dict(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(tensor, Tensor) for tensor in value.values())
+def _require_plain_images(contents: Mapping[str, Any], file: Path) -> None:
+    """
+    Raises:
+        WeightsError: the weights are for images with a mean and a standard deviation; training has neither.
+    """
+    if MARK in contents and preprocessing_in(contents).is_normalised:
+        raise WeightsError(
+            f"{file} is for images prepared as {preprocessing_in(contents)}, and training sees them in [0, 1]: with "
+            "these weights it would begin with another network. Make packages of the file, or begin with weights for "
+            "images in [0, 1]"
+        )
 
 
 def _classifier(model: nn.Module) -> list[str]:

@@ -117,7 +117,7 @@ def test_networks_that_see_bgr_see_rgb_here(tmp_path, network) -> None:
     assert (ours - on_rgb).abs().max() > 0.1
 
     torch.save(theirs, tmp_path / "later.pt")  # a version that trains on RGB
-    saved, _ = import_weights(tmp_path / "later.pt", channels="rgb")
+    saved, _ = import_weights(tmp_path / "later.pt", said={"channels": "rgb"})
     assert saved.source["channels"] == "rgb"
     assert torch.equal(saved.weights[stem_of(name)], theirs[stem])
 

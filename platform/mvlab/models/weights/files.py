@@ -1,71 +1,59 @@
-"""State dicts in files: .safetensors, and what torch.save wrote. Nothing in a file is executed."""
+"""Files of tensors: safetensors, and what torch.save wrote. Nothing in a file is executed."""
 
+import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
-from torch import Tensor
+from safetensors.torch import load, save
 
 from mvlab.durable import atomic_file
-from mvlab.models.weights.errors import WeightsError, few
+from mvlab.models.weights.container import container_of
+from mvlab.models.weights.errors import WeightsError
 
 SAFETENSORS = ".safetensors"
-AVERAGED = ("ema", "ema_state_dict", "state_dict_ema", "model_ema")
-TRAINED = ("model", "model_state_dict", "state_dict")
-"""What checkpoints (ours, ml-cvnets', timm's) keep averaged and other weights under."""
-WRAPPERS = ("module.", "_orig_mod.")
-"""What DistributedDataParallel and torch.compile put before every name."""
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file that is to be written is called as one of safetensors."""
+    return path.suffix.lower() == SAFETENSORS
 
 
 def read_contents(path: Path) -> dict[str, Any]:
-    """The dictionary in a file, its tensors on the CPU.
+    """Return the dictionary in a file, its tensors on the CPU.
 
     Raises:
         WeightsError: it cannot be read without running code from it, is broken, or is no dictionary.
         OSError: there is no such file.
     """
+    content = path.read_bytes()
+    container = container_of(content, path)
     try:
-        contents: Any = _load(path)
-    except OSError:
+        contents = load(content) if container == "safetensors" else _load_torch(content)
+    except MemoryError:
         raise
-    except Exception as error:  # torch raises half a dozen kinds for a broken file
-        if code := re.search(r"GLOBAL (\S+)", str(error)):
+    except Exception as error:  # a broken file raises a dozen kinds, whose messages advise to read it unsafely
+        if code := re.search(r"GLOBAL (\w\S*)", str(error)):
             raise WeightsError(
                 f"{path} holds more than tensors: to read its {code[1]} could run code from the file, so it was not "
-                "read. Where you trust it, save its state dict alone, e.g. "
-                f"torch.save(torch.load({str(path)!r}, weights_only=False)['state_dict'], 'weights.pt')"
+                "read. Where it was made, save the weights alone: torch.save(network.state_dict(), 'weights.pt')"
             ) from error
-        raise WeightsError(f"{path} is broken, or no file of weights: {error!r:.200}") from error
+        raise WeightsError(
+            f"{path} is broken: it begins as a file of weights does, and cannot be read as one "
+            f"({type(error).__name__}); copy or download it again"
+        ) from error
     if not isinstance(contents, dict):
         raise WeightsError(f"{path} holds a {type(contents).__name__}, not a state dict")
     return contents
 
 
-def state_dict_in(contents: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The contents if they are a state dict, or the one of a checkpoint, averaged weights before others.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    found = [contents[key] for key in (*AVERAGED, *TRAINED) if _is_state_dict(contents.get(key))]
-    if not found and not _is_state_dict(contents):
-        keys = few([str(key) for key in contents])
-        raise WeightsError(
-            f"{path} holds no state dict: its keys are {keys or 'none'}; one of {', '.join((*AVERAGED, *TRAINED))}, or "
-            "names of weights, were expected"
-        )
-    weights = dict(found[0] if found else contents)
-    for wrapper in WRAPPERS:
-        if all(name.startswith(wrapper) for name in weights):
-            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
-    return weights
+def _load_torch(content: bytes) -> Any:
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def write_contents(contents: dict[str, Any], path: Path) -> None:
-    """Writes the file, as safetensors if it is called so; nobody finds half of it.
+    """Write the file, as safetensors if it is called so; nobody finds half of it.
 
     Raises:
         WeightsError: it would lie in no folder, or is one.
@@ -76,18 +64,8 @@ def write_contents(contents: dict[str, Any], path: Path) -> None:
     if not path.parent.is_dir():
         raise WeightsError(f"{path} cannot be written: there is no folder {path.parent}, make it first")
     with atomic_file(path) as file:  # given a path, torch writes its name into the file, and so into its digest
-        if path.suffix == SAFETENSORS:
+        if is_safetensors(path):
             tensors = {name: tensor.contiguous() for name, tensor in contents.items()}
             file.write(save(tensors, metadata={"format": "pt"}))
         else:
             torch.save(contents, file)
-
-
-def _load(path: Path) -> Any:
-    if path.suffix == SAFETENSORS:
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _is_state_dict(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())

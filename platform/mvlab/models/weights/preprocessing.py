@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -12,6 +12,19 @@ from torch import Tensor
 
 Channels = Literal["rgb", "bgr"]
 Interpolation = Literal["bilinear", "bicubic"]
+Triple = tuple[float, float, float]
+"""A number for each channel."""
+
+
+class Said(TypedDict, total=False):
+    """Parts of a preprocessing that are told, in place of a format's usual ones."""
+
+    channels: Channels
+    mean: Triple
+    std: Triple
+    resize: int | None
+    crop: int
+    interpolation: Interpolation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +41,45 @@ class Preprocessing:
     channels: Channels = "rgb"
     scale: float = 1 / 255
     """Times the bytes of the image."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mean: Triple = (0.0, 0.0, 0.0)
     """Subtracted after scaling, in the order of `channels`."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """What the difference is divided by."""
+    std: Triple = (1.0, 1.0, 1.0)
+    """Divisor of the difference."""
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(each) for each in self.mean):
+            raise ValueError(f"mean {self.mean}: these have to be numbers")
+        if not all(math.isfinite(each) and each > 0 for each in self.std):
+            raise ValueError(f"std {self.std}: these have to be above 0")
+        if self.crop < 1:
+            raise ValueError(f"crop {self.crop}: images have 1 pixel at least")
+
+    @property
+    def is_normalised(self) -> bool:
+        """Whether a mean or a standard deviation is more than nothing."""
+        return {*self.mean} != {0.0} or {*self.std} != {1.0}
+
+    @property
+    def geometry(self) -> str:
+        """Size of images, and how they get it, for people."""
+        size = f"warped to {self.crop}" if self.resize is None else f"shorter side {self.resize}, crop {self.crop}"
+        return f"{size}, {self.interpolation}"
+
+    def seeing(self, channels: Channels) -> "Preprocessing":
+        """Return the same for a network that sees the channels in this order."""
+        if channels == self.channels:
+            return self
+        return replace(self, channels=channels, mean=self.mean[::-1], std=self.std[::-1])
+
+    def as_said(self, said: Said) -> "Preprocessing":
+        """Return this with the parts that are told; a mean and a std are in the order of the channels that are told.
+
+        Raises:
+            ValueError: no image can be prepared so; the message says what could be meant.
+        """
+        if not all(0 <= each <= 1 for each in (*said.get("mean", ()), *said.get("std", ()))):
+            raise ValueError("mean and std are those of images in [0, 1]: divide them by 255 if they are of bytes")
+        return replace(self.seeing(said.get("channels", self.channels)), **said)
 
     def __call__(self, image: Image.Image) -> Tensor:
         """(3, crop, crop) of an image of any size and mode."""
@@ -51,11 +99,9 @@ class Preprocessing:
         return image.resize((width, height), filter_).crop(box)
 
     def __str__(self) -> str:
-        size = f"warped to {self.crop}" if self.resize is None else f"shorter side {self.resize}, crop {self.crop}"
         scale = "/ 255" if self.scale == 1 / 255 else f"times {self.scale:g}"
-        plain = {*self.mean} == {0.0} and {*self.std} == {1.0}
-        normalised = "no mean or std" if plain else f"mean {self.mean}, std {self.std}"
-        return f"{self.channels.upper()} {scale}, {normalised}; {size}, {self.interpolation}"
+        normalised = f"mean {self.mean}, std {self.std}" if self.is_normalised else "no mean or std"
+        return f"{self.channels.upper()} {scale}, {normalised}; {self.geometry}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

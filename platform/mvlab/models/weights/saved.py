@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from mvlab.models.build import build_network
 from mvlab.models.weights.errors import WeightsError
-from mvlab.models.weights.files import SAFETENSORS, read_contents, state_dict_in, write_contents
+from mvlab.models.weights.files import is_safetensors, read_contents, write_contents
 from mvlab.models.weights.layout import class_biases
 from mvlab.models.weights.network_json import network_from_dict, network_to_json
 from mvlab.models.weights.preprocessing import Preprocessing
+from mvlab.models.weights.state_dict import state_dict_in
 from mvlab.networks import AnyNetworkConfig
 
 MARK = "mvlab_weights"
@@ -31,7 +32,7 @@ class SavedNetwork:
     weights: dict[str, Tensor]
     """Averaged ones, where training averaged them."""
     source: dict[str, str] = field(default_factory=dict)
-    """Of an import: the format, name and sha256 of the file that it read."""
+    """Of an import: the format, name and sha256 of what it read, and which parts of the preprocessing were assumed."""
 
     def build(self) -> nn.Module:
         """The network with these weights, in evaluation mode.
@@ -54,7 +55,7 @@ def write_saved(saved: SavedNetwork, path: Path) -> None:
         WeightsError: the file is called as one that holds tensors only.
         OSError: it cannot be written.
     """
-    if path.suffix == SAFETENSORS:
+    if is_safetensors(path):
         raise WeightsError(f"{path}: safetensors holds no config beside the weights; call the file .pt")
     contents = {
         MARK: VERSION,
@@ -90,13 +91,18 @@ def is_saved(contents: Mapping[str, Any]) -> bool:
     return MARK in contents or {"config", "config_digest", "ema"} <= contents.keys()
 
 
+def preprocessing_in(contents: Mapping[str, Any]) -> Preprocessing:
+    """Return how images are prepared for the network in a file that `mvlab weights import` wrote."""
+    return Preprocessing.from_dict(json.loads(contents["preprocessing"]))
+
+
 def _of_import(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
     if contents[MARK] != VERSION:
         raise WeightsError(f"it has version {contents[MARK]}, and {VERSION} is read")
     return SavedNetwork(
         network=network_from_dict(json.loads(contents["network"])),
         num_classes=contents["num_classes"],
-        preprocessing=Preprocessing.from_dict(json.loads(contents["preprocessing"])),
+        preprocessing=preprocessing_in(contents),
         weights=state_dict_in(contents, path),
         source=json.loads(contents["source"]),
     )

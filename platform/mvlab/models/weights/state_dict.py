@@ -1,0 +1,71 @@
+"""State dicts as people keep them: in checkpoints, and with what wrappers add to their names."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mvlab.models.weights.errors import WeightsError, few
+
+AVERAGED = ("ema", "ema_state_dict", "state_dict_ema", "model_ema", "swa_model", "averaged_model")
+TRAINED = ("model", "model_state_dict", "state_dict")
+"""Keys of checkpoints (ours, ml-cvnets', timm's, Lightning's) with averaged and with other weights."""
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
+"""Prefixes of DistributedDataParallel and AveragedModel, of torch.compile, and of the usual Lightning modules."""
+COUNTERS = re.compile(r"(.*\.)?(n_averaged|total_ops|total_params)")
+"""Tensors that are no weights: AveragedModel counts its updates, thop counts operations."""
+
+
+def state_dict_in(contents: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the contents if they are a state dict, or the one of a checkpoint, averaged weights before others.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    found = [contents[key] for key in (*AVERAGED, *TRAINED) if is_state_dict(contents.get(key))]
+    if not found and not is_state_dict(contents):
+        keys = few([str(key) for key in contents])
+        raise WeightsError(
+            f"{path} holds no state dict: its keys are {keys or 'none'}; one of {', '.join((*AVERAGED, *TRAINED))}, or "
+            "names of weights, were expected"
+        )
+    return dict(found[0] if found else contents)
+
+
+def unwrapped(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Return the weights by the network's own names, and the names of what was left out as no weight."""
+    left_out = tuple(name for name in weights if COUNTERS.fullmatch(name))
+    bare = {name: tensor for name, tensor in weights.items() if name not in left_out}
+    while (wrapper := _wrapper_of(bare)) is not None:
+        bare = {name.removeprefix(wrapper): tensor for name, tensor in bare.items()}
+    return bare, left_out
+
+
+def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    """
+    Raises:
+        WeightsError: a number among the weights is infinite or none.
+    """
+    broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise WeightsError(
+            f"{path} has NaN or infinity in {few(broken)}: it is damaged, or of a training that diverged; take another "
+            "checkpoint"
+        )
+
+
+def _wrapper_of(names: Mapping[str, Tensor]) -> str | None:
+    """Return a prefix of most names, without which all of them are still different."""
+    for wrapper in WRAPPERS:
+        wrapped = sum(name.startswith(wrapper) for name in names)
+        if 2 * wrapped > len(names) == len({name.removeprefix(wrapper) for name in names}):
+            return wrapper
+    return None
+
+
+def is_state_dict(value: Any) -> bool:
+    """Whether this is a dictionary of tensors, and not empty."""
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
