@@ -1,11 +1,8 @@
 """The journal keeps every whole line, whatever happens to the last one."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from mvlab.record.journal import SWEEP, Event, Journal
-from mvlab.record.process import Process
 
 
 def test_events_come_back_as_they_were(tmp_path: Path) -> None:
@@ -36,18 +33,6 @@ def test_open_runs_end_children_first(tmp_path: Path) -> None:
         journal.append(Event(run=run, kind="begin"))
     journal.append(Event(run="a", kind="end", status="FINISHED"))
     assert journal.open_runs() == ["b", SWEEP]
-
-
-def test_a_process_is_dead_once_it_has_ended() -> None:
-    assert not Process.parse(str(Process.current())).is_dead()
-    code = "from mvlab.record.process import Process; print(Process.current())"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert Process.parse(said).is_dead()
-    other_host = Process("another-host", 1, 0)
-    assert not other_host.is_dead(), "nothing is known of another machine's processes"
-    assert other_host.is_dead(["another-host"]), "unless that is gone"
-    here = Process.current()
-    assert not here.is_dead([here.host]), "it lives, whatever is said of its machine"
 
 
 def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
