@@ -18,9 +18,10 @@ from experiments.train import TRAININGS
 from mvlab.cli import job as cli
 from mvlab.data.sample import Sample
 from mvlab.data.write import write_split
+from mvlab.record.lock import OWNER
 from mvlab.record.process import Process
 from mvlab.study.description import begin_work
-from mvlab.study.folder import OWNER, STUDY, new_folder
+from mvlab.study.folder import STUDY, new_folder
 from mvlab.study.prepare import Study, prepare
 
 ROOT = Path(__file__).parents[1]
@@ -174,11 +175,11 @@ def test_a_study_that_someone_works_on_is_refused(here: Path, said: Said) -> Non
     folder = begun()
     (folder / OWNER).write_text(str(Process.current()))
     status, _, err = said("--resume")
-    assert (status, err) == (2, f"error: --resume: process {os.getpid()} still works on {folder}; stop it first\n")
+    assert (status, err) == (2, f"error: process {os.getpid()} still works on {folder}; stop it first\n")
     (folder / OWNER).write_text(str(replace(Process.current(), host="another-host")))
     status, _, err = said("--resume")
     assert status == 2
-    assert f"of another-host works on {folder}, and nothing is known of that machine here" in err
+    assert f"of another-host works on {folder}, or did: nothing is known of that here" in err
 
 
 def test_another_study_is_refused_unless_its_changes_are_accepted(here: Path, said: Said) -> None:

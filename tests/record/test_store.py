@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from record.stores import free_port
 
+from mvlab.record import store as store_module
 from mvlab.record.carried import Carried, store_id, write_carried
 from mvlab.record.journal import Event, Journal
+from mvlab.record.lock import locked
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
@@ -66,6 +70,43 @@ def test_a_run_whose_end_waits_in_its_journal_is_left_to_that(store: tuple[Mlflo
     assert [run.name for run in close_stale_runs(client, prefix="study")] == ["killed"]
     write_carried(journal.path, replace(carried, store="another"))
     assert [run.name for run in close_stale_runs(client, prefix="study")] == ["ended"], "nobody will tell this store"
+
+
+def test_a_run_that_was_finished_since_it_was_looked_at_stays_finished(
+    store: tuple[MlflowClient, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, experiment = store
+    run_id = client.create_run(experiment, tags={OWNER_TAG: str(GONE)}).info.run_id
+    search = store_module.search_all
+
+    def then_resumed_and_finished(*arguments: Any) -> list[Run]:
+        found = search(*arguments)
+        client.set_tag(run_id, OWNER_TAG, str(Process.current()))
+        client.set_terminated(run_id)
+        return found
+
+    monkeypatch.setattr(store_module, "search_all", then_resumed_and_finished)
+    assert close_stale_runs(client, prefix="study") == []
+    assert client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_runs_of_a_study_that_somebody_works_on_are_left_to_that(
+    store: tuple[MlflowClient, str], tmp_path: Path
+) -> None:
+    """It has taken the study, and MLflow does not know yet whose its runs are."""
+    client, experiment = store
+    journal = Journal(tmp_path / "study" / "journal.jsonl")
+    client.create_run(experiment, tags={OWNER_TAG: str(GONE), RUN_TAG: "a", JOURNAL_FILE_TAG: str(journal.path)})
+    with locked(journal.path.parent):
+        assert close_stale_runs(client, prefix="study") == []
+    assert len(close_stale_runs(client, prefix="study")) == 1
+    assert list(journal.path.parent.iterdir()) == []
+
+
+def test_a_run_that_names_no_process_is_nobodys(store: tuple[MlflowClient, str]) -> None:
+    client, experiment = store
+    client.create_run(experiment, tags={OWNER_TAG: "somebody"})
+    assert close_stale_runs(client, prefix="study") == []
 
 
 def test_a_run_says_where_its_journal_is(store: tuple[MlflowClient, str], tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from mvlab.cli import job
 from mvlab.config import RunConfig
 from mvlab.experiment import Experiment, vary
 from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.record.lock import OWNER
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import Process
 from mvlab.study import carry_out, costs, prepare
 from mvlab.study.bundle import Bundle, read_bundle
-from mvlab.study.folder import JOURNAL, OWNER
+from mvlab.study.folder import JOURNAL
 from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Node
 
@@ -155,6 +156,19 @@ def test_a_driver_that_comes_second_writes_nothing(desk: Desk, monkeypatch: pyte
     before = {path: path.read_bytes() for path in desk.study.rglob("*") if path.is_file()}
     assert desk.run("--resume", "--only", "2,2,2", "--seeds", "2") == 2
     assert desk.err.endswith(f"process {os.getpid()} still works on {desk.study}; stop it first\n")
+    assert {path: path.read_bytes() for path in desk.study.rglob("*") if path.is_file()} == before
+
+
+def test_a_study_that_was_changed_since_it_was_looked_at_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.run("--only", "2,2,2") == 0
+    monkeypatch.setattr(prepare, "require_same_study", lambda *_: None)
+    path = desk.study / "study.json"
+    path.write_text(path.read_text().replace('"workers": 2', '"workers": 4'))
+    before = {path: path.read_bytes() for path in desk.study.rglob("*") if path.is_file()}
+    assert desk.run("--resume", "--only", "2,2,2", "--seeds", "2") == 2
+    assert "is of another study: workers: 4 then, 2 now" in desk.err
     assert {path: path.read_bytes() for path in desk.study.rglob("*") if path.is_file()} == before
 
 

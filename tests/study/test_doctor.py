@@ -13,18 +13,20 @@ from mlflow.tracking import MlflowClient
 from mvlab.cli import main
 from mvlab.record.carried import FILE, read_carried
 from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.record.lock import ENTRY, OWNER, locked
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import connect
 from mvlab.report.tags import COMMAND_TAG
-from mvlab.study.doctor import resume_command
-from mvlab.study.folder import JOURNAL, OWNER, STUDY
+from mvlab.study.doctor import diagnose, mend, resume_command
+from mvlab.study.folder import JOURNAL, STUDY
 
 EXPERIMENT = "table6_patch_size"
 IN_MLFLOW = f"mobilevit/classification/{EXPERIMENT}"
 HERE = Process.current()
 GONE = replace(HERE, started=1)
 FAR = replace(HERE, host="another-host")
+CONTAINER = replace(HERE, scope="11111111-2222-3333-4444-555555555555:4026531836")
 COMMAND = "python jobs/ablation_patch.py --scale mini --resume --seeds 2"
 
 Doctor = Callable[..., tuple[int, str]]
@@ -202,7 +204,7 @@ def test_a_machine_that_is_gone_for_good_is_named(
     client.create_run(experiment, run_name="far", tags={OWNER_TAG: str(FAR)})
     status, said = doctor("--mend", "--host", "a-third-host")
     assert status == 0, "nothing is known of it"
-    assert said.count("if that machine is gone for good, say --host another-host\n") == 2
+    assert said.count("if that is gone for good, say --host another-host\n") == 2
     status, said = doctor("--host", "another-host")
     assert status == 1
     assert "its process died; 2 runs did not end: b, sweep\n" in said
@@ -212,10 +214,86 @@ def test_a_machine_that_is_gone_for_good_is_named(
     assert not (folder / OWNER).exists(), "whoever goes on with it is not refused"
 
 
-def test_this_machine_is_not_gone(doctor: Doctor, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        doctor("--host", HERE.host)
-    assert f"{HERE.host} is this machine" in capsys.readouterr().err
+def test_another_container_of_this_host_name_is_left_alone_until_it_is_said_to_be_gone(
+    store: tuple[MlflowClient, str], doctor: Doctor, tmp_path: Path
+) -> None:
+    client, experiment = store
+    folder = begin(tmp_path, CONTAINER)
+    for name, owner in (("contained", CONTAINER), ("alive", HERE)):
+        client.create_run(experiment, run_name=name, tags={OWNER_TAG: str(owner)})
+    before = state_of(folder)
+    status, said = doctor("--mend")
+    assert status == 0
+    assert said.count(f"another container, or an earlier boot, of {HERE.host}") == 2
+    assert said.count(f"if that is gone for good, say --host {HERE.host}\n") == 2
+    assert state_of(folder) == before
+    assert doctor("--mend", "--host", HERE.host)[0] == 0
+    assert statuses(client, experiment) == {
+        "sweep": "KILLED",
+        "a": "FINISHED",
+        "b": "KILLED",
+        "contained": "KILLED",
+        "alive": "RUNNING",
+    }
+
+
+def test_a_study_that_was_finished_since_it_was_looked_at_stays_finished(
+    store: tuple[MlflowClient, str], tmp_path: Path
+) -> None:
+    client, experiment = store
+    folder = begin(tmp_path, GONE)
+    (folder / "mlflow.partial").touch()
+    seen = diagnose(client.tracking_uri, tmp_path / "storage")
+    (folder / OWNER).unlink()
+    (folder / "mlflow.partial").unlink()
+    journal = Journal(folder / JOURNAL)
+    for run in ("b", SWEEP):
+        journal.append(Event(run=run, kind="resume"))
+        journal.append(Event(run=run, kind="end", status="FINISHED"))
+    assert MlflowSink(journal, client, experiment).close(60)
+    before = state_of(folder)
+    assert mend(seen) == []
+    assert state_of(folder) == before
+    assert statuses(client, experiment) == {"sweep": "FINISHED", "a": "FINISHED", "b": "FINISHED"}
+
+
+def test_a_study_that_is_worked_on_since_it_was_looked_at_is_left_alone(
+    store: tuple[MlflowClient, str], tmp_path: Path
+) -> None:
+    client, experiment = store
+    folder = begin(tmp_path, GONE)
+    journal = Journal(folder / JOURNAL)
+    assert MlflowSink(journal, client, experiment).close(60)
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        client.set_tag(run.info.run_id, OWNER_TAG, str(GONE))
+    seen = diagnose(client.tracking_uri, tmp_path / "storage")
+    with locked(folder):
+        before = state_of(folder)
+        (done,) = mend(seen)
+        assert done.startswith(f"{folder} was left alone: process ")
+        assert state_of(folder) == before
+        assert statuses(client, experiment) == {"sweep": "RUNNING", "a": "FINISHED", "b": "RUNNING"}
+
+
+def test_a_study_that_was_removed_since_it_was_looked_at_is_no_error(
+    store: tuple[MlflowClient, str], tmp_path: Path
+) -> None:
+    client, _ = store
+    folder = begin(tmp_path, GONE)
+    seen = diagnose(client.tracking_uri, tmp_path / "storage")
+    shutil.rmtree(folder)
+    (done,) = mend(seen)
+    assert done.startswith(f"{folder} was left alone: ")
+
+
+def test_who_only_looks_at_a_study_leaves_no_leftover(
+    store: tuple[MlflowClient, str], doctor: Doctor, tmp_path: Path
+) -> None:
+    folder = begin(tmp_path, GONE)
+    (folder / ENTRY).touch()
+    assert "owner.partial" not in doctor()[1]
+    assert doctor("--mend")[0] == 0
+    assert {path.name for path in folder.iterdir()} == {JOURNAL, STUDY, FILE}
 
 
 class WithoutFiles(MlflowClient):

@@ -1,7 +1,6 @@
 """`mvlab doctor`: what dead processes left behind, and mending it."""
 
 import argparse
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +32,11 @@ def add_to(commands: Any) -> None:
         "--host",
         action="append",
         default=[],
-        type=_other_host,
         metavar="NAME",
-        help="a machine that is gone for good: all its processes are dead; may be given again",
+        help="a machine that is gone for good: all its processes are dead; may be given again. With the name of this "
+        "machine: those of its other containers and earlier boots",
     )
     parser.set_defaults(run=run)
-
-
-def _other_host(name: str) -> str:
-    if name == socket.gethostname():
-        raise argparse.ArgumentTypeError(
-            f"{name} is this machine, and which of its processes are dead is known: leave it out"
-        )
-    return name
 
 
 def run(parsed: argparse.Namespace) -> int:

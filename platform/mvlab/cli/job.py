@@ -12,6 +12,7 @@ from mvlab.data.render import OnCorrupt
 from mvlab.data.storage import StoreError
 from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
+from mvlab.record.lock import InUseError
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
 from mvlab.study.dry_run import describe
@@ -52,7 +53,7 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
 
     try:
         summary = carry_out(study)
-    except (TrackingError, PlacementError, ClusterError, ResumeError) as error:
+    except (TrackingError, PlacementError, ClusterError, InUseError, ResumeError) as error:
         return _refused(error)
     except Interrupted as interrupted:
         print(interrupted, file=sys.stderr)

@@ -1,92 +1,120 @@
 """One process at a time works on a study: it holds the file OWNER in the study's folder, on whatever machine it is.
 
 The file is made in one step that fails where it is there already, which holds on shared storage too. One that a dead
-process of this machine left is taken over; of another machine's processes nothing is known, so theirs stays.
+process left is taken over. Where a process may be alive, its file stays.
+
+To look who works on a study and to act on it, be it for a moment only, a process holds the lock file ENTRY: nobody
+begins to work in between.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mvlab.lock_file import held
 from mvlab.record.process import Process
-from mvlab.study.folder import OWNER, ResumeError
 
-HEIR = f"{OWNER}.partial"
-"""Made beside it, in the same way, by who removes what a dead process left: of two at once, the second would remove
-what the first has put in its place."""
+OWNER = "owner"
+ENTRY = f"{OWNER}.partial"
+PATIENCE_S = 10.0
+"""How long who begins to work waits for others that look: they take fractions of a second."""
+
+
+class InUseError(ValueError):
+    """Another process works on the study, or may do so; the message says what to do."""
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """While inside, this process alone works on the study in `folder`.
+def locked(folder: Path, gone: Container[str] = ()) -> Iterator[None]:
+    """While inside, this process alone works on the study in `folder`. No process of the hosts `gone` lives.
 
     Raises:
-        ResumeError: another one does.
+        InUseError: another one does.
     """
-    if _stale_owner(folder):
-        _remove_stale(folder)
-    if not _made(folder / OWNER):
-        raise ResumeError(f"--resume: somebody else begins to work on {folder} at this moment; try again")
+    with _entry(folder, PATIENCE_S):
+        if _stale_owner(folder, gone):
+            (folder / OWNER).unlink()
+        mine = _make(folder / OWNER)
     try:
         yield
     finally:
-        (folder / OWNER).unlink(missing_ok=True)
+        if (folder / OWNER).exists() and (folder / OWNER).read_text() == mine:
+            (folder / OWNER).unlink()
+
+
+@contextmanager
+def undisturbed(folder: Path, gone: Container[str] = ()) -> Iterator[None]:
+    """While inside, which has to be short, no process works on the study in `folder`, nor does one begin to.
+
+    Raises:
+        InUseError: one does.
+    """
+    with _entry(folder, 0):
+        _stale_owner(folder, gone)
+        yield
 
 
 def require_free(folder: Path) -> None:
     """
     Raises:
-        ResumeError: a process works on the study in `folder`, or may do so.
+        InUseError: a process works on the study in `folder`, or may do so.
     """
     _stale_owner(folder)
 
 
-def _stale_owner(folder: Path) -> bool:
+def owner_of(folder: Path) -> Process | None:
+    """The process that works on the study, or was ended while it did.
+
+    Raises:
+        ValueError: it was ended before it had written who it is.
+    """
+    try:
+        return Process.parse((folder / OWNER).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _stale_owner(folder: Path, gone: Container[str] = ()) -> bool:
     """Whether a dead process left the file; raises as `require_free` does."""
     try:
-        text = (folder / OWNER).read_text()
-    except FileNotFoundError:
-        return False
-    try:
-        owner = Process.parse(text)
+        owner = owner_of(folder)
     except ValueError:
-        raise ResumeError(
-            f"--resume: {folder / OWNER} names no process: somebody begins to work on the study at this moment, or "
-            "was killed doing so; if nobody works on it, remove that file"
+        raise InUseError(
+            f"{folder / OWNER} names no process: somebody begins to work on the study at this moment, or was killed "
+            "doing so; if nobody works on it, remove that file"
         ) from None
+    if owner is None or owner.is_dead(gone):
+        return owner is not None
     if owner.is_foreign:
-        raise ResumeError(
-            f"--resume: process {owner.pid} of {owner.host} works on {folder}, and nothing is known of that machine "
-            f"here. Stop it there; if it is gone for good, `mvlab doctor --mend --host {owner.host}` frees it"
+        raise InUseError(
+            f"process {owner.pid} of {owner.where} works on {folder}, or did: nothing is known of that here. Stop it "
+            f"there; if it is gone for good, `mvlab doctor --mend --host {owner.host}` frees the study"
         )
-    if not owner.is_dead():
-        raise ResumeError(f"--resume: process {owner.pid} still works on {folder}; stop it first")
-    return True
+    raise InUseError(f"process {owner.pid} still works on {folder}; stop it first")
 
 
-def _remove_stale(folder: Path) -> None:
-    if not _made(folder / HEIR):
-        raise ResumeError(
-            f"--resume: somebody else begins to work on {folder} at this moment, or was killed doing so; if nobody "
-            f"works on it, remove {folder / HEIR}"
-        )
+@contextmanager
+def _entry(folder: Path, timeout_s: float) -> Iterator[None]:
     try:
-        if _stale_owner(folder):
-            (folder / OWNER).unlink()
-    finally:
-        (folder / HEIR).unlink()
+        with held(folder / ENTRY, timeout_s=timeout_s):
+            yield
+    except TimeoutError:
+        raise InUseError(f"somebody else begins to work on {folder} at this moment; try again") from None
 
 
-def _made(path: Path) -> bool:
-    """Whether the file is ours now; false if somebody else has it."""
+def _make(path: Path) -> str:
+    """Makes the file, which then names this process; returns its text."""
+    mine = str(Process.current())
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        with path.open("x") as file:
+            try:
+                file.write(mine)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:  # a full disk: nobody works on the study
+                path.unlink()
+                raise
     except FileExistsError:
-        return False
-    try:
-        os.write(file, str(Process.current()).encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-    return True
+        raise InUseError(f"somebody else begins to work on {path.parent} at this moment; try again") from None
+    return mine

@@ -175,8 +175,9 @@ class MlflowSink:
                 self._begin(event)
             case "resume":
                 owned = {**event.tags, **self._writer_tags()}
-                self.client.update_run(self.run_ids[event.run], status="RUNNING")
+                # First whose it is: a run that is RUNNING never bears the name of a dead process.
                 self.client.log_batch(self.run_ids[event.run], tags=[RunTag(*tag) for tag in owned.items()])
+                self.client.update_run(self.run_ids[event.run], status="RUNNING")
             case "metrics":
                 for run in dict.fromkeys(each.run for each in events):
                     self._metrics(run, [each for each in events if each.run == run])

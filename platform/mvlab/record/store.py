@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from mvlab.record.carried import store_id
 from mvlab.record.journal import Journal
+from mvlab.record.lock import InUseError, undisturbed
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
 from mvlab.record.tracking import PREFIX, TrackingError, first_line, redacted
@@ -33,8 +36,15 @@ class RunningRun:
     """Who writes it; None for a run that is not ours."""
     is_stale: bool
     """Whether its process has surely ended."""
+    journal: Path | None
+    """Where its journal is, if it says so."""
     ended_in: Path | None
     """Of a stale one: the journal in which it has ended, which is not carried that far; None if there is none here."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody will end it: its process is dead, and its journal has no end of it."""
+        return self.is_stale and self.ended_in is None
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
@@ -83,34 +93,31 @@ def running_runs(
     client: MlflowClient, experiments: Mapping[str, str], *, gone: Container[str] = ()
 ) -> list[RunningRun]:
     """What MLflow calls RUNNING in these experiments (name -> id); no process of the hosts `gone` lives."""
-    names = {experiment_id: name for name, experiment_id in experiments.items()}
-    runs = [(run, _owner(run)) for run in search_all(client, list(names), "attributes.status = 'RUNNING'")]
-    stale = {run.info.run_id: run for run, owner in runs if owner is not None and owner.is_dead(gone)}
-    ended_in = _ended_in(client, list(stale.values()))
-    return [
-        RunningRun(
-            run_id=run.info.run_id,
-            name=run.info.run_name,
-            experiment=names[run.info.experiment_id],
-            owner=owner,
-            is_stale=run.info.run_id in stale,
-            ended_in=ended_in.get(run.info.run_id),
-        )
-        for run, owner in runs
-    ]
+    found = search_all(client, list(experiments.values()), "attributes.status = 'RUNNING'")
+    return _described(client, found, experiments, gone)
 
 
 def close_stale_runs(client: MlflowClient, *, prefix: str = PREFIX, gone: Container[str] = ()) -> list[RunningRun]:
     """Ends as KILLED the runs that a dead process left RUNNING in the experiments whose names begin with `prefix`.
 
     Dead are processes that ended on this machine, and all of the hosts `gone`. A run that has ended by its journal is
-    left alone: that knows a truer end, and waits to be carried. Returns those that were ended.
+    left alone: that knows a truer end, and waits to be carried. So is a run whose study somebody works on again.
+    Returns those that were ended.
     """
-    running = running_runs(client, _experiments(client, prefix), gone=gone)
-    stale = [run for run in running if run.is_stale and run.ended_in is None]
-    for run in stale:
-        client.set_terminated(run.run_id, status="KILLED")
-    return stale
+    experiments = _experiments(client, prefix)
+    by_journal: dict[Path | None, list[str]] = defaultdict(list)
+    for seen in running_runs(client, experiments, gone=gone):
+        if seen.is_left:
+            by_journal[seen.journal].append(seen.run_id)
+    closed: list[RunningRun] = []
+    for journal, run_ids in by_journal.items():
+        with _undisturbed(journal, gone) as is_ours:
+            runs = [client.get_run(run_id) for run_id in run_ids if is_ours]  # as they are now
+            left = [run for run in _described(client, runs, experiments, gone) if run.is_left]
+            for run in left:
+                client.set_terminated(run.run_id, status="KILLED")
+        closed += left
+    return closed
 
 
 def search_all(client: MlflowClient, experiment_ids: Sequence[str], query: str) -> list[Run]:
@@ -132,19 +139,50 @@ def _experiments(client: MlflowClient, prefix: str) -> dict[str, str]:
     return {each.name: each.experiment_id for each in found}
 
 
+def _described(
+    client: MlflowClient, runs: Sequence[Run], experiments: Mapping[str, str], gone: Container[str]
+) -> list[RunningRun]:
+    """Those of them that are RUNNING."""
+    names = {experiment_id: name for name, experiment_id in experiments.items()}
+    running = [(run, _owner(run)) for run in runs if run.info.status == "RUNNING"]
+    stale = {run.info.run_id: run for run, owner in running if owner is not None and owner.is_dead(gone)}
+    ended_in = _ended_in(client, list(stale.values()))
+    return [
+        RunningRun(
+            run_id=run.info.run_id,
+            name=run.info.run_name,
+            experiment=names[run.info.experiment_id],
+            owner=owner,
+            is_stale=run.info.run_id in stale,
+            journal=_journal(run),
+            ended_in=ended_in.get(run.info.run_id),
+        )
+        for run, owner in running
+    ]
+
+
+@contextmanager
+def _undisturbed(journal: Path | None, gone: Container[str]) -> Iterator[bool]:
+    """Whether nobody works on the study of `journal`, nor begins to while inside."""
+    with ExitStack() as stack:
+        try:
+            if journal is not None and journal.parent.is_dir():  # else nobody here can go on with it
+                stack.enter_context(undisturbed(journal.parent, gone))
+        except (InUseError, OSError):  # somebody works on it, or its folder is another user's
+            yield False
+            return
+        yield True
+
+
 def _ended_in(client: MlflowClient, runs: Sequence[Run]) -> dict[str, Path]:
     """Run id -> journal, of those whose end waits there to be carried."""
-    written = [run for run in runs if JOURNAL_FILE_TAG in run.data.tags]
-    journals = {run.info.run_id: (run.data.tags[JOURNAL_FILE_TAG], run.info.experiment_id) for run in written}
+    written = {run.info.run_id: (journal, run.info.experiment_id) for run in runs if (journal := _journal(run))}
     ends = {
-        (file, experiment_id): _ends(Path(file), store_id(client.tracking_uri, experiment_id))
-        for file, experiment_id in set(journals.values())
+        (journal, experiment_id): _ends(journal, store_id(client.tracking_uri, experiment_id))
+        for journal, experiment_id in set(written.values())
     }
-    return {
-        run.info.run_id: Path(run.data.tags[JOURNAL_FILE_TAG])
-        for run in written
-        if run.data.tags.get(RUN_TAG) in ends[journals[run.info.run_id]]
-    }
+    names = {run.info.run_id: run.data.tags.get(RUN_TAG) for run in runs}
+    return {run_id: where[0] for run_id, where in written.items() if names[run_id] in ends[where]}
 
 
 def _ends(journal: Path, store: str) -> set[str]:
@@ -155,9 +193,17 @@ def _ends(journal: Path, store: str) -> set[str]:
         return set()
 
 
+def _journal(run: Run) -> Path | None:
+    file = run.data.tags.get(JOURNAL_FILE_TAG)
+    return Path(file) if file else None
+
+
 def _owner(run: Run) -> Process | None:
-    text = run.data.tags.get(OWNER_TAG)
-    return Process.parse(text) if text else None
+    """None also where the tag was changed to something that names no process."""
+    try:
+        return Process.parse(run.data.tags[OWNER_TAG])
+    except (KeyError, ValueError):
+        return None
 
 
 def _be_brief() -> None:

@@ -12,6 +12,7 @@ from mvlab.durable import atomic_write
 from mvlab.experiment import EMA_TOP1
 from mvlab.measure.machine import machine_name, use_all_cores
 from mvlab.record.journal import SWEEP, Event, Journal, Status
+from mvlab.record.lock import locked
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import command, provenance
 from mvlab.record.results import WEIGHTS_TAG, read_results
@@ -24,11 +25,10 @@ from mvlab.study import predict
 from mvlab.study.attempts import earlier, extent
 from mvlab.study.bundle import BUNDLE, bundle_of
 from mvlab.study.costs import record_costs
-from mvlab.study.description import Description, begin_work
+from mvlab.study.description import Description, begin_work, require_same_study
 from mvlab.study.estimate import span
 from mvlab.study.events import begin_sweep, begin_trial, go_on
 from mvlab.study.folder import JOURNAL, new_folder
-from mvlab.study.lock import locked
 from mvlab.study.prepare import Study
 from mvlab.study.rates import rate_note
 from mvlab.study.remaining import remaining
@@ -77,6 +77,8 @@ def _carried_out(study: Study) -> dict[str, Any]:
         print(f"on {len(nodes)} machines: {describe(placement)}", file=sys.stderr)
     folder = study.resumed or new_folder(study.storage / study.experiment.name, options.scale)
     with locked(folder):
+        if study.resumed and not options.manner.accept_changes:  # somebody may have changed it since it was looked at
+            require_same_study(folder, study.trials, data, options.workers)
         described = begin_work(
             folder,
             study.trials,

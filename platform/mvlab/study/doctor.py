@@ -4,21 +4,20 @@ import json
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvlab.record.carried import read_carried, store_id
 from mvlab.record.journal import SWEEP, Event, Journal, Status
+from mvlab.record.lock import ENTRY, InUseError, locked, owner_of
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import Process
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
 from mvlab.record.tracking import PREFIX, TrackingError, mlflow_experiment, redacted
 from mvlab.record.waiting import waiting
 from mvlab.report.tags import COMMAND_TAG
-from mvlab.study.folder import JOURNAL, OWNER, STUDY, ResumeError, owner_of
-from mvlab.study.lock import locked
+from mvlab.study.folder import JOURNAL, STUDY
 
 SECONDS_FOR_THE_RECORD = 120.0
 """How long a store that does not answer is waited for, for each journal."""
@@ -42,8 +41,8 @@ class IdleStudy:
     folder: Path
     experiment: str
     """Its name in MLflow."""
-    elsewhere: str
-    """The other machine that works on it, or did; of its processes nothing is known."""
+    elsewhere: Process | None
+    """The process of another machine or container that works on it, or did; nothing is known of it here."""
     status: Status | None
     """Of the sweep; None if it has not ended."""
     open_runs: tuple[str, ...]
@@ -59,6 +58,11 @@ class IdleStudy:
     command: str
     """To go on with it."""
 
+    @property
+    def is_left(self) -> bool:
+        """Whether something of it is to be mended, and its process is not somebody else's."""
+        return not self.elsewhere and bool(self.open_runs or self.num_behind or self.leftovers)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
@@ -71,6 +75,8 @@ class Diagnosis:
     """Of data sets."""
     gone: tuple[str, ...] = ()
     """Hosts that are gone for good: no process of theirs lives."""
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """MLflow experiment -> its id in the store, see `store_id`."""
 
 
 def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
@@ -93,6 +99,7 @@ def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
         studies=tuple(_study(folder, stores, gone) for folder in folders if not _is_worked_on(folder, gone)),
         leftovers=tuple(sorted((storage / "datasets").glob("*.partial*"))),
         gone=tuple(gone),
+        stores=stores,
     )
 
 
@@ -110,9 +117,10 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
 def mend(diagnosis: Diagnosis) -> list[str]:
     """Ends what is open and has no living process, carries what is behind, removes what was not finished.
 
-    Returns what was done, in lines. Studies and runs of other machines are left alone.
+    Time has passed since the diagnosis: each study is looked at again once nobody else can work on it, and what is
+    found then is mended. Returns what was done, in lines. Studies and runs of other machines are left alone.
     """
-    done = [line for study in diagnosis.studies if not study.elsewhere for line in _mended(study, diagnosis)]
+    done = [line for study in diagnosis.studies if study.is_left for line in _mended(study, diagnosis)]
     client, _ = look_into(diagnosis.uri, PREFIX)
     if client:  # after the journals, which may know a truer end than KILLED
         closed = Counter(run.experiment for run in close_stale_runs(client, gone=diagnosis.gone))
@@ -135,7 +143,7 @@ def resume_command(command: str, folder: Path) -> str:
 def _of_run(run: RunningRun) -> Finding:
     state = "RUNNING, and nobody knows of which process it is"
     if run.owner is not None:
-        state = f"RUNNING on {run.owner.host}, of which nothing is known here{_if_gone(run.owner.host)}"
+        state = f"RUNNING on {run.owner.where}, of which nothing is known here{_if_gone(run.owner)}"
     if run.is_stale:
         state = "RUNNING, and its process is dead"
     if run.ended_in is not None:
@@ -147,8 +155,8 @@ def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
     where = str(study.folder)
     if study.elsewhere:
         if study.open_runs or study.num_behind:
-            state = f"{study.elsewhere} works on it, or did: nothing is known of that here{_if_gone(study.elsewhere)}"
-            yield Finding(what="study", where=where, state=state, is_wrong=False)
+            state = f"{study.elsewhere.where} works on it, or did: nothing is known of that here"
+            yield Finding(what="study", where=where, state=state + _if_gone(study.elsewhere), is_wrong=False)
         return
     if study.open_runs:
         state = f"its process died; {_count(len(study.open_runs), 'run')} did not end: {', '.join(study.open_runs)}"
@@ -170,25 +178,28 @@ def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
 
 
 def _mended(study: IdleStudy, diagnosis: Diagnosis) -> list[str]:
+    done: list[str] = []
     try:
-        return list(_mend_study(study, diagnosis))
-    except ResumeError as error:  # somebody was quicker, or was killed while taking it
-        return [f"{study.folder} was left alone: {error}"]
+        with locked(study.folder, diagnosis.gone):
+            done += _mend_study(_study(study.folder, diagnosis.stores, diagnosis.gone), diagnosis.uri)
+    except (InUseError, OSError) as error:  # somebody was quicker, has removed it, or a disk is full
+        done.append(f"{study.folder} was left{' as it is now' if done else ' alone'}: {error}")
+    return done
 
 
-def _mend_study(study: IdleStudy, diagnosis: Diagnosis) -> Iterator[str]:
+def _mend_study(study: IdleStudy, uri: str) -> Iterator[str]:
+    """Mends what is wrong with it while nobody else works on it."""
     journal = Journal(study.folder / JOURNAL)
-    with _working_on(study.folder, diagnosis.gone):
-        if study.open_runs:
-            for run in study.open_runs:
-                journal.append(Event(run=run, kind="end", status="KILLED"))
-            yield f"{study.folder}: {_count(len(study.open_runs), 'run')} ended as KILLED"
-        if (study.num_behind or study.open_runs) and not study.is_of_other_store:
-            yield f"{study.folder}: {_carry(journal, diagnosis.uri, study.experiment)}"
-        for path in study.leftovers:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        if study.leftovers:
-            yield f"{study.folder}: {_count(len(study.leftovers), 'unfinished file')} removed"
+    if study.open_runs:
+        for run in study.open_runs:
+            journal.append(Event(run=run, kind="end", status="KILLED"))
+        yield f"{study.folder}: {_count(len(study.open_runs), 'run')} ended as KILLED"
+    if (study.num_behind or study.open_runs) and not study.is_of_other_store:
+        yield f"{study.folder}: {_carry(journal, uri, study.experiment)}"
+    for path in study.leftovers:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if study.leftovers:
+        yield f"{study.folder}: {_count(len(study.leftovers), 'unfinished file')} removed"
 
 
 def _carry(journal: Journal, uri: str, experiment: str) -> str:
@@ -200,21 +211,7 @@ def _carry(journal: Journal, uri: str, experiment: str) -> str:
     return f"the journal is {'' if recorded else 'not wholly '}in MLflow, {redacted(uri)}"
 
 
-@contextmanager
-def _working_on(folder: Path, gone: Sequence[str]) -> Iterator[None]:
-    """Nobody else goes on with the study meanwhile.
-
-    Raises:
-        ResumeError: somebody does.
-    """
-    owner = _owner(folder)
-    if owner is not None and owner.is_foreign and owner.is_dead(gone):
-        (folder / OWNER).unlink(missing_ok=True)
-    with locked(folder):
-        yield
-
-
-def _study(folder: Path, stores: dict[str, str], gone: Sequence[str]) -> IdleStudy:
+def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> IdleStudy:
     """`stores`: the id of each experiment in the store that is looked into."""
     described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     journal, owner = Journal(folder / JOURNAL), _owner(folder)
@@ -225,7 +222,7 @@ def _study(folder: Path, stores: dict[str, str], gone: Sequence[str]) -> IdleStu
     return IdleStudy(
         folder=folder,
         experiment=experiment,
-        elsewhere=owner.host if owner and owner.is_foreign and not owner.is_dead(gone) else "",
+        elsewhere=owner if owner and owner.is_foreign and not owner.is_dead(gone) else None,
         status=journal.statuses().get(SWEEP),
         open_runs=tuple(journal.open_runs()),
         num_behind=len(waiting(journal)),
@@ -237,7 +234,7 @@ def _study(folder: Path, stores: dict[str, str], gone: Sequence[str]) -> IdleStu
 
 
 def _leftovers(folder: Path) -> tuple[Path, ...]:
-    found = sorted(folder.rglob("*.partial*"))
+    found = sorted(path for path in folder.rglob("*.partial*") if path != folder / ENTRY)
     return tuple(path for path in found if not any(other in path.parents for other in found))
 
 
@@ -255,8 +252,8 @@ def _owner(folder: Path) -> Process | None:
         return None
 
 
-def _if_gone(host: str) -> str:
-    return f"; if that machine is gone for good, say --host {host}"
+def _if_gone(process: Process) -> str:
+    return f"; if that is gone for good, say --host {process.host}"
 
 
 def _count(number: int, noun: str) -> str:

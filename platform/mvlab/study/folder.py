@@ -6,10 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from mvlab.record.process import Process
-
 STUDY = "study.json"
-OWNER = "owner"
 JOURNAL = "journal.jsonl"
 NAME = re.compile(r"[a-z]+-\d{8}-\d{6}-\d+")
 """What `new_folder` makes; anything else beside it, as somebody's copy of a study, is looked into only if named."""
@@ -47,12 +44,6 @@ def find_folder(root: Path, scale: str, named: str) -> Path:
             f"not of {root.name} at --scale {scale}"
         )
     return folder
-
-
-def owner_of(folder: Path) -> Process | None:
-    """The process that works on the study, or was ended while it did."""
-    path = folder / OWNER
-    return Process.parse(path.read_text()) if path.exists() else None
 
 
 def newest_study(root: Path, scale: str | None = None) -> Path | None:

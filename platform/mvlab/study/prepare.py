@@ -7,12 +7,12 @@ from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
+from mvlab.record.lock import require_free
 from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import Scale
 from mvlab.study.description import require_same_study
 from mvlab.study.fine_tuned import as_begun, fine_tuned
 from mvlab.study.folder import find_folder
-from mvlab.study.lock import require_free
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.training.manner import Manner
 from mvlab.training.placement import require_gpu_share
