@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from mvlab.cli.parser import Parser
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.data.render import OnCorrupt
 from mvlab.data.storage import StoreError
@@ -128,7 +129,7 @@ def _workers(text: str) -> tuple[int, int]:
 
 
 def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description=f"{experiment.title}. {experiment.question}",
         epilog=f"Runs: {'  '.join(experiment.runs)}",

@@ -1,6 +1,5 @@
 """`mvlab`: what is done beside training, with its data and its ledgers."""
 
-import argparse
 import sys
 from typing import NoReturn
 
@@ -22,6 +21,7 @@ from mvlab.cli import (
 )
 from mvlab.cli.find import ExperimentError
 from mvlab.cli.job import BAD_INPUT
+from mvlab.cli.parser import Parser
 from mvlab.data.storage import DataError
 from mvlab.export.errors import ExportError, PackageError, PicturesError
 from mvlab.measure.on_device import LatencyError
@@ -64,7 +64,7 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """`main` without the end of the process."""
-    parser = argparse.ArgumentParser(prog="mvlab", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="mvlab", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in COMMANDS:
         module.add_to(commands)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.cli.find import ExperimentError, find_experiment
+from mvlab.masking import masked
 from mvlab.record.results import Results, read_results
-from mvlab.record.tracking import mlflow_experiment, redacted
+from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import SCALES
 from mvlab.study.folder import JOURNAL, newest_study
 
@@ -40,7 +41,7 @@ def run(parsed: argparse.Namespace) -> int:
         results = read_remote(
             parsed.tracking_uri, mlflow_experiment(experiment.name), parent=parsed.parent, curves=curves
         )
-        source, out = redacted(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
+        source, out = masked(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
     else:
         root = Path(parsed.storage) / experiment.name
         study = Path(parsed.study) if parsed.study else newest_study(root, parsed.scale)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mvlab.checks import did_you_mean
 from mvlab.cli.job import BAD_INPUT, FAILED
+from mvlab.cli.parser import Parser
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.facts import CostTable, FactTable
 from mvlab.record.tracking import TrackingError
@@ -165,7 +166,7 @@ def _chosen(tables: Mapping[str, T], names: Sequence[str]) -> list[T]:
 
 
 def _parser(description: str, tables: Mapping[str, object], kind: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description, epilog=f"Known: {'  '.join(tables)}", allow_abbrev=False)
+    parser = Parser(description=description, epilog=f"Known: {'  '.join(tables)}", allow_abbrev=False)
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="this one only; may be given again for more"
     )

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from mvlab.checks import did_you_mean
 from mvlab.cli import job
+from mvlab.cli.parser import Parser
 from mvlab.experiment import Experiment
 
 
@@ -30,7 +31,7 @@ def run(recipes: Mapping[str, Experiment], arguments: list[str]) -> int:
 
 
 def _parser(recipes: Mapping[str, Experiment]) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    return Parser(
         usage="%(prog)s RECIPE [options]",
         description="Trains one recipe: see `%(prog)s RECIPE --help` for the options.",
         epilog="\n".join(["recipes:", *(f"  {_line(name, recipe)}" for name, recipe in recipes.items())]),

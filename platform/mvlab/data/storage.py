@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
 from mvlab.durable import partial_name, sync
+from mvlab.masking import has_credentials
 
 
 class DataError(ValueError):
@@ -50,8 +50,7 @@ def absolute_uri(uri: str) -> str:
     """
     if not re.match(r"^[a-z0-9]+://", uri):
         return Path(uri).expanduser().absolute().as_uri()
-    # A secret may have slashes in it, and then is no part of what the standard takes for the host.
-    if "@" in urlsplit(uri).netloc or re.match(r"^[a-z0-9]+://[^?]*:[^?]*@", uri):
+    if has_credentials(uri):
         raise DataError(
             "a data URI with credentials in it would be logged: leave them out, and set the store's own "
             "environment variables (AWS_ACCESS_KEY_ID and so on)"

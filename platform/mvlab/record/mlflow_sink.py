@@ -89,7 +89,7 @@ class MlflowSink:
         except OSError as error:
             self._disk_is_full = error.errno in FULL
             folder = self.journal.path.parent
-            self._say("disk", f"{folder} cannot be read or written to ({first_line(error)}); MLflow waits for it")
+            self._say("disk", f"{folder} cannot be read or written to ({self._said(error)}); MLflow waits for it")
             return False
 
     def _drain(self) -> bool:
@@ -157,9 +157,12 @@ class MlflowSink:
     def _tell(self, event: Event, error: Exception) -> None:
         self._say(
             event.kind,
-            f"MLflow does not take the {event.kind} of {event.run} ({first_line(error)}). "
+            f"MLflow does not take the {event.kind} of {event.run} ({self._said(error)}). "
             f"The study goes on; everything is in {self.journal.path}",
         )
+
+    def _said(self, error: Exception) -> str:
+        return first_line(error, self.client.tracking_uri)
 
     def _say(self, topic: str, text: str) -> None:
         """Once for each topic."""

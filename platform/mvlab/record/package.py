@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
-from mvlab.record.tracking import TrackingError, first_line, redacted
+from mvlab.masking import masked
+from mvlab.record.tracking import TrackingError, first_line
 from mvlab.training.state import FILE as CHECKPOINT
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -85,5 +86,5 @@ class RecordedRun:
             yield
         except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
             raise TrackingError(
-                f"run {self.run_id} {what} MLflow at {redacted(self.uri)}: {first_line(error)}"
+                f"run {self.run_id} {what} MLflow at {masked(self.uri)}: {first_line(error, self.uri)}"
             ) from error

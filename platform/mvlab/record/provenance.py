@@ -1,13 +1,12 @@
 """Where a number came from: code, machine and versions."""
 
 import platform
-import shlex
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from mvlab.record.tracking import redacted
+from mvlab.masking import masked_command
 
 VERSIONS = ("torch", "torchvision", "ray", "mlflow", "coremltools", "numpy", "pyarrow", "pillow")
 
@@ -27,7 +26,7 @@ def command(root: Path) -> str:
     """What was typed, as it can be typed in `root` anywhere."""
     script = Path(sys.argv[0]).absolute()
     shown = script.relative_to(root) if script.is_relative_to(root) else script.name
-    return redacted(shlex.join(["python", str(shown), *sys.argv[1:]]))
+    return masked_command(["python", str(shown), *sys.argv[1:]])
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -6,9 +6,10 @@ from typing import cast
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from mvlab.masking import masked
 from mvlab.record.journal import Status
 from mvlab.record.results import Results, RunResult, run_result
-from mvlab.record.tracking import TrackingError, first_line, redacted
+from mvlab.record.tracking import TrackingError, first_line
 
 STUDY_TAG = "mvlab.study"
 BY_EPOCH = ("train/top1", "val/top1", "val_ema/top1", "train_s", "update")
@@ -31,10 +32,10 @@ def read_remote(
     try:
         found = client.get_experiment_by_name(experiment)
         if found is None:
-            raise TrackingError(f"MLflow at {redacted(tracking_uri)} has no experiment {experiment}")
+            raise TrackingError(f"MLflow at {masked(tracking_uri)} has no experiment {experiment}")
         study = client.get_run(parent) if parent else _newest(client, found.experiment_id)
         if study is None or STUDY_TAG not in study.data.tags:
-            raise TrackingError(f"{experiment} at {redacted(tracking_uri)} has no {parent or 'finished study'}")
+            raise TrackingError(f"{experiment} at {masked(tracking_uri)} has no {parent or 'finished study'}")
         query = f"tags.mlflow.parentRunId = '{study.info.run_id}'"
         children = client.search_runs([found.experiment_id], query, max_results=MOST_RUNS, order_by=["start_time"])
         by_epoch = dict.fromkeys((*BY_EPOCH, *curves))
@@ -42,7 +43,8 @@ def read_remote(
     except TrackingError:
         raise
     except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
-        raise TrackingError(f"MLflow at {redacted(tracking_uri)} cannot be read: {first_line(error)}") from error
+        said = first_line(error, tracking_uri)
+        raise TrackingError(f"MLflow at {masked(tracking_uri)} cannot be read: {said}") from error
     tags = study.data.tags
     return Results(
         experiment=tags[STUDY_TAG],

@@ -11,12 +11,13 @@ from pathlib import Path
 from mlflow.entities import LifecycleStage, Run
 from mlflow.tracking import MlflowClient
 
+from mvlab.masking import masked
 from mvlab.record.carried import store_id
 from mvlab.record.journal import Journal
 from mvlab.record.lock import InUseError, undisturbed
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
-from mvlab.record.tracking import PREFIX, TrackingError, first_line, redacted
+from mvlab.record.tracking import PREFIX, TrackingError, first_line
 from mvlab.record.waiting import ends_that_wait
 
 SQLITE = "sqlite:///"
@@ -219,7 +220,7 @@ def _be_brief() -> None:
 
 def _unusable(uri: str, error: Exception) -> TrackingError:
     return TrackingError(
-        f"MLflow at {redacted(uri)} cannot be used: {first_line(error)}. "
+        f"MLflow at {masked(uri)} cannot be used: {first_line(error, uri)}. "
         "Start a server there, or leave out --tracking-uri to record into ./mlflow.db"
     )
 

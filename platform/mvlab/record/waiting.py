@@ -1,12 +1,11 @@
 """Events that MLflow has not taken: which they are, which to carry again, what is said of them."""
 
-import shlex
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
+from mvlab.masking import masked_command
 from mvlab.record.carried import read_carried
 from mvlab.record.journal import Event, Journal
-from mvlab.record.tracking import redacted
 
 Placed = tuple[Event, int]
 """An event, and the journal's offset after it."""
@@ -44,8 +43,8 @@ def to_carry_again(events: Iterable[Placed], refused: Container[int]) -> Iterato
 
 def what_waits(journal: Journal, *, storage: Path, tracking_uri: str) -> str:
     """For people: what MLflow has not taken when a process ends, and what carries it."""
-    command = ["mvlab", "doctor", "--mend", "--storage", str(storage), "--tracking-uri", redacted(tracking_uri)]
+    command = ["mvlab", "doctor", "--mend", "--storage", str(storage), "--tracking-uri", tracking_uri]
     return (
-        f"MLflow did not take all of the record. Nothing is lost: it is in {journal.path}, and `{shlex.join(command)}` "
-        f"carries what waits there (events: {len(waiting(journal)):,})"
+        f"MLflow did not take all of the record. Nothing is lost: it is in {journal.path}, and "
+        f"`{masked_command(command)}` carries what waits there (events: {len(waiting(journal)):,})"
     )

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mvlab.masking import masked
 from mvlab.record.carried import read_carried, store_id
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.lock import ENTRY, InUseError, locked, owner_of
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import Process
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
-from mvlab.record.tracking import PREFIX, TrackingError, mlflow_experiment, redacted
+from mvlab.record.tracking import PREFIX, TrackingError, mlflow_experiment
 from mvlab.record.waiting import waiting
 from mvlab.report.tags import COMMAND_TAG
 from mvlab.study.folder import JOURNAL, STUDY
@@ -107,7 +108,7 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
     """What is wrong first."""
     found = [_of_run(run) for run in diagnosis.running if run.owner is None or run.is_stale or run.owner.is_foreign]
     for study in diagnosis.studies:
-        found += _of_study(study, redacted(diagnosis.uri))
+        found += _of_study(study, masked(diagnosis.uri))
     for path in diagnosis.leftovers:
         state = "a data set that was not finished: remove it, unless it is just being written"
         found.append(Finding(what="data set", where=str(path), state=state, is_wrong=False))
@@ -208,7 +209,7 @@ def _carry(journal: Journal, uri: str, experiment: str) -> str:
         recorded = MlflowSink(journal, *connect(uri, experiment)).close(SECONDS_FOR_THE_RECORD)
     except TrackingError as error:
         return f"the journal was not carried to MLflow: {error}"
-    return f"the journal is {'' if recorded else 'not wholly '}in MLflow, {redacted(uri)}"
+    return f"the journal is {'' if recorded else 'not wholly '}in MLflow, {masked(uri)}"
 
 
 def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> IdleStudy:

@@ -6,8 +6,8 @@ from mvlab.config import RunConfig, flatten
 from mvlab.data.locate import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
 from mvlab.markdown import markdown_table
+from mvlab.masking import masked
 from mvlab.record.journal import Journal
-from mvlab.record.tracking import redacted
 from mvlab.study.estimate import Work, describe_work, stored_bytes
 from mvlab.study.folder import JOURNAL
 from mvlab.study.prepare import Study
@@ -98,7 +98,7 @@ def _record(study: Study) -> str:
     folder = study.resumed or f"{study.storage / study.experiment.name}/{options.scale}-<time>"
     return "\n".join(
         [
-            f"- MLflow: {redacted(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
+            f"- MLflow: {masked(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
             f"a parent run, and {len(study.trials)} children with metrics by epoch, config, checkpoint, "
             "CoreML package and its verification; table and figure on the parent",
             f"- files: {folder}/" + (", gone on with" if study.resumed else ""),

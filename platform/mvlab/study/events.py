@@ -7,10 +7,10 @@ from mvlab.config import flatten
 from mvlab.data.locate import DataSet
 from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment
+from mvlab.masking import masked
 from mvlab.models.build import network_name
 from mvlab.record.journal import SWEEP, DataUse, Event, Journal
 from mvlab.record.results import CONFIG_TAG, ROW_TAG
-from mvlab.record.tracking import redacted
 from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Placement
 
@@ -47,7 +47,7 @@ def begin_sweep(
         "rows": " | ".join(dict.fromkeys(trial.arm for trial in trials)),
         "seeds": str(len({trial.seed for trial in trials})),
         "workers": str(placement.workers),
-        "data": redacted(data.uri),
+        "data": masked(data.uri),
     }
     journal.append(
         Event(
@@ -85,7 +85,7 @@ def begin_trial(
 
 def uses(data: DataSet) -> tuple[DataUse, ...]:
     """What a run does with the splits of `data`."""
-    uri = redacted(data.uri)
+    uri = masked(data.uri)
     return (
         DataUse(name=data.name, digest=data.digest, uri=uri, num_samples=data.num_train, context="training"),
         DataUse(name=data.name, digest=data.val_digest, uri=uri, num_samples=data.num_val, context="validation"),

@@ -1,0 +1,80 @@
+"""Credentials in URIs: found, and masked wherever a URI, a command line or an error is shown or recorded."""
+
+import re
+import shlex
+from collections.abc import Iterable
+from urllib.parse import quote, unquote
+
+MASK = "***"
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+IN_TEXT = re.compile(SCHEME.pattern + r"[^\s'\"<>`]+")
+"""A URI within other words."""
+VALUE = (
+    r"(?i)([?&][^=&\s]*(?:passw|passphrase|pwd|token|secret|key|credential|sig\b|signature|auth|odbc_connect)[^=&\s]*=)"
+)
+"""What comes before a secret in a query."""
+SHORTEST = 4
+"""Letters of a secret that is looked for in other words; a shorter one is found everywhere."""
+
+
+def masked(uri: str) -> str:
+    """`uri`, or an argument that holds one, without its credentials: user:password@, and secrets in its query.
+
+    A password may hold anything, `@`, `/` and blanks too: where that leaves a doubt, more is masked.
+    """
+    for start, end in reversed(_secrets(uri)):
+        uri = f"{uri[:start]}{MASK}{uri[end:]}"
+    return uri
+
+
+def masked_command(arguments: Iterable[str]) -> str:
+    """A command line, as it can be typed but for the credentials in it."""
+    return shlex.join(masked(each) if SCHEME.search(each) else each for each in arguments)
+
+
+def redacted(text: str, uri: str = "") -> str:
+    """`text` with the credentials of every URI in it masked; those of `uri` wherever and however they are written."""
+    for written in _ways_to_write(uri):
+        text = text.replace(written, MASK)
+    text = IN_TEXT.sub(lambda found: masked(found[0]), text)
+    return re.sub(VALUE + r"[^&\s'\"]+", rf"\1{MASK}", text)
+
+
+def has_credentials(uri: str) -> bool:
+    """Whether anything in it would be masked."""
+    return bool(_secrets(uri))
+
+
+def _secrets(uri: str) -> list[tuple[int, int]]:
+    """Where each secret of `uri` begins and ends."""
+    begin, at = _user_and_password(uri)
+    if begin <= uri.find("?", begin) < at:  # in a password, or a mail address in a query: nobody can tell
+        return [(begin, len(uri))]
+    in_query = re.finditer(VALUE + r"([^&]+)", uri[at:])
+    found = [(at + each.start(2), at + each.end(2)) for each in in_query]
+    return [(begin, at), *found] if at > begin else found
+
+
+def _user_and_password(uri: str) -> tuple[int, int]:
+    """Where they begin and end: at the same place where there are none."""
+    scheme = SCHEME.search(uri)
+    begin = scheme.end() if scheme else 0
+    end = max(begin, uri.rfind("@"))
+    before = uri[begin:end]
+    if scheme is None:
+        is_path = not re.match(r"[^/\s]*:", before)
+    elif scheme[1].startswith(("file", "sqlite")):
+        is_path = True
+    else:  # an object's name may hold an @
+        is_path = ":" not in before and "/" in before and not scheme[1].lower().startswith("http")
+    return (begin, begin) if is_path else (begin, end)
+
+
+def _ways_to_write(uri: str) -> list[str]:
+    """Its secrets, also as a library may decode, escape or cut them; the longest first."""
+    secrets = [uri[start:end] for start, end in (_user_and_password(uri), *_secrets(uri))]
+    secrets += [each.partition(":")[2] or each for each in secrets]  # without the user
+    secrets += [unquote(each) for each in secrets] + [quote(each, safe="") for each in secrets]
+    secrets += [repr(each)[1:-1] for each in secrets]
+    secrets += [part for each in secrets for part in re.split(r"[/?#@:&\s]+", each.partition(":")[2] or each)]
+    return sorted({each for each in secrets if len(each) >= SHORTEST}, key=len, reverse=True)
