@@ -1,5 +1,8 @@
 """A store that is opened, or refused, and what dead processes left in it."""
 
+import multiprocessing
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,10 @@ from mvlab.record.carried import Carried, store_id, write_carried
 from mvlab.record.journal import Event, Journal
 from mvlab.record.lock import locked
 from mvlab.record.mlflow_sink import MlflowSink
+from mvlab.record.open_store import open_store
+from mvlab.record.package import RecordedRun
 from mvlab.record.process import OWNER_TAG, Process
+from mvlab.record.remote import read_remote
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
 from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
 from mvlab.record.tracking import TrackingError
@@ -126,11 +132,101 @@ def test_a_deleted_experiment_is_refused(store: tuple[MlflowClient, str], tmp_pa
         connect(f"sqlite:///{tmp_path}/mlflow.db", "study")
 
 
-def test_nothing_listening_is_refused_without_saying_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+def test_nothing_listening_is_refused_without_saying_the_password() -> None:
     with pytest.raises(TrackingError, match=r"127\.0\.0\.1.*cannot be used.*leave out --tracking-uri") as refused:
         connect(f"http://user:secret@127.0.0.1:{free_port()}", "study")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("nowhere/m.db", "there is no folder .*/nowhere"),
+        ("text", "text is no database of SQLite's"),
+        (".", "is no file"),
+        ("file/m.db", "there is no folder .*/file"),
+    ],
+)
+def test_a_file_that_can_be_no_store_is_refused(
+    tmp_path: Path, file: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").write_text("a,b,c\n" * 100)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it is tried again"))
+    uri = f"sqlite:///{tmp_path}/{file}"
+    for reach in (lambda: connect(uri, "study"), lambda: open_store(uri), lambda: read_remote(uri, "study")):
+        with pytest.raises(TrackingError, match=f"cannot be used: .*{why}.*leave out --tracking-uri"):
+            reach()
+    assert {path.name for path in tmp_path.iterdir()} == {"text", "file"}
+
+
+def test_a_store_that_is_only_read_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="there is no file"):
+        read_remote(f"sqlite:///{tmp_path}/m.db", "study")
+    with pytest.raises(TrackingError, match="there is no file"):
+        RecordedRun(f"sqlite:///{tmp_path}/m.db", 32 * "0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written_to_is_refused_and_can_be_read(
+    store: tuple[MlflowClient, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db?timeout=5"
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(TrackingError, match=r"mlflow.db cannot be written to\. Name another file"):
+        connect(uri, "study")
+    assert look_into(uri, "stu")[1] == {"study": store[1]}
+
+
+def test_a_broken_database_is_not_tried_for_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "m.db").write_bytes(b"SQLite format 3\0" + b"x" * 4096)
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with pytest.raises(TrackingError, match=r"cannot be used: .*file is not a database"):
+        connect(f"sqlite:///{tmp_path}/m.db", "study")
+    assert sum(waited) < 1
+
+
+def test_processes_that_begin_on_a_new_store_at_once_all_get_it(tmp_path: Path) -> None:
+    forked = multiprocessing.get_context("fork")
+    barrier, got = forked.Barrier(3, timeout=60), forked.SimpleQueue()
+
+    def begin() -> None:
+        barrier.wait()
+        try:
+            got.put(connect(f"sqlite:///{tmp_path}/m.db", "study")[1])
+        except TrackingError as error:
+            got.put(error)
+
+    jobs = [forked.Process(target=begin) for _ in range(3)]
+    for job in jobs:
+        job.start()
+    experiments = [got.get() for _ in jobs]
+    for job in jobs:
+        job.join(60)
+    assert len(set(experiments)) == 1
+    assert all(isinstance(each, str) for each in experiments), experiments
+    assert "m.db.lock" not in {path.name for path in tmp_path.iterdir()}
+
+
+def test_an_experiment_that_another_job_made_meanwhile_is_taken(
+    store: tuple[MlflowClient, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, made = store
+    get, calls = MlflowClient.get_experiment_by_name, []
+
+    def not_yet(self: MlflowClient, name: str) -> Any:
+        calls.append(name)
+        return None if len(calls) == 1 else get(self, name)
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", not_yet)
+    assert connect(client.tracking_uri, "study")[1] == made
+
+
+def test_where_nobody_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uri in (f"http://127.0.0.1:{free_port()}", f"postgresql://u:secret@127.0.0.1:{free_port()}/mlflow"):
+        with pytest.raises(TrackingError, match=r"cannot be used: nobody listens at 127\.0\.0\.1:\d+\. Start a server"):
+            connect(uri, "study")
 
 
 def test_looking_makes_no_store(store: tuple[MlflowClient, str], tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def dead() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("named", [dead(), "127.0.0.1", "nowhere.invalid:6379", "[::1]:9", "127.0.0.1:port"])
+@pytest.mark.parametrize(
+    "named", [dead(), "127.0.0.1", "nowhere.invalid:6379", "[::1]:9", "127.0.0.1:port", "ray://127.0.0.1:9"]
+)
 def test_a_named_cluster_that_is_gone_is_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", named)
     with pytest.raises(ClusterError) as refused:
@@ -90,7 +92,15 @@ def test_a_running_cluster_is_joined_unless_one_of_our_own_is_wanted(
     monkeypatch.setenv("RAY_ADDRESS", listening)
     assert cluster._is_running()
     monkeypatch.setenv("RAY_ADDRESS", f"ray://{listening}")
-    assert cluster._is_running(), "Ray's own to find out"
+    assert cluster._is_running()
+
+
+@pytest.mark.parametrize("named", ["http://127.0.0.1:8265", "https://me:hush@ray.example", "anyscale://x"])
+def test_where_jobs_are_submitted_to_is_no_cluster_to_join(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", named)
+    with pytest.raises(ClusterError, match="is where jobs are submitted to: `ray job submit -- python ") as refused:
+        cluster.connect()
+    assert "hush" not in str(refused.value)
 
 
 def test_addresses_of_the_sixth_kind() -> None:

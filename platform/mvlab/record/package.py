@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow.tracking import MlflowClient
-
 from mvlab.masking import masked
+from mvlab.record.open_store import open_store
 from mvlab.record.tracking import TrackingError, first_line
 from mvlab.training.state import FILE as CHECKPOINT
 
@@ -36,7 +35,7 @@ class RecordedRun:
             TrackingError: the store cannot be read, or has no such run.
         """
         self.uri, self.run_id = tracking_uri, run_id
-        self.client = MlflowClient(tracking_uri=tracking_uri)
+        self.client = open_store(tracking_uri)
         with self._reaching("cannot be read from"):
             self.client.get_run(run_id)
 

@@ -8,8 +8,9 @@ from mlflow.tracking import MlflowClient
 
 from mvlab.masking import masked
 from mvlab.record.journal import Status
+from mvlab.record.open_store import open_store, reaching
 from mvlab.record.results import Results, RunResult, run_result
-from mvlab.record.tracking import TrackingError, first_line
+from mvlab.record.tracking import TrackingError
 
 STUDY_TAG = "mvlab.study"
 BY_EPOCH = ("train/top1", "val/top1", "val_ema/top1", "train_s", "update")
@@ -28,8 +29,8 @@ def read_remote(
     Raises:
         TrackingError: the store cannot be read, or holds no such study.
     """
-    client = MlflowClient(tracking_uri=tracking_uri)
-    try:
+    client = open_store(tracking_uri)
+    with reaching(tracking_uri):
         found = client.get_experiment_by_name(experiment)
         if found is None:
             raise TrackingError(f"MLflow at {masked(tracking_uri)} has no experiment {experiment}")
@@ -40,11 +41,6 @@ def read_remote(
         children = client.search_runs([found.experiment_id], query, max_results=MOST_RUNS, order_by=["start_time"])
         by_epoch = dict.fromkeys((*BY_EPOCH, *curves))
         runs = [_run(client, child, by_epoch) for child in children]
-    except TrackingError:
-        raise
-    except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
-        said = first_line(error, tracking_uri)
-        raise TrackingError(f"MLflow at {masked(tracking_uri)} cannot be read: {said}") from error
     tags = study.data.tags
     return Results(
         experiment=tags[STUDY_TAG],

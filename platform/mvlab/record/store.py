@@ -1,26 +1,25 @@
 """An MLflow store, opened and put in order before a study begins."""
 
-import logging
-import os
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlflow.entities import LifecycleStage, Run
+from mlflow.entities import Experiment, LifecycleStage, Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
-from mvlab.masking import masked
 from mvlab.record.carried import store_id
 from mvlab.record.journal import Journal
 from mvlab.record.lock import InUseError, undisturbed
+from mvlab.record.open_store import open_store, reaching, sqlite_file
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
-from mvlab.record.tracking import PREFIX, TrackingError, first_line
+from mvlab.record.tracking import PREFIX, TrackingError
 from mvlab.record.waiting import ends_that_wait
 
-SQLITE = "sqlite:///"
 KIND = "custom_model_development"
 """What the UI shows of the experiment: runs and metrics; by default it shows traces and prompts."""
 PAGE = 1000
@@ -49,21 +48,16 @@ class RunningRun:
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """A client, and the id of the experiment (made where it is new); a local store is created or upgraded.
+    """A client, and the id of the experiment (made where it is new); a local store is created.
 
     A sqlite store keeps its files in `mlruns` beside it; a server has its own place.
 
     Raises:
-        TrackingError: nothing answers at `uri`, or the experiment is in its bin.
+        TrackingError: the store at `uri` cannot be used, or the experiment is in its bin.
     """
-    _be_brief()
-    try:
-        client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(experiment)
-        if found is None:
-            return client, client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
-    except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
-        raise _unusable(uri, error) from error
+    client = open_store(uri, may_make=True)
+    with reaching(uri):
+        found = client.get_experiment_by_name(experiment) or _made(client, experiment, uri)
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
         raise TrackingError(
             f"the MLflow experiment {experiment} was deleted: restore it with "
@@ -78,16 +72,14 @@ def look_into(uri: str, prefix: str) -> tuple[MlflowClient | None, dict[str, str
     A local store that was never made is not made here either.
 
     Raises:
-        TrackingError: nothing answers at `uri`.
+        TrackingError: the store at `uri` cannot be used.
     """
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
         return None, {}
-    _be_brief()
-    try:
-        client = MlflowClient(tracking_uri=uri)
+    client = open_store(uri)
+    with reaching(uri):
         return client, _experiments(client, prefix)
-    except Exception as error:  # as above
-        raise _unusable(uri, error) from error
 
 
 def running_runs(
@@ -207,25 +199,16 @@ def _owner(run: Run) -> Process | None:
         return None
 
 
-def _be_brief() -> None:
-    """A server that is gone should cost seconds here, not minutes, and no run two lines on standard output as it ends.
-
-    What the user set stands.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
-
-
-def _unusable(uri: str, error: Exception) -> TrackingError:
-    return TrackingError(
-        f"MLflow at {masked(uri)} cannot be used: {first_line(error, uri)}. "
-        "Start a server there, or leave out --tracking-uri to record into ./mlflow.db"
-    )
+def _made(client: MlflowClient, experiment: str, uri: str) -> Experiment:
+    """The experiment, which was new; another process may have been quicker."""
+    try:
+        client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+            raise
+    return client.get_experiment_by_name(experiment)
 
 
 def _artifacts(uri: str) -> str | None:
-    if not uri.startswith(SQLITE):
-        return None
-    return (Path(uri.removeprefix(SQLITE)).absolute().parent / "mlruns").as_uri()
+    file = sqlite_file(uri)
+    return None if file is None else (file.absolute().parent / "mlruns").as_uri()

@@ -57,6 +57,7 @@ def carry_out(study: Study) -> dict[str, Any]:
 
 def _carried_out(study: Study) -> dict[str, Any]:
     options = study.options
+    cluster.require_named()
     if note := rate_note(study):
         print(f"note: {note}", file=sys.stderr)
     client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)

@@ -2,19 +2,21 @@
 
 import logging
 import os
-import socket
 from typing import Any
 
 import ray
 from ray._private.state import available_resources_per_node
 from ray._private.utils import read_ray_address
 
+from mvlab.masking import masked
+from mvlab.network import answers
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.placement import Node
 
-SECONDS_FOR_AN_ANSWER = 3.0
 ACCELERATOR = "accelerator_type:"
 """Before the kind of a machine's GPUs, the name of a resource in Ray."""
+CLIENT = "ray://"
+"""Before the address of a cluster that is reached through Ray's client."""
 
 
 def connect() -> list[Node]:
@@ -56,31 +58,40 @@ def _node(name: str, resources: dict[str, float], free: dict[str, dict[str, floa
     )
 
 
+def require_named() -> None:
+    """
+    Raises:
+        ClusterError: RAY_ADDRESS names no cluster that can be joined.
+    """
+    _is_running()
+
+
 def _is_running() -> bool:
     """Whether there is a cluster to join: asked at its port, since Ray itself would wait for minutes, in silence.
 
     Raises:
-        ClusterError: RAY_ADDRESS names one that does not answer.
+        ClusterError: RAY_ADDRESS names one that does not answer, or none at all.
     """
     named = os.environ.get("RAY_ADDRESS", "")
     if named in ("", "auto"):
         return _answers(read_ray_address())  # which a cluster that was killed leaves behind
     if named == "local":
         return False
-    if "://" not in named and not _answers(named):
+    address = named.removeprefix(CLIENT)
+    if "://" in address:
+        raise ClusterError(
+            f"RAY_ADDRESS={masked(named)} is where jobs are submitted to: `ray job submit -- python ...` runs this on "
+            "that cluster. On a machine of the cluster RAY_ADDRESS=auto joins it; without the variable this machine is "
+            "used alone"
+        )
+    if not _answers(address):
         raise ClusterError(f"no Ray cluster answers at RAY_ADDRESS={named}: start it, or unset the variable")
     return True
 
 
 def _answers(address: str | None) -> bool:
     host, _, port = (address or "").rpartition(":")
-    if not host or not port.isdigit():
-        return False
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_FOR_AN_ANSWER):
-            return True
-    except OSError:
-        return False
+    return bool(host) and port.isdigit() and answers(host.strip("[]"), int(port))
 
 
 def job_id() -> str:

@@ -1,0 +1,16 @@
+"""Paths as people write them."""
+
+import os
+
+
+def expanded(text: str) -> str:
+    """`text` with its ~ or ~user replaced by the home directory; a URI has none.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        name = path.split("/")[0]
+        raise ValueError(f"{text}: {name} is nobody's home here; a folder of that name is ./{name}")
+    return path
