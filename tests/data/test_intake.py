@@ -2,13 +2,16 @@
 
 import io
 import re
+import subprocess
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image
+from shared_data import SHARED_DATA
 from torchvision.datasets.folder import pil_loader
 
 from mvlab.data.encoded_images import as_array
@@ -70,6 +73,7 @@ TILED = {
     "grey": encoded(picture("L"), "JPEG"),
     "EXIF-rotated": rotated(),
     "restarts": encoded(picture(), "JPEG", restart_marker_rows=1),
+    "MPO, as phones save": encoded(picture(), "MPO", save_all=True, append_images=[picture(seed=1)]),
     "odd sides": encoded(picture(width=199, height=51), "JPEG"),
 }
 AS_THEY_ARE = {
@@ -85,7 +89,9 @@ AS_THEY_ARE = {
     "GIF": encoded(picture(), "GIF"),
     "GIF, several frames": encoded(picture(), "GIF", save_all=True, append_images=[picture(seed=1)]),
     "BMP": encoded(picture(), "BMP"),
-    **({"WebP": encoded(picture(), "WEBP")} if features.check("webp") else {}),
+    "TIFF": encoded(picture(), "TIFF"),
+    "WebP": encoded(picture(), "WEBP"),
+    "AVIF": encoded(picture(), "AVIF"),
 }
 
 
@@ -163,7 +169,7 @@ def test_the_reasons_say_what_is_wrong() -> None:
 
 SMALL = {
     form: encoded(picture(width=40, height=24), form.split()[0], **({"progressive": True} if " " in form else {}))
-    for form in ("JPEG", "JPEG progressive", "PNG", "GIF", "TIFF", "BMP", "PPM")
+    for form in ("JPEG", "JPEG progressive", "MPO", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF")
 }
 
 
@@ -194,6 +200,63 @@ def test_a_type_error_of_pillows_is_a_reason_too() -> None:
     tag = tiff.index(b"\x11\x01\x04\x00")  # StripOffsets, LONG
     with pytest.raises(UnreadableImageError):
         take_in(tiff[: tag + 2] + b"\x0b\x00" + tiff[tag + 4 :])  # FLOAT
+
+
+def avif_of_damaged_metadata() -> bytes:
+    """An AVIF whose header is sound and whose pixels are not."""
+    avif = bytearray(SMALL["AVIF"])
+    for place in range(avif.index(b"mdat") + 6, len(avif), 3):
+        avif[place] ^= 0x5A
+    return bytes(avif)
+
+
+def test_any_exception_of_a_decoder_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One damaged file ended an ingest: libavif's RuntimeError was none of those that were expected."""
+    with pytest.raises(UnreadableImageError):
+        take_in(avif_of_damaged_metadata())
+    for raised in (RuntimeError("Failed"), NotImplementedError(), AttributeError("none"), Image.DecompressionBombError):
+        with monkeypatch.context() as patch:
+            patch.setattr(Image.Image, "convert", failing_with(raised))
+            with pytest.raises(UnreadableImageError, match=r"\w"):
+                take_in(PNG)
+
+
+@pytest.mark.parametrize("raised", [MemoryError, KeyboardInterrupt])
+def test_what_is_no_fault_of_the_file_is_no_reason(
+    monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]
+) -> None:
+    monkeypatch.setattr(Image.Image, "convert", failing_with(raised))
+    with pytest.raises(raised):
+        take_in(PNG)
+
+
+def failing_with(raised: BaseException | type[BaseException]) -> Callable[..., None]:
+    def convert(*arguments: object) -> None:
+        raise raised
+
+    return convert
+
+
+@pytest.mark.parametrize("form", ["EPS", "DDS", "TGA", "PPM", "ICO", "PDF"])
+def test_formats_that_are_not_on_the_list_are_refused(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript for EPS."""
+    content = encoded(picture(width=40, height=24), form)
+
+    def start(*arguments: object, **options: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr(subprocess, "check_call", start)
+    with pytest.raises(UnreadableImageError, match=r"cannot identify .*JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"):
+        take_in(content)
+
+
+@pytest.mark.parametrize("file", ["avif-crash/train/a/damaged.avif", "dds-crash/train/a/tex.dds"])
+def test_files_that_ended_an_ingest(file: str) -> None:
+    path = SHARED_DATA / "hard-inputs" / file
+    if not path.exists():
+        pytest.skip(f"needs {path} (or MVLAB_SHARED_DATA)")
+    with pytest.raises(UnreadableImageError):
+        take_in(path.read_bytes())
 
 
 @pytest.mark.parametrize("kind", ["4:2:0", "PNG", "CMYK", "progressive", "PNG, alpha"])

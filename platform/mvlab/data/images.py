@@ -16,20 +16,33 @@ from mvlab.data.randomness import Stream, generator
 Pixels = NDArray[np.uint8]
 """RGB: (3, H, W), or (N, 3, H, W) of a batch."""
 Ints = NDArray[np.int64]
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+}
+"""Formats that are decoded, and how names of such files end. Not all of Pillow's: it starts Ghostscript for EPS."""
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 
 def decode(encoded: bytes) -> Image.Image:
-    """An RGB image, as torchvision's reference pipeline makes it: EXIF rotation ignored, CMYK and grey converted.
+    """RGB image, as torchvision's reference pipeline makes it: EXIF rotation ignored, CMYK and grey converted.
 
     Raises:
-        OSError: the bytes are no image, or a truncated one.
+        OSError: the bytes are no image of one of the FORMATS, or a damaged one.
     """
     try:
-        return Image.open(io.BytesIO(encoded)).convert("RGB")
+        return Image.open(io.BytesIO(encoded), formats=tuple(FORMATS)).convert("RGB")
+    except MemoryError:  # no fault of the file
+        raise
     except UnidentifiedImageError as error:  # its message holds the address of our buffer
-        raise OSError("cannot identify image format") from error
-    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, for some broken PNGs
-        raise OSError(str(error)) from error
+        raise OSError(f"cannot identify image format (known are {', '.join(FORMATS)})") from error
+    except Exception as error:
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""What is kept of an image file: checked to be readable, and rewritten, without loss, so that crops decode fast."""
+"""Intake of an image file: checked to be readable, and rewritten, without loss, so that crops decode fast."""
 
 import io
-import struct
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,6 @@ from PIL import Image
 from mvlab.data.images import decode
 
 JPEG_START = b"\xff\xd8"
-BROKEN = (OSError, EOFError, LookupError, OverflowError, TypeError, struct.error)
-"""What Pillow raises, depending on the format and on where a file is damaged."""
 
 
 class UnreadableImageError(ValueError):
@@ -44,8 +41,8 @@ def take_in(encoded: bytes, max_side: int | None = None) -> Intake:
         raise UnreadableImageError("the file is empty")
     try:
         image = decode(encoded)
-    except BROKEN as error:
-        raise UnreadableImageError(str(error) or type(error).__name__) from error
+    except OSError as error:
+        raise UnreadableImageError(str(error)) from error
     if max_side is not None and max(image.size) > max_side:
         encoded, image = _shrunk(image, max_side)
     tiled = _tiled(encoded, image) if encoded.startswith(JPEG_START) else None
