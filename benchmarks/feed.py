@@ -39,9 +39,10 @@ from mvlab.config import AugmentationConfig, SamplerConfig
 from mvlab.data.encoded_images import EncodedImages
 from mvlab.data.feed import stream
 from mvlab.data.images import TrainingView, render
-from mvlab.data.ingest import Recipe, ingest
+from mvlab.data.ingest import ingest
 from mvlab.data.manifest import Manifest
 from mvlab.data.plan import plan_epoch
+from mvlab.data.recipe import Recipe
 from mvlab.data.render import Order, render_batches
 from mvlab.data.shards import open_split
 from mvlab.data.sources.folders import list_images

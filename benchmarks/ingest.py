@@ -17,7 +17,8 @@ import time
 import ray
 from memory import PeakMemory
 
-from mvlab.data.ingest import Recipe, ingest
+from mvlab.data.ingest import ingest
+from mvlab.data.recipe import Recipe
 from mvlab.data.sources.folders import Listing, list_images
 from mvlab.markdown import markdown_table
 

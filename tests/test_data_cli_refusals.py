@@ -25,6 +25,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = folder / split / CLASSES[number % 2] / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+    for file in ("annex/train/cat/a.jpg", "splits/test/cat/a.jpg", "splits/val2/cat/a.jpg", "caffe/train/cat/a.jpg"):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).touch()
+    (folder / "annex" / "train" / "cat" / "b.jpg").symlink_to("nowhere")
+    (folder / "caffe" / "val").mkdir()
+    for number in range(2):
+        (folder / "caffe" / "val" / f"{number}.jpg").touch()
+    (folder / "caffe" / "val.txt").write_text("0.jpg 0\n1.jpg 2\n")
     return folder
 
 
@@ -89,6 +97,12 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ({"--max-side": "8"}, "--max-side 8: at least 32 pixels"),
         ({"--shuffle-seed": "-1"}, "--shuffle-seed -1: must be in"),
         ({"--ground-truth": "nowhere.txt"}, "has no flat val/ that would need it"),
+        ({"--name": "a\udcffb"}, r"--name 'a\udcffb': must be printable"),
+        ({"--src": "caf\udce9"}, "cannot be opened"),
+        ({"--src": "PHOTOS/annex"}, "1 of 2 files cannot be read (1 symlink to nothing), e.g. train/cat/b.jpg"),
+        ({"--src": "PHOTOS/splits"}, "has test/, val2/, named as splits are, but neither train/ nor val/"),
+        ({"--src": "PHOTOS/caffe"}, "2 files and no class folders"),
+        ({"--src": "PHOTOS/caffe", "--ground-truth": "PHOTOS/caffe/val.txt"}, "class number 2: numbers are places in"),
     ],
     ids=str,
 )
@@ -99,6 +113,19 @@ def test_ingest_refuses(
     words = [f"{name}={value}".replace("PHOTOS", str(photos)) for name, value in given.items() if value is not None]
     assert message in refused(["ingest", "imagenet", *words], capsys)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize("out", ["photos", "photos/shards"])
+def test_ingest_refuses_to_write_among_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    """The advice after a failure was to remove the folder that holds the images."""
+    (tmp_path / "photos" / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "train" / "cat" / "a.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    assert "lie in each other" in refused(["ingest", "folder", "--src", "photos", "--out", out], capsys)
+    assert {path.name for path in tmp_path.rglob("*")} == {"photos", "train", "cat", "a.jpg"}
 
 
 @pytest.mark.usefixtures("no_cluster")

@@ -33,7 +33,8 @@ def whole_in_small_shards(source: Path, cluster: str, tmp_path_factory: pytest.T
 KILL_IN_THE_MIDDLE = """
 import os, signal, sys
 import ray
-from mvlab.data.ingest import Recipe, ingest
+from mvlab.data.ingest import ingest
+from mvlab.data.recipe import Recipe
 from mvlab.data.sources.folders import list_images
 
 def kill(now):

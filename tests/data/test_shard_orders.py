@@ -6,7 +6,8 @@ from data.insects import RECIPE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvlab.data.ingest import Recipe, plan_shards
+from mvlab.data.ingest import plan_shards
+from mvlab.data.recipe import Recipe
 from mvlab.data.sources.folders import Listing
 
 

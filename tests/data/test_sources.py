@@ -1,14 +1,16 @@
 """What is listed of a folder of images: every file once, under its class; and what is refused, and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
-from mvlab.data.sources.folders import Listing, list_images, splits_in
+from mvlab.data.sources.folders import Listing, is_flat, list_images
 from mvlab.data.sources.ground_truth import read_ground_truth
+from mvlab.data.sources.left_out import Reason
+from mvlab.data.sources.splits import splits_in
 from mvlab.data.storage import DataError, Folder
 
 FLAT = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 6)]
@@ -48,7 +50,7 @@ def shown(listing: Listing) -> dict[str, str]:
 
 def test_imagenets_own_layout(tmp_path: Path) -> None:
     src = put(tmp_path, "train/n02/b.JPEG", "train/n01/c.JPEG", "train/n01/a.JPEG", "val/n01/v.JPEG", "README")
-    assert splits_in(src) == ["train", "val"]
+    assert splits_in(src) == {"train": "train", "val": "val"}
     listing = list_images(src, "train")
     assert listing.src == tmp_path.as_uri()
     assert listing.classes == ("n01", "n02")
@@ -63,7 +65,7 @@ def test_imagenets_own_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["", "/"])
 def test_a_folder_that_is_not_divided(tmp_path: Path, end: str) -> None:
     src = put(tmp_path, "cat/b.jpg", "dog/a.png", "cat/a.jpg") + end
-    assert splits_in(src) == []
+    assert splits_in(src) == {}
     assert shown(list_images(src, "val")) == {"cat/a.jpg": "cat", "cat/b.jpg": "cat", "dog/a.png": "dog"}
 
 
@@ -90,13 +92,6 @@ def test_labels_do_not_depend_on_who_lists_which_split(tmp_path: Path) -> None:
     assert val.labels == (1, 2)
 
 
-def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
-    src = put(tmp_path, "a/1", "c/2")
-    (tmp_path / "b").mkdir()
-    listing = list_images(src, "train")
-    assert (listing.classes, listing.labels) == (("a", "b", "c"), (0, 2))
-
-
 def kaggle(folder: Path) -> Path:
     lines = [f"{Path(file).stem},{name} 1 2 30 40 " for file, name in zip(FLAT, NAMES, strict=True)]
     path = folder / "LOC_val_solution.csv"
@@ -118,7 +113,32 @@ def names(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("write", [kaggle, devkit, names])
+def written(text: str) -> Callable[[Path], Path]:
+    """A ground truth with this content."""
+
+    def write(folder: Path) -> Path:
+        (folder / "truth.txt").write_bytes(text.encode())
+        return folder / "truth.txt"
+
+    return write
+
+
+STEMS = [Path(file).stem for file in FLAT]
+PAIRS = list(zip(FLAT, NAMES, strict=True))
+OTHER_FORMS = {
+    "Caffe": written("".join(f"{file} {name}\n" for file, name in reversed(PAIRS))),
+    "Caffe, with folders": written("".join(f"val/{file}  {name}\n" for file, name in PAIRS)),
+    "Tiny ImageNet": written("".join(f"{file}\t{name}\t0\t32\t44\t62\n" for file, name in PAIRS)),
+    "table": written("filename,label\n" + "".join(f"{file},{name}\n" for file, name in PAIRS)),
+    "table, stems": written("id,species\n" + "".join(f"{stem},{n}\n" for stem, n in zip(STEMS, NAMES, strict=True))),
+    "table, DOS": written("\ufeffFilename;Class\r\n" + "".join(f"{file};{name}\r\n" for file, name in PAIRS)),
+    "table, quoted": written('"a","label","path"\n' + "".join(f'"1","{n}","x/{file}"\n' for file, n in PAIRS)),
+    "no header": written("".join(f'"{file}", {name}\n' for file, name in PAIRS)),
+    "names, with a BOM": written("\ufeff" + "".join(f"{name}\n" for name in NAMES)),
+}
+
+
+@pytest.mark.parametrize("write", [kaggle, devkit, names, *OTHER_FORMS.values()], ids=[*"KDN", *OTHER_FORMS])
 @pytest.mark.parametrize("place", ["beside", "inside"])
 def test_each_ground_truth_of_the_flat_folder(tmp_path: Path, write: object, place: str) -> None:
     """Also where it lies among the images, which it then is none of."""
@@ -136,6 +156,64 @@ def test_the_flat_folder_takes_the_labels_of_train(tmp_path: Path) -> None:
     listing = list_images(src, "val", classes=classes, ground_truth=read_ground_truth(names(tmp_path)))
     assert listing.classes == classes
     assert [classes[label] for label in listing.labels] == NAMES
+
+
+def test_the_table_of_kaggle_may_have_a_byte_order_mark(tmp_path: Path) -> None:
+    path = kaggle(tmp_path)
+    expected = read_ground_truth(path).by_name
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_ground_truth(path).by_name == expected == dict(zip(STEMS, NAMES, strict=True))
+
+
+def test_numbers_with_files_are_places_in_the_class_list(tmp_path: Path) -> None:
+    """As Caffe's val.txt has them: each line became a class."""
+    src = put(tmp_path, *(f"val/{file}" for file in FLAT[:3]))
+    (tmp_path / "val.txt").write_text("".join(f"{file} {n}\n" for file, n in zip(FLAT, (2, 0, 1), strict=False)))
+    truth = read_ground_truth(tmp_path / "val.txt")
+    listing = list_images(src, "val", classes=("a", "b", "c"), ground_truth=truth)
+    assert list(shown(listing).values()) == ["c", "a", "b"]
+    assert truth.is_numbered(("a", "b", "c"))
+    assert not truth.is_numbered(("0", "1", "2")), "names that are numbers"
+    assert list_images(src, "val", classes=("2", "1", "0"), ground_truth=truth).labels == (0, 2, 1)
+    with pytest.raises(DataError, match="has numbers for classes, and no class list: ingest it together with train"):
+        list_images(src, "val", ground_truth=truth)
+    with pytest.raises(DataError, match="has class number 2: numbers are places in the sorted list of the 2 classes"):
+        list_images(src, "val", classes=("a", "b"), ground_truth=truth)
+
+
+def test_lines_that_begin_with_files_are_no_class_names(tmp_path: Path) -> None:
+    src = put(tmp_path, *(f"val/{file}" for file in FLAT))
+    truth = read_ground_truth(written("".join(f"{stem},n01\n" for stem in STEMS))(tmp_path))
+    with pytest.raises(DataError, match="its lines begin with names of files"):
+        list_images(src, "val", ground_truth=truth)
+
+
+def test_a_ground_truth_of_more_images_tells_which_are_not_there(tmp_path: Path) -> None:
+    src = put(tmp_path, *(f"val/{file}" for file in FLAT[1:]))
+    listing = list_images(src, "val", ground_truth=read_ground_truth(kaggle(tmp_path)))
+    assert len(listing) == 4
+    assert [(each.path, each.reason) for each in listing.left_out] == [(f"val/{STEMS[0]}", Reason.NO_SUCH_FILE)]
+
+
+def test_tiny_imagenet_as_it_is_downloaded(tmp_path: Path) -> None:
+    src = put(
+        tmp_path,
+        *(f"train/{name}/images/{name}_0.JPEG" for name in ("n01", "n02")),
+        *(f"train/{name}/{name}_boxes.txt" for name in ("n01", "n02")),
+        *(f"val/images/val_{number}.JPEG" for number in range(3)),
+        *("test/images/test_0.JPEG", "wnids.txt", "words.txt"),
+    )
+    lines = [f"val_{number}.JPEG\t{name}\t0\t0\t9\t9\n" for number, name in enumerate(("n02", "n01", "n02"))]
+    (tmp_path / "val" / "val_annotations.txt").write_text("".join(lines))
+    train = list_images(src, "train")
+    assert train.files == ("train/n01/images/n01_0.JPEG", "train/n02/images/n02_0.JPEG")
+    assert {each.reason for each in train.left_out} == {Reason.TEXT}
+    assert not is_flat(src, "train")
+    assert is_flat(src, "val")
+    truth = read_ground_truth(tmp_path / "val" / "val_annotations.txt")
+    val = list_images(src, "val", classes=train.classes, ground_truth=truth)
+    assert val.labels == (1, 0, 1)
+    assert [each.reason for each in val.left_out] == [Reason.LABELS]
 
 
 def test_meta_mat_is_read_as_torchvision_reads_it(tmp_path: Path) -> None:
@@ -164,7 +242,7 @@ def test_no_folder_and_no_such_split(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         splits_in(put(tmp_path, "file") + "/file")
     put(tmp_path, "val/cat/a.jpg")
-    with pytest.raises(DataError, match="has val, but no train/"):
+    with pytest.raises(DataError, match="has val/, but no folder for train"):
         list_images(str(tmp_path), "train")
 
 
@@ -192,10 +270,10 @@ def test_a_ground_truth_of_other_images(tmp_path: Path) -> None:
     src = put(tmp_path, *(f"val/{file}" for file in FLAT), "val/ILSVRC2012_val_00000006.JPEG")
     with pytest.raises(DataError, match="has 5 lines, but there are 6 files"):
         list_images(src, "val", ground_truth=read_ground_truth(devkit(tmp_path)))
-    with pytest.raises(DataError, match=r"does not say what ILSVRC2012_val_00000006 shows$"):
+    with pytest.raises(DataError, match=r"does not say what ILSVRC2012_val_00000006\.JPEG shows$"):
         list_images(src, "val", ground_truth=read_ground_truth(kaggle(tmp_path)))
     put(tmp_path, "val/ILSVRC2012_val_00000007.JPEG")
-    with pytest.raises(DataError, match="ILSVRC2012_val_00000006 shows, nor 1 others"):
+    with pytest.raises(DataError, match=r"ILSVRC2012_val_00000006\.JPEG shows, nor 1 others"):
         list_images(src, "val", ground_truth=read_ground_truth(kaggle(tmp_path)))
 
 
@@ -227,7 +305,10 @@ def test_numbers_need_a_meta_mat(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"\n \n", "is empty"),
         (b"\xff\xfe\x00", "cannot be read"),
-        (b"ImageId,Class\na,b\n", "line 2 has no PredictionString"),
+        (b"ImageId,Class\na,\n", "line 2 has no Class"),
+        (b"filename,label\na.jpg,x\nb/a.jpg,y\n", "a.jpg shows x, and that it shows y"),
+        (b"a.jpg 0\nb.jpg\n", "others of its lines are FILE LABEL, but not 'b.jpg'"),
+        (b"img,target\na.jpg,0\n", "others of its lines are FILE LABEL, but not 'img,target'"),
         (b"ImageId,PredictionString\na,n01 1 2 3 4\nb,\n", "line 3 has no PredictionString"),
         (b"ImageId,PredictionString\na\n", "line 2 has no PredictionString"),
     ],

@@ -1,6 +1,7 @@
 """`mvlab verify`, as people type it, and the pictures that it takes."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,12 +74,26 @@ def test_pictures_are_cut_from_the_middle_and_synthetic_ones_are_always_the_same
     stripes = np.zeros((40, 80, 3), np.uint8)
     stripes[:, 20:60, 0] = 255
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    (red,) = from_files(images_in(tmp_path))(16, 16)
+    (red,) = from_files(images_in(tmp_path)[0])(16, 16)
     assert red[0].float().mean() > 250
     assert red[1:].float().mean() == 0
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(PicturesError, match=r"broken.png cannot be read as an image"):
-        from_files(images_in(tmp_path))(16, 16)
+        from_files(images_in(tmp_path)[0])(16, 16)
+
+
+def test_only_images_are_taken_of_a_folder(tmp_path: Path) -> None:
+    """A `._a.jpg` of macOS ended the command, as a folder of such a name did."""
+    for name in ("b.JPG", "deep/a.avif", "notes.txt", "._b.jpg", "__MACOSX/c.jpg", os.fsdecode(b"\xe9.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "deep" / "loop").symlink_to("..")
+    files, left_out = images_in(tmp_path)
+    assert files == [tmp_path / "b.JPG", tmp_path / "deep" / "a.avif"]
+    assert left_out.startswith("; left out: 1 hidden (the name begins with a dot); 1 made by a system")
+    assert left_out.endswith("; 1 symlink to nothing; 1 name is not UTF-8")
 
 
 @given(count=st.integers(1, 500), at_most=st.integers(1, 100))

@@ -9,12 +9,16 @@ from urllib.parse import unquote, urlsplit
 
 from mvlab.cli.progress import ProgressLine
 from mvlab.data.manifest import MANIFEST, Manifest, read_manifest
-from mvlab.data.sources.folders import SPLITS, Listing, is_flat, list_images, splits_in
+from mvlab.data.recipe import Recipe
+from mvlab.data.sources.folders import Listing, is_flat, list_images
+from mvlab.data.sources.splits import SPLITS, beside, folder_of, refuse_overlap, splits_in
 from mvlab.data.storage import DataError, Folder, absolute_uri
 from mvlab.report.data import describe_manifest
+from mvlab.report.listing import describe_listings
 from mvlab.training.meter import clock
 
-GROUND_TRUTHS = ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt")
+GROUND_TRUTHS = ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt", "val_annotations.txt")
+"""Looked for in the source, and in the folder of its validation images."""
 
 
 def add_to(commands: Any) -> None:
@@ -41,8 +45,6 @@ def add_to(commands: Any) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from mvlab.data.ingest import Recipe  # Ray: seconds to import
-
     recipes = [
         Recipe(
             name=parsed.name or _name(parsed.src),
@@ -53,13 +55,20 @@ def run(parsed: argparse.Namespace) -> int:
         )
         for split in _splits(parsed)
     ]
-    listings = _listings(parsed, [recipe.split for recipe in recipes])
+    refuse_overlap(parsed.src, parsed.out, [recipe.split for recipe in recipes])
+    listings, labels = _listings(parsed, [recipe.split for recipe in recipes])
     try:
         manifests = _ingest_all(list(zip(listings, recipes, strict=True)), parsed)
     except _Stopped as stopped:
         print("\nstopped: finished shards are kept, and the same command goes on from there", file=sys.stderr)
         return 128 + stopped.signum
-    print("\n\n".join(describe_manifest(manifest) for manifest in manifests))
+    splits = [manifest.split for manifest in manifests]
+    account = describe_listings(
+        dict(zip(splits, listings, strict=True)),
+        beside(parsed.src, splits, labels),
+        {manifest.split: manifest.num_samples for manifest in manifests},
+    )
+    print("\n\n".join([*(describe_manifest(manifest) for manifest in manifests), account]))
     return 0
 
 
@@ -69,8 +78,8 @@ class _Stopped(Exception):  # noqa: N818 - nothing went wrong
         self.signum = signum
 
 
-def _ingest_all(work: list[tuple[Listing, Any]], parsed: argparse.Namespace) -> list[Manifest]:
-    from mvlab.data.ingest import ingest
+def _ingest_all(work: list[tuple[Listing, Recipe]], parsed: argparse.Namespace) -> list[Manifest]:
+    from mvlab.data.ingest import ingest  # Ray: seconds to import
     from mvlab.sweep import cluster
     from mvlab.sweep.interrupts import interruptible
 
@@ -108,22 +117,32 @@ def _splits(parsed: argparse.Namespace) -> list[str]:
     splits = splits_in(parsed.src)
     if not splits:
         raise DataError(f"{parsed.src} has neither train/ nor val/: say with --split which of them its images are")
-    return splits
+    return list(splits)
 
 
-def _listings(parsed: argparse.Namespace, splits: list[str]) -> list[Listing]:
-    """Of all splits, on one class list: that of the split that is there already, or of the first."""
+def _listings(parsed: argparse.Namespace, splits: list[str]) -> tuple[list[Listing], list[str]]:
+    """Listings of all splits, on one class list: that of the split that is there already, or of the first.
+
+    The names of the files that say what images show come with them.
+    """
     classes = _classes_at(parsed.out)
     flat = [split for split in splits if split == "val" and is_flat(parsed.src, split)]
     if parsed.ground_truth and not flat:
         raise DataError(f"--ground-truth {parsed.ground_truth}: {parsed.src} has no flat val/ that would need it")
     print(f"listing {absolute_uri(parsed.src)}", file=sys.stderr)
     listings: list[Listing] = []
+    truths = []
     for split in splits:
         truth = _ground_truth(parsed) if split in flat else None
-        listings.append(list_images(parsed.src, split, classes=classes, ground_truth=truth))
-        classes = listings[-1].classes
-    return listings
+        listing = list_images(parsed.src, split, classes=classes, ground_truth=truth)
+        listing.require_files(parsed.max_bad)
+        if truth:
+            truths.append(PurePosixPath(truth.source).name)
+            if truth.is_numbered(classes):
+                print(f"{truth.source}: numbers are taken as places in the sorted class list, from 0", file=sys.stderr)
+        listings.append(listing)
+        classes = listing.classes
+    return listings, truths
 
 
 def _name(src: str) -> str:
@@ -143,7 +162,9 @@ def _ground_truth(parsed: argparse.Namespace) -> Any:
 
     if parsed.ground_truth:
         return read_ground_truth(Path(parsed.ground_truth))
-    found = [path for name in GROUND_TRUTHS if (path := Path(parsed.src, name)).exists()]
+    source = Folder.of(parsed.src)
+    places = [source, source.sub(folder_of(parsed.src, "val"))] if source.is_local else []
+    found = [path for place in places for name in GROUND_TRUTHS if (path := Path(place.path, name)).exists()]
     return read_ground_truth(found[0]) if found else None
 
 

@@ -82,7 +82,9 @@ def _pictures(folder: str | None, at_most: int) -> "tuple[Pictures, str]":
 
     if folder is None:
         return synthetic(NUM_SYNTHETIC), "synthetic images, always the same"
-    files = images_in(Path(folder))
+    files, left_out = images_in(Path(folder))
     chosen = spread_over(files, at_most)
     which = f"images of {folder}"
-    return from_files(chosen), which if len(chosen) == len(files) else f"of the {len(files):,} {which}, spread evenly"
+    if len(chosen) < len(files):
+        which = f"of the {len(files):,} {which}, spread evenly"
+    return from_files(chosen), which + left_out

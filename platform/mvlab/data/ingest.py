@@ -8,7 +8,6 @@ become the split's index once all are there. Whoever starts again finds the part
 import hashlib
 import json
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from mvlab.data.intake import UnreadableImageError, take_in
 from mvlab.data.manifest import FORMAT_VERSION, INDEX_SCHEMA, MANIFEST, Manifest, Shard, read_manifest, write_manifest
 from mvlab.data.randomness import Stream, generator
 from mvlab.data.read_ahead import read_ahead
+from mvlab.data.recipe import Recipe
 from mvlab.data.shards import Row, shard_name, write_shard
 from mvlab.data.sources.folders import Listing
 from mvlab.data.storage import DataError, Folder, absolute_uri
@@ -32,27 +32,6 @@ QUARANTINE = "quarantine.jsonl"
 PARTS = "_parts"
 JOB = "job.json"
 FILES_AHEAD = 32
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """What decides the bytes of the shards, beside the source's own."""
-
-    name: str
-    split: str
-    shuffle_seed: int = 0
-    shard_mb: float = 256.0
-    """A shard holds this many megabytes of source files, and at least one file."""
-    max_side: int | None = None
-    """Images with a longer side are made smaller, pixels; None keeps all as they are."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.shard_mb < math.inf:
-            raise DataError(f"--shard-mb {self.shard_mb:g}: must be more than 0")
-        if not 0 <= self.shuffle_seed < 2**32:
-            raise DataError(f"--shuffle-seed {self.shuffle_seed}: must be in [0, 2^32)")
-        if self.max_side is not None and self.max_side < 32:
-            raise DataError(f"--max-side {self.max_side}: at least 32 pixels are needed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +56,9 @@ class Progress:
     """Of this run; 0 before its first shard."""
 
 
+Tell = Callable[[Progress], None]
+
+
 class TooManyBadFilesError(DataError):
     """More files are unreadable than was allowed."""
 
@@ -93,18 +75,16 @@ def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
     ]
 
 
-def ingest(
-    listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_progress: Callable[[Progress], None]
-) -> Manifest:
+def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_progress: Tell) -> Manifest:
     """Writes the split, or what an ingest that was interrupted left to write of it; needs a Ray cluster.
 
     Args:
-        max_bad: the share of files that may be unreadable.
+        max_bad: share of files that may be unreadable or missing.
 
     Raises:
         DataError: something else lies at `out`.
-        TooManyBadFilesError: more than `max_bad` of the files are unreadable; they are in quarantine.jsonl, and no
-            manifest is written.
+        TooManyBadFilesError: more than `max_bad` of the files are unreadable or missing; they are in
+            quarantine.jsonl, and no manifest is written.
     """
     folder, parts = Folder.of(out, recipe.split), Folder.of(out, recipe.split, PARTS)
     job = _job(listing, recipe)
@@ -117,7 +97,7 @@ def ingest(
     there = parts.sizes().keys() | folder.sizes().keys()
     whole = [order.number for order in orders if {_part(order.number), shard_name(order.number)} <= there]
     done = {number: _read_part(parts, number) for number in whole}
-    watch = _Watch(orders, done, max_bad * len(listing), on_progress)
+    watch = _Watch(orders, done, listing, max_bad, on_progress)
     try:
         watch.check()
         for number in _run([order for order in orders if order.number not in done], listing.src, out, recipe):
@@ -153,8 +133,8 @@ def _attempt(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[st
     number = int(row["number"])
     try:
         _write(row, number, src, out, recipe)
-    except OSError as error:
-        return {"number": number, "problem": str(error)}
+    except (OSError, MemoryError) as error:
+        return {"number": number, "problem": str(error) or "not enough memory"}
     return {"number": number, "problem": ""}
 
 
@@ -206,9 +186,10 @@ class _Watch:
     """Counts what is done, and stops an ingest whose source is broken."""
 
     def __init__(
-        self, orders: list[ShardOrder], done: dict[int, _Part], most_bad: float, tell: Callable[[Progress], None]
+        self, orders: list[ShardOrder], done: dict[int, _Part], listing: Listing, max_bad: float, tell: Tell
     ) -> None:
-        self.orders, self.parts, self.most_bad, self.tell = orders, done, most_bad, tell
+        self.orders, self.parts, self.most_bad, self.tell = orders, done, listing.most_bad(max_bad), tell
+        self.missing = [{"file": each.path, "reason": str(each.reason)} for each in listing.missing]
         self.num_files = sum(len(order.files) for order in orders)
         self.started, self.files_before = time.monotonic(), self.files
 
@@ -218,7 +199,7 @@ class _Watch:
 
     @property
     def quarantined(self) -> list[dict[str, str]]:
-        return [entry for number in sorted(self.parts) for entry in self.parts[number].quarantined]
+        return self.missing + [entry for number in sorted(self.parts) for entry in self.parts[number].quarantined]
 
     def add(self, number: int, part: _Part) -> None:
         self.parts[number] = part
@@ -230,7 +211,7 @@ class _Watch:
         self.tell(Progress(len(self.parts), len(self.orders), self.files, self.num_files, bad, rate))
         if bad > self.most_bad:
             raise TooManyBadFilesError(
-                f"{bad:,} of the {self.files:,} files read so far are no readable images, e.g. "
+                f"{bad:,} of the {self.files + len(self.missing):,} files read so far are no readable images, e.g. "
                 f"{self.quarantined[0]['file']}: {self.quarantined[0]['reason']}. All are in {QUARANTINE}. Mend the "
                 f"source, or allow more with --max-bad (here {self.most_bad:,.1f} files); what is written is kept"
             )
@@ -251,14 +232,14 @@ def _begin(parts: Folder, job: dict[str, Any]) -> None:
     if differs := [key for key in job if other.get(key) != job[key]]:
         raise DataError(
             f"{parts.path} belongs to an unfinished ingest that differs in {', '.join(differs)}: finish it with the "
-            "same options, or remove the folder that it is in and start anew"
+            f"same options, or start anew: remove {parts.path} and the {shard_name(0)} ... beside it, nothing else"
         )
 
 
 def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
     manifest = read_manifest(out, recipe.split)
     if manifest.source != job:
-        raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out, or remove it first")
+        raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out")
     return manifest
 
 

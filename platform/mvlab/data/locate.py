@@ -5,11 +5,10 @@ from pathlib import Path
 
 from mvlab.data.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
 from mvlab.data.sources.digits import CLASSES, digits
+from mvlab.data.sources.splits import SPLITS
 from mvlab.data.storage import absolute_uri
 from mvlab.data.write import write_split
 from mvlab.durable import atomic_folder
-
-SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -65,7 +65,7 @@ class Manifest:
     num_tiled: int
     """Images that are stored so that a crop of them decodes alone."""
     num_quarantined: int = 0
-    """Files of the source that are no readable images; they are listed in quarantine.jsonl."""
+    """Files of the source that are no readable images, or are missing; they are listed in quarantine.jsonl."""
     source: dict[str, Any] = field(default_factory=dict)
     """How it was made: seed of the shuffle, and what else decided the content."""
     rows_per_group: int = ROWS_PER_GROUP

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
+from mvlab.data.entries import Entry, Kind, entries
 from mvlab.durable import partial_name, sync
 from mvlab.masking import has_credentials
 
@@ -71,7 +72,7 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     try:
         with store_errors(uri):
             filesystem, path = fs.FileSystem.from_uri(uri)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, UnicodeError) as error:  # the latter: a path that is not UTF-8
         raise DataError(f"{uri} cannot be opened: {error}") from error
     return filesystem, path
 
@@ -117,13 +118,25 @@ class Folder:
     def sub(self, name: str) -> "Folder":
         return Folder(self.filesystem, self.at(name))
 
+    def holds(self, other: "Folder") -> bool:
+        """Tell whether `other`, of the same filesystem, is this folder or lies in it."""
+        here, there = (os.path.realpath(each.path) if each.is_local else each.path for each in (self, other))
+        return posixpath.join(there, "").startswith(posixpath.join(here, ""))
+
     def make(self) -> None:
         self.filesystem.create_dir(self.path, recursive=True)
 
+    def exists(self) -> bool:
+        return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
+
+    def entries(self) -> list[Entry]:
+        """Files and folders directly in it, sorted by name."""
+        return entries(self.filesystem, self.path)
+
     def sizes(self) -> dict[str, int]:
         """Bytes of every file that lies directly in it; none where there is no such folder."""
-        infos = self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
-        return {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
+        found = entries(self.filesystem, self.path, allow_missing=True)
+        return {entry.name: entry.size for entry in found if entry.kind is Kind.FILE}
 
     def read(self, name: str) -> pa.Buffer:
         """A whole file; mapped into memory where it is local, so that processes share it."""

@@ -8,13 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mvlab.data.images import decode
+from mvlab.data.images import SUFFIXES, decode
+from mvlab.data.sources.left_out import Reason, summary
+from mvlab.data.sources.tree import Tree, walk
+from mvlab.data.storage import Folder
 from mvlab.export.errors import PicturesError
 from mvlab.models.plausible import clouds
 
 Pictures = Callable[[int, int], Tensor]
 """(height, width) -> images of that size."""
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 def synthetic(count: int = 8, seed: int = 0) -> Pictures:
@@ -22,16 +24,23 @@ def synthetic(count: int = 8, seed: int = 0) -> Pictures:
     return lambda height, width: (255 * clouds(count, height, width, seed=seed)).byte()
 
 
-def images_in(folder: Path) -> list[Path]:
-    """All image files in it, however deep.
+def images_in(folder: Path) -> tuple[list[Path], str]:
+    """Return all image files in a folder, however deep, and a line about those that are left out.
 
     Raises:
         PicturesError: there is none.
     """
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    root = Folder.of(str(folder))
+    tree = walk(root) if root.exists() else Tree()
+    files = [folder / path for path, _ in tree.files if Path(path).suffix.lower() in SUFFIXES]
+    left_out = summary(each for each in tree.left_out if each.reason is not Reason.TEXT)
     if not files:
-        raise PicturesError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return files
+        raise PicturesError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}){_but(left_out)}")
+    return files, _but(left_out)
+
+
+def _but(left_out: str) -> str:
+    return f"; left out: {left_out}" if left_out else ""
 
 
 def spread_over(files: Sequence[Path], at_most: int) -> list[Path]:

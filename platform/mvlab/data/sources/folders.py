@@ -8,17 +8,20 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pyarrow import fs
-
+from mvlab.data.entries import escaped, is_utf8
 from mvlab.data.sources.ground_truth import META, GroundTruth
+from mvlab.data.sources.left_out import MISSING, LeftOut, Reason, summary
+from mvlab.data.sources.splits import folder_of
+from mvlab.data.sources.tree import Tree, top, walk
 from mvlab.data.storage import DataError, Folder, absolute_uri
 
-SPLITS = ("train", "val")
+NO_CLASSES = frozenset({"images", "labels", "annotations"})
+"""Folders that hold the kinds of files of a set, not its classes: Tiny ImageNet's `val/images`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of a split, sorted by path; nothing of them is read yet."""
+    """Files of a split, sorted by path; nothing of them is read yet."""
 
     src: str
     """URI that `files` are relative to."""
@@ -28,103 +31,146 @@ class Listing:
     """Bytes."""
     labels: tuple[int, ...]
     classes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    """All else that lies in the folder of the split."""
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def missing(self) -> list[LeftOut]:
+        """Files that should be images and cannot be read: they count as bad."""
+        return [each for each in self.left_out if each.reason in MISSING]
+
+    def most_bad(self, share: float) -> float:
+        """Return how many files may be bad."""
+        return share * (len(self) + len(self.missing))
+
+    def require_files(self, max_bad: float) -> None:
+        """Raise DataError where more than `max_bad` of the files cannot be read, as far as that is known already."""
+        missing, allowed = self.missing, self.most_bad(max_bad)
+        if len(missing) > allowed:
+            raise DataError(
+                f"{len(missing):,} of {len(self) + len(missing):,} files cannot be read ({summary(missing)}), e.g. "
+                f"{missing[0].path}. Fetch or rename them (git-annex: `git annex get`), or allow more with --max-bad "
+                f"(here {allowed:,.1f} files)"
+            )
 
     def repeated(self, times: int) -> "Listing":
         """The same files so many times over: a large set made of a small one, to measure with."""
         return replace(self, files=self.files * times, sizes=self.sizes * times, labels=self.labels * times)
 
 
-def splits_in(src: str) -> list[str]:
-    """Which of train and val are folders of `src`.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    folder = Folder.of(src)
-    if folder.filesystem.get_file_info(folder.path).type != fs.FileType.Directory:
-        raise DataError(f"--src {src} is no folder")
-    return [name for name in _subfolders(folder) if name in SPLITS]
-
-
 def is_flat(src: str, split: str) -> bool:
-    """Whether the files of the split lie in its folder, not in one folder for each class."""
-    root, _ = _root(src, split)
-    return not _subfolders(root)
+    """Tell whether the files of the split lie in its folder, not in one folder for each class."""
+    return _are_no_classes(top(_folder(src, folder_of(src, split))))
 
 
 def list_images(
     src: str, split: str, *, classes: Sequence[str] | None = None, ground_truth: GroundTruth | None = None
 ) -> Listing:
-    """The images of `SRC/<split>`, or of SRC itself where it is not divided into splits.
+    """List the images of a split, and all that is left out.
 
     Args:
         classes: the class list of the other split, which both must share; None to take the folders' names, sorted.
-        ground_truth: what the files of a folder without class folders show.
+        ground_truth: classes of the files of a folder without class folders.
 
     Raises:
         DataError: no class folders and no ground truth, an unknown class, or no files.
     """
-    root, divided = _root(src, split)
-    named = _subfolders(root)
-    if named:
-        found = {name: _files(root, name) for name in named}
-        known = list(classes or named)
+    below = folder_of(src, split)
+    root = _folder(src, below)
+    tree = walk(root)
+    if _are_no_classes(tree.folders):
+        found, left_out = _by_ground_truth(root, tree, ground_truth, classes)
     else:
-        found = _by_ground_truth(root, ground_truth)
-        known = list(classes or sorted(found))
+        found, left_out = _by_folder(root, tree)
+    known = list(classes or sorted(found))
+    _refuse_foreign(root, found, known)
+    rows = sorted((file, size, name) for name, files in found.items() for file, size in files)
+    if not rows:
+        raise DataError(f"{root.path} holds no files: expected {split}/<class>/<image>{_but(left_out)}")
+    label = {name: index for index, name in enumerate(known)}
+    return Listing(
+        absolute_uri(src),
+        tuple(posixpath.join(below, file) for file, _, _ in rows),
+        tuple(size for _, size, _ in rows),
+        tuple(label[name] for _, _, name in rows),
+        tuple(known),
+        tuple(replace(each, path=posixpath.join(below, each.path)) for each in left_out),
+    )
+
+
+Found = dict[str, list[tuple[str, int]]]
+"""(path, bytes) of the files of each class."""
+
+
+def _folder(src: str, below: str) -> Folder:
+    return Folder.of(src, below) if below else Folder.of(src)
+
+
+def _are_no_classes(folders: Sequence[str]) -> bool:
+    return NO_CLASSES.issuperset(folders)
+
+
+def _by_folder(root: Folder, tree: Tree) -> tuple[Found, list[LeftOut]]:
+    """Files by the first folder of their path."""
+    if odd := [escaped(name) for name in tree.folders if not is_utf8(name)]:
+        raise DataError(f"{root.path} has class folders whose names are not UTF-8: {', '.join(odd)}: rename them")
+    found: Found = {name: [] for name in tree.folders}
+    left_out = [_beside_classes(root, each) for each in tree.left_out]
+    for path, size in tree.files:
+        name, *rest = path.split("/")
+        if rest:
+            found[name].append((path, size))
+        else:
+            left_out.append(LeftOut(path, Reason.STRAY))
+    left_out += [LeftOut(f"{name}/", Reason.EMPTY) for name, files in found.items() if not files]
+    return {name: files for name, files in found.items() if files}, left_out
+
+
+def _beside_classes(root: Folder, each: LeftOut) -> LeftOut:
+    """A symlink to nothing beside the class folders is a stray file by its suffix, or else a class that is away."""
+    if each.reason not in MISSING or "/" in each.path:
+        return each
+    if each.reason is Reason.DANGLING and not posixpath.splitext(each.path)[1]:
+        raise DataError(f"{root.at(each.path)} is a symlink to nothing: a class folder? Mend it, or remove it")
+    return replace(each, reason=Reason.STRAY)
+
+
+def _by_ground_truth(
+    root: Folder, tree: Tree, truth: GroundTruth | None, classes: Sequence[str] | None
+) -> tuple[Found, list[LeftOut]]:
+    read = {META, posixpath.basename(truth.source)} if truth else set()
+    left_out = [_as_read(each, read) for each in tree.left_out]
+    left_out += [LeftOut(path, Reason.LABELS) for path, _ in tree.files if path in read]
+    files = [(path, size) for path, size in tree.files if path not in read]
+    if not files:
+        raise DataError(f"{root.path} is empty: expected class folders with images in them{_but(left_out)}")
+    if truth is None:
+        raise DataError(
+            f"{root.path} has {len(files):,} files and no class folders: name the file that says what they show with "
+            "--ground-truth (LOC_val_solution.csv, ILSVRC2012_validation_ground_truth.txt, val_annotations.txt, lines "
+            f"of FILE LABEL, or a list of class names){_but(left_out)}"
+        )
+    found: Found = {}
+    names = [path for path, _ in files]
+    for file, name in zip(files, truth.classes_of(names, classes), strict=True):
+        found.setdefault(name, []).append(file)
+    return found, left_out + [LeftOut(name, Reason.NO_SUCH_FILE) for name in truth.unused(names)]
+
+
+def _as_read(each: LeftOut, read: set[str]) -> LeftOut:
+    return replace(each, reason=Reason.LABELS) if each.path in read else each
+
+
+def _refuse_foreign(root: Folder, found: Found, known: Sequence[str]) -> None:
     if foreign := sorted(set(found) - set(known)):
         raise DataError(
             f"{root.path} has classes that the other split has not: {', '.join(foreign[:5])}"
             f"{' and more' if len(foreign) > 5 else ''}. Both splits need one class list"
         )
-    rows = sorted((file, size, name) for name, files in found.items() for file, size in files)
-    if not rows:
-        raise DataError(f"{root.path} holds no files: expected {split}/<class>/<image>")
-    label = {name: index for index, name in enumerate(known)}
-    return Listing(
-        absolute_uri(src),
-        tuple(posixpath.join(split, file) if divided else file for file, _, _ in rows),
-        tuple(size for _, size, _ in rows),
-        tuple(label[name] for _, _, name in rows),
-        tuple(known),
-    )
 
 
-def _root(src: str, split: str) -> tuple[Folder, bool]:
-    """The folder of the split, and whether `src` is divided into splits."""
-    divided = splits_in(src)
-    if divided and split not in divided:
-        raise DataError(f"{src} has {' and '.join(divided)}, but no {split}/: name another --split")
-    return (Folder.of(src, split), True) if divided else (Folder.of(src), False)
-
-
-def _by_ground_truth(root: Folder, ground_truth: GroundTruth | None) -> dict[str, list[tuple[str, int]]]:
-    aside = {META, posixpath.basename(ground_truth.source)} if ground_truth else set()
-    files = [(file, size) for file, size in _files(root, "") if file not in aside]
-    if not files:
-        raise DataError(f"{root.path} is empty: expected class folders with images in them")
-    if ground_truth is None:
-        raise DataError(
-            f"{root.path} has {len(files):,} files and no class folders: name the file that says what they show with "
-            "--ground-truth (LOC_val_solution.csv, ILSVRC2012_validation_ground_truth.txt or a list of class names)"
-        )
-    found: dict[str, list[tuple[str, int]]] = {}
-    for (file, size), name in zip(files, ground_truth.classes_of([file for file, _ in files]), strict=True):
-        found.setdefault(name, []).append((file, size))
-    return found
-
-
-def _subfolders(folder: Folder) -> list[str]:
-    infos = folder.filesystem.get_file_info(fs.FileSelector(folder.path))
-    names = (info.base_name for info in infos if info.type == fs.FileType.Directory)
-    return sorted(name for name in names if not name.startswith("."))
-
-
-def _files(root: Folder, name: str) -> list[tuple[str, int]]:
-    """(path below root, bytes) of the files below a class folder, sorted, hidden ones and folders left out."""
-    infos = root.filesystem.get_file_info(fs.FileSelector(root.at(name) if name else root.path, recursive=bool(name)))
-    files = ((posixpath.relpath(info.path, root.path), info.size) for info in infos if info.type == fs.FileType.File)
-    return sorted((path, size) for path, size in files if not any(part.startswith(".") for part in path.split("/")))
+def _but(left_out: Sequence[LeftOut]) -> str:
+    return f". Left out: {summary(left_out)}" if left_out else ""

@@ -1,9 +1,17 @@
-"""What the images of ImageNet's flat validation folder show, in the three forms that it is handed around in."""
+"""Classes of the images of a flat folder, in the forms that people hand them around in.
+
+LOC_val_solution.csv                        Kaggle's: a table of ImageId and PredictionString
+ILSVRC2012_validation_ground_truth.txt      the development kit's: a number a line, with its meta.mat
+val_annotations.txt, val.txt                Tiny ImageNet's and Caffe's: lines of FILE LABEL
+any table with a header of two columns      filename,label
+any list of names                           a class name a line, in the order of the sorted files
+"""
 
 import csv
 import io
 import posixpath
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,67 +19,166 @@ from typing import Any
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from mvlab.data.images import SUFFIXES
 from mvlab.data.storage import DataError
 
 META = "meta.mat"
+FILE_COLUMNS = frozenset({"imageid", "image_id", "image", "filename", "file_name", "file", "path", "id", "name"})
+"""Names of the column of the files in a table, in lower case."""
+LABEL_COLUMNS = frozenset({"predictionstring", "label", "class", "class_name", "category", "wnid", "target"})
+BOXES = "predictionstring"
+"""Kaggle's column, where the class is the first word and boxes follow."""
+FILE_LABEL = re.compile(r"(.+?\.\w+)(?:\s+(\S.*)|\s*,\s*([^,]+))")
 
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """Class names by file name, or, where the file has a line an image, in the order of the sorted files."""
+    """Classes by file name, or, where the file has a line an image, in the order of the sorted files."""
 
     source: str
-    by_stem: dict[str, str]
+    by_name: dict[str, str]
+    """Label by name of a file, with or without its suffix. Labels may be places in the class list."""
     in_order: tuple[str, ...]
 
-    def classes_of(self, files: Sequence[str]) -> list[str]:
-        """The class of each of `files`, which are sorted.
+    def is_numbered(self, classes: Sequence[str] | None) -> bool:
+        """Tell whether labels are places in the class list, from 0, as Caffe's are."""
+        labels = set(self.by_name.values())
+        return bool(labels) and all(label.isdecimal() for label in labels) and not labels <= set(classes or ())
+
+    def classes_of(self, files: Sequence[str], classes: Sequence[str] | None = None) -> list[str]:
+        """Return the class of each of `files`, which are sorted.
+
+        Args:
+            classes: the class list of the other split, sorted.
 
         Raises:
             DataError: a file is not in it, or it has another number of lines than there are files.
         """
-        if self.by_stem:
-            stems = [posixpath.splitext(posixpath.basename(file))[0] for file in files]
-            if missing := [stem for stem in stems if stem not in self.by_stem]:
-                others = f", nor {len(missing) - 1:,} others" if len(missing) > 1 else ""
-                raise DataError(f"{self.source} does not say what {missing[0]} shows{others}")
-            return [self.by_stem[stem] for stem in stems]
+        if self.by_name:
+            labels = self._labels_of(files)
+            return self._by_place(labels, classes) if self.is_numbered(classes) else labels
         if len(files) != len(self.in_order):
             raise DataError(f"{self.source} has {len(self.in_order):,} lines, but there are {len(files):,} files")
+        self._refuse_lines_with_names(files)
         return list(self.in_order)
+
+    def unused(self, files: Iterable[str]) -> list[str]:
+        """Return the names in it that none of `files` has."""
+        there = {name for file in files for name in _names_of(file)}
+        return [name for name in self.by_name if name not in there]
+
+    def _labels_of(self, files: Sequence[str]) -> list[str]:
+        named = [next((name for name in _names_of(file) if name in self.by_name), None) for file in files]
+        if missing := [posixpath.basename(file) for file, name in zip(files, named, strict=True) if name is None]:
+            others = f", nor {len(missing) - 1:,} others" if len(missing) > 1 else ""
+            raise DataError(f"{self.source} does not say what {missing[0]} shows{others}")
+        return [self.by_name[name] for name in named if name is not None]
+
+    def _by_place(self, labels: Sequence[str], classes: Sequence[str] | None) -> list[str]:
+        if classes is None:
+            raise DataError(f"{self.source} has numbers for classes, and no class list: ingest it together with train")
+        if highest := next((label for label in labels if int(label) >= len(classes)), None):
+            raise DataError(
+                f"{self.source} has class number {highest}: numbers are places in the sorted list of the "
+                f"{len(classes):,} classes of train, from 0"
+            )
+        return [classes[int(label)] for label in labels]
+
+    def _refuse_lines_with_names(self, files: Sequence[str]) -> None:
+        """Raise where lines hold the names of files, and so are no class names."""
+        there = {name for file in files for name in _names_of(file)}
+        if len(files) > 1 and all(re.split(r"[\s,;]", line)[0] in there for line in self.in_order):
+            raise DataError(
+                f"{self.source}: its lines begin with names of files; write them as FILE LABEL, with the files' "
+                "suffixes, or as a table with the header filename,label"
+            )
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
-    """Reads Kaggle's `LOC_val_solution.csv`, the development kit's numbers (its `meta.mat` beside), or class names.
+    """Read a file in any of the forms of this module.
 
     Raises:
         DataError: it is none of these.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--ground-truth {path} cannot be read: {error}") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if text.startswith("ImageId,"):
-        return GroundTruth(str(path), _solution(text, path), ())
-    if lines and all(line.isdigit() for line in lines):
-        names = _synsets(path.with_name(META))
-        unknown = next((line for line in lines if int(line) not in names), None)
-        if unknown:
-            raise DataError(f"{path} has class number {unknown}, which {META} does not")
-        return GroundTruth(str(path), {}, tuple(names[int(line)] for line in lines))
     if not lines:
         raise DataError(f"--ground-truth {path} is empty")
+    if columns := _columns(lines[0]):
+        return GroundTruth(str(path), _table(text, path, *columns), ())
+    if any(pairs := [_pair(line) for line in lines]):
+        return GroundTruth(str(path), _by_name(pairs, lines, path), ())
+    if all(line.isdecimal() for line in lines):
+        return GroundTruth(str(path), {}, _by_number(lines, path))
     return GroundTruth(str(path), {}, tuple(lines))
 
 
-def _solution(text: str, path: Path) -> dict[str, str]:
-    """Class by image: the first word of each prediction, which goes on with a box."""
-    rows = csv.DictReader(io.StringIO(text))
-    try:
-        return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
-    except (KeyError, AttributeError, IndexError) as error:
-        raise DataError(f"--ground-truth {path}: line {rows.line_num} has no PredictionString") from error
+def _names_of(file: str) -> tuple[str, str]:
+    """Names under which a file may be found: with and without its suffix."""
+    name = posixpath.basename(file)
+    return name, posixpath.splitext(name)[0]
+
+
+def _columns(header: str) -> tuple[str, str] | None:
+    """Names of the columns of files and of labels, where the first line is the header of a table."""
+    columns = [column.strip() for column in next(csv.reader([header], delimiter=_delimiter(header)))]
+    files = [column for column in columns if column.lower() in FILE_COLUMNS]
+    labels = [column for column in columns if column.lower() in LABEL_COLUMNS]
+    if files and not labels and len(columns) == 2:
+        labels = [column for column in columns if column != files[0]]
+    return (files[0], labels[0]) if files and labels else None
+
+
+def _delimiter(header: str) -> str:
+    return next((each for each in "\t;" if each in header), ",")
+
+
+def _table(text: str, path: Path, file: str, label: str) -> dict[str, str]:
+    """Class by file."""
+    rows = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text.splitlines()[0]), skipinitialspace=True)
+    found: dict[str, str] = {}
+    for row in rows:
+        words = (row[label] or "").split(None, 1 if label.lower() == BOXES else 0)
+        if not words or not row[file]:
+            raise DataError(f"--ground-truth {path}: line {rows.line_num} has no {label if not words else file}")
+        _add(found, row[file], words[0].strip(), path)
+    return found
+
+
+def _pair(line: str) -> tuple[str, str] | None:
+    """File and label of a line of the two, separated by a tab, a comma or spaces; after a tab, boxes may follow."""
+    if "\t" in line:
+        file, label, *_ = line.split("\t")
+    elif match := FILE_LABEL.fullmatch(line.replace('"', "")):
+        file, label = match[1], match[2] or match[3]
+    else:
+        return None
+    return (file, label.strip()) if posixpath.splitext(file)[1].lower() in SUFFIXES and label.strip() else None
+
+
+def _by_name(pairs: Sequence[tuple[str, str] | None], lines: Sequence[str], path: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line, pair in zip(lines, pairs, strict=True):
+        if pair is None:
+            raise DataError(f"--ground-truth {path}: others of its lines are FILE LABEL, but not {line!r}")
+        _add(found, *pair, path)
+    return found
+
+
+def _add(found: dict[str, str], file: str, label: str, path: Path) -> None:
+    name = posixpath.basename(file.strip())
+    if found.setdefault(name, label) != label:
+        raise DataError(f"--ground-truth {path} says that {name} shows {found[name]}, and that it shows {label}")
+
+
+def _by_number(lines: Sequence[str], path: Path) -> tuple[str, ...]:
+    names = _synsets(path.with_name(META))
+    if unknown := next((line for line in lines if int(line) not in names), None):
+        raise DataError(f"{path} has class number {unknown}, which {META} does not")
+    return tuple(names[int(line)] for line in lines)
 
 
 def _synsets(path: Path) -> dict[int, str]:

@@ -1,0 +1,66 @@
+"""Entries of a source that are not taken, each with its reason: the name alone decides, or what a link points to."""
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mvlab.data.entries import Entry, Kind
+
+
+class Reason(StrEnum):
+    """Reason why an entry is left out, for people."""
+
+    HIDDEN = "hidden (the name begins with a dot)"
+    SYSTEM = "made by a system (@eaDir, __MACOSX, Thumbs.db ...)"
+    TEXT = "text or a table by its name (.txt, .csv, .xml ...)"
+    LABELS = "read for what the images show"
+    STRAY = "in no class folder"
+    OTHER_SPLIT = "another split"
+    BESIDE = "beside the folders of the splits"
+    EMPTY = "class folder without images"
+    LISTED = "symlink to a folder that is listed already, or that holds the link"
+    SPECIAL = "neither file nor folder"
+    NO_SUCH_FILE = "in the ground truth, but no such file"
+    DANGLING = "symlink to nothing"
+    NOT_UTF8 = "name is not UTF-8"
+
+
+MISSING = frozenset({Reason.DANGLING, Reason.NOT_UTF8})
+"""Reasons that make a file a bad one: it should be an image, and cannot be read."""
+SYSTEM_NAMES = frozenset(
+    {
+        *("@eadir", "#recycle", "@recycle", "@recently-snapshot", "__macosx", "__pycache__", "lost+found"),
+        *("$recycle.bin", "system volume information", "network trash folder", "temporary items"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    }
+)
+"""Names, in lower case, that file servers, systems and archivers make beside people's files."""
+TEXT_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".mat"})
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An entry that is not taken; a folder stands for all that is in it."""
+
+    path: str
+    """Relative to the source; of a folder, with a slash at its end. Bytes that are not UTF-8 are escaped."""
+    reason: Reason
+
+
+def reason_by_name(entry: Entry) -> Reason | None:
+    """Return why an entry is left out for its name alone."""
+    if entry.name.startswith("."):
+        return Reason.HIDDEN
+    if entry.name.lower() in SYSTEM_NAMES:
+        return Reason.SYSTEM
+    if entry.kind is not Kind.FOLDER and posixpath.splitext(entry.name)[1].lower() in TEXT_SUFFIXES:
+        return Reason.TEXT
+    return None
+
+
+def summary(left_out: Iterable[LeftOut]) -> str:
+    """Return one line: how many are left out for each reason; empty where none is."""
+    counted = Counter(each.reason for each in left_out)
+    return "; ".join(f"{counted[reason]:,} {reason}" for reason in Reason if counted[reason])

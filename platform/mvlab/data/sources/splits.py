@@ -1,0 +1,115 @@
+"""Splits of a source: which of its folders holds which of them, by the names that people give such folders."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from mvlab.data.entries import Entry, Kind, escaped
+from mvlab.data.sources.left_out import LeftOut, Reason, reason_by_name
+from mvlab.data.storage import DataError, Folder
+
+SPLITS = ("train", "val")
+NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+"""Split by the folder's name in lower case."""
+TEST_NAMES = ("test", "testing")
+SPLIT_LIKE = re.compile(
+    r"([a-z0-9]+[_-])?(train|training|val|valid|validation|test|testing)([_-]?(\d+|set|split|images|imgs|data))?"
+)
+"""Names that nearly are those of splits: `train2017`, `seg_test`, `val_images`."""
+
+
+def splits_in(src: str) -> dict[str, str]:
+    """Return the folder of each split that `src` is divided into; none where it holds the classes of one split.
+
+    Raises:
+        DataError: there is no such folder, or its folders look like splits and are not clear.
+    """
+    folder = _folder_of(src)
+    found: dict[str, str] = {}
+    names = [entry.name for entry in _folders(folder, src)]
+    for name in names:
+        split = NAMES.get(name.lower())
+        if split in found:
+            raise DataError(f"{src} has {found[split]}/ and {name}/: which of them is {split}? Rename the other one")
+        if split:
+            found[split] = name
+    if not found:
+        _refuse_other_splits(src, names)
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def folder_of(src: str, split: str) -> str:
+    """Return the folder of a split below `src`: empty where `src` itself holds the classes.
+
+    Raises:
+        DataError: `src` is divided into splits, but has not this one.
+    """
+    divided = splits_in(src)
+    if divided and split not in divided:
+        have = " and ".join(f"{name}/" for name in divided.values())
+        raise DataError(f"{src} has {have}, but no folder for {split}: name another --split")
+    return divided.get(split, "")
+
+
+def beside(src: str, splits: Iterable[str], labels: Iterable[str] = ()) -> list[LeftOut]:
+    """Return all that lies in a divided `src`, and is in none of `splits`.
+
+    Args:
+        labels: names of files there that were read for what images show.
+    """
+    divided, read = splits_in(src), set(labels)
+    if not divided:
+        return []
+    taken = {divided[split] for split in splits}
+    left = [entry for entry in _folder_of(src).entries() if entry.name not in taken]
+    return [LeftOut(_shown(entry), _reason(entry, read)) for entry in left]
+
+
+def refuse_overlap(src: str, out: str, splits: Sequence[str]) -> None:
+    """Refuse shards that would lie among the images: whoever removes those may remove these.
+
+    Raises:
+        DataError: `out` is `src` or lies in it, or `src` lies in the folder of a split.
+    """
+    source, target = Folder.of(src), Folder.of(out)
+    if source.filesystem != target.filesystem:
+        return
+    if source.holds(target) or any(target.sub(split).holds(source) for split in splits):
+        raise DataError(f"--out {out} and --src {src} lie in each other: shards need a folder without images in it")
+
+
+def _reason(entry: Entry, read: set[str]) -> Reason:
+    if entry.name in read:
+        return Reason.LABELS
+    name = entry.name.lower()
+    if entry.kind is Kind.FOLDER and (name in NAMES or name in TEST_NAMES):
+        return Reason.OTHER_SPLIT
+    return reason_by_name(entry) or Reason.BESIDE
+
+
+def _shown(entry: Entry) -> str:
+    return escaped(entry.name) + "/" * (entry.kind is Kind.FOLDER)
+
+
+def _folder_of(src: str) -> Folder:
+    folder = Folder.of(src)
+    if not folder.exists():
+        raise DataError(f"--src {src} is no folder")
+    return folder
+
+
+def _folders(folder: Folder, src: str) -> list[Entry]:
+    found = [entry for entry in folder.entries() if reason_by_name(entry) is None]
+    for entry in found:
+        if entry.kind is Kind.NOTHING and entry.name.lower() in NAMES:
+            raise DataError(f"{src}: {entry.name} is a symlink to nothing: mend it, or remove it")
+    return [entry for entry in found if entry.kind is Kind.FOLDER]
+
+
+def _refuse_other_splits(src: str, names: list[str]) -> None:
+    """Raise where the folders of a source are taken for classes, but look like splits."""
+    alike = [name for name in names if SPLIT_LIKE.fullmatch(name.lower())]
+    if alike and (alike == names or any(name.lower() in TEST_NAMES for name in alike)):
+        raise DataError(
+            f"{src} has {', '.join(f'{escaped(name)}/' for name in alike)}, named as splits are, but neither train/ "
+            "nor val/. Ingest one alone, as --src with --split train or val, or rename the folders"
+        )

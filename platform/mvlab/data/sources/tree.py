@@ -1,0 +1,86 @@
+"""All files below a folder, each once, whatever symlinks there are; and all that is left out, with its reason."""
+
+import os
+import posixpath
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mvlab.data.entries import Entry, Kind, escaped, is_utf8
+from mvlab.data.sources.left_out import LeftOut, Reason, reason_by_name
+from mvlab.data.storage import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Files below a folder. Paths are relative to it."""
+
+    files: list[tuple[str, int]] = field(default_factory=list)
+    """(path, bytes), sorted."""
+    folders: list[str] = field(default_factory=list)
+    """Names of the folders directly in it, sorted; not those that are left out."""
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def walk(root: Folder) -> Tree:
+    """List a folder and all below it.
+
+    No folder is listed twice. A symlink to a folder is followed after all that lies there without symlinks, and only
+    if its target is not listed already and does not hold `root`: loops end, and no file comes in under two names.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    tree, seen, waiting, links = Tree(), _ancestors(root), deque([""]), deque[str]()
+    while waiting or links:
+        place = waiting.popleft() if waiting else links.popleft()
+        if _is_listed(root, place, seen):
+            tree.left_out.append(LeftOut(f"{escaped(place)}/", Reason.LISTED))
+            continue
+        if place and "/" not in place:
+            tree.folders.append(place)
+        for path, entry in _sorted_out(root, place, tree):
+            if entry.kind is Kind.FILE:
+                tree.files.append((path, entry.size))
+            else:
+                (links if entry.is_link else waiting).append(path)
+    return Tree(sorted(tree.files), sorted(tree.folders), sorted(tree.left_out, key=lambda each: each.path))
+
+
+def top(root: Folder) -> list[str]:
+    """Return the names of the folders directly in `root`, sorted; not those that are left out by their name."""
+    return [each.name for each in root.entries() if each.kind is Kind.FOLDER and reason_by_name(each) is None]
+
+
+def _sorted_out(root: Folder, place: str, tree: Tree) -> Iterator[tuple[str, Entry]]:
+    """Files and folders directly in `place`; what is neither goes to `tree.left_out`."""
+    for entry in (root.sub(place) if place else root).entries():
+        path = posixpath.join(place, entry.name)
+        reason = reason_by_name(entry) or _reason_by_kind(entry, path)
+        if reason is None:
+            yield path, entry
+        else:
+            tree.left_out.append(LeftOut(escaped(path) + "/" * (entry.kind is Kind.FOLDER), reason))
+
+
+def _reason_by_kind(entry: Entry, path: str) -> Reason | None:
+    if entry.kind is Kind.NOTHING:
+        return Reason.DANGLING
+    if entry.kind is Kind.SPECIAL:
+        return Reason.SPECIAL
+    return Reason.NOT_UTF8 if entry.kind is Kind.FILE and not is_utf8(path) else None
+
+
+def _ancestors(root: Folder) -> set[str]:
+    """Real paths of the folders that hold `root`: a symlink to one of them is a loop."""
+    return {str(each) for each in Path(os.path.realpath(root.path)).parents} if root.is_local else set()
+
+
+def _is_listed(root: Folder, place: str, seen: set[str]) -> bool:
+    """Tell whether a folder is in `seen` already, and put it there."""
+    real = os.path.realpath(root.at(place)) if root.is_local else place
+    if real in seen:
+        return True
+    seen.add(real)
+    return False
