@@ -1,5 +1,6 @@
 """Experiments are found by name and by file, listed, reported on and asked for their power."""
 
+from math import nan
 from pathlib import Path
 from shutil import copytree
 
@@ -122,6 +123,14 @@ def test_power_takes_the_spread_of_the_newest_study(storage: Path, capsys: pytes
     assert "mini-20261122-101113-77" in out
     assert run(["power", EXPERIMENT.name, "--storage", str(storage), "--sd", "0.5"]) == 0
     assert "| 10 |" in " ".join(capsys.readouterr().out.split()), "one sd takes 10 pairs"
+
+
+def test_power_of_a_run_that_diverged_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / EXPERIMENT.name / "smoke-20261122-101112-77" / "journal.jsonl"
+    curves = {(arm, seed): [epoch_of(nan if seed else 60.0)] for arm in EXPERIMENT.runs for seed in range(2)}
+    write_journal(journal, EXPERIMENT, curves, epochs=1)
+    assert run(["power", EXPERIMENT.name, "--storage", str(tmp_path)]) == 0
+    assert [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].split("|")[4:-1]] == ["2", "–", "–"]
 
 
 def test_power_of_a_claim_of_equality_is_at_the_papers_difference(capsys: pytest.CaptureFixture[str]) -> None:

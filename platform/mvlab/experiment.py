@@ -51,7 +51,7 @@ class Claim:
     margin: float | None = None
     """Says that the rows are equal to within this much; None says that they are not."""
     percent: bool = False
-    """Whether the difference is taken as percent of `than`."""
+    """True for a difference in percent of the size of `than`; there is none where that measures 0."""
 
     def __post_init__(self) -> None:
         require_fields(self)

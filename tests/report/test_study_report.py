@@ -14,7 +14,7 @@ from experiments.figure12_skip_connection import EXPERIMENT as SKIP
 from experiments.table5_sampler import EXPERIMENT as SAMPLER
 from experiments.table6_patch_size import EXPERIMENT as PATCH
 from experiments.table7_label_smoothing_ema import EXPERIMENT as SMOOTHING
-from mvlab.experiment import Experiment, Reading, vary
+from mvlab.experiment import Claim, Experiment, Reading, vary
 from mvlab.markdown import markdown_table
 from mvlab.record.results import Results, read_results
 from mvlab.report.figures import PANELS
@@ -85,6 +85,32 @@ def test_verdicts(tmp_path: Path, differences: list[float], verdict: str) -> Non
     table = claim_table(SKIP, results_of(tmp_path, SKIP, with_skip | without))
     assert table is not None
     assert re.fullmatch(verdict, table.rows[0][-1]), table.rows[0][-1]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "higher", "measured", "verdict"),
+    [
+        (-4.0, False, "-50.00", "reproduced"),
+        (-4.0, True, "-50.00", "contradicted"),
+        (4.0, False, "-50.00", "reproduced"),
+        (0.0, False, "+nan", "cannot tell (without measured 0, of which there is no percentage)"),
+    ],
+)
+def test_a_percentage_of_a_negative_number_keeps_its_side(
+    tmp_path: Path, baseline: float, higher: bool, measured: str, verdict: str
+) -> None:
+    """The gap of "with" is below that of "without", by half of its size."""
+
+    def curve(gap: float) -> list[dict[str, float]]:
+        return [epoch_of(60), epoch_of(60) | {"train/top1": 59 + gap}]
+
+    gaps = {"without": baseline, "with": baseline - abs(baseline) / 2}
+    curves = {(arm, seed): curve(gap) for arm, gap in gaps.items() for seed in range(3)}
+    results = read_results(write_journal(tmp_path / "journal.jsonl", SKIP, curves, epochs=2))
+    claim = Claim(says="smaller", row="with", than="without", metric="gap", paper=None, higher=higher, percent=True)
+    table = claim_table(replace(SKIP, claims=(claim,)), results)
+    assert table is not None
+    assert (table.rows[0][3], table.rows[0][-1]) == (measured, verdict)
 
 
 def test_claims_about_rows_that_did_not_run_are_left_out(tmp_path: Path) -> None:

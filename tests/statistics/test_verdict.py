@@ -20,7 +20,7 @@ AGREE = 40
 differences = st.lists(st.floats(-100, 100), max_size=8)
 margins = st.none() | st.floats(0, 100)
 expectations = st.none() | st.floats(-100, 100)
-by_seed = st.dictionaries(st.integers(0, 9), st.floats(0, 100))
+by_seed = st.dictionaries(st.integers(0, 9), st.floats(-100, 100))
 
 
 def verdicts(samples: np.ndarray, *, margin: float | None, step: float = 0.0) -> np.ndarray:
@@ -218,6 +218,18 @@ def test_pairs_go_by_seed() -> None:
     assert paired({3: 12.0, 1: 9.0, 2: 0.0}, {1: 10.0, 3: 10.0, 5: 1.0}) == [-1.0, 2.0]
     assert paired({3: 12.0, 1: 9.0}, {1: 10.0, 3: 10.0}, percent=True) == [-10.0, 20.0]
     assert isnan(paired({1: 1.0}, {1: 0.0}, percent=True)[0])
+
+
+@given(by_seed, by_seed)
+def test_a_percentage_has_the_sign_of_its_difference(of: dict[int, float], than: dict[int, float]) -> None:
+    """Baselines may be negative, as a gap is under augmentation: then a smaller value is still below it."""
+    differences, percentages = paired(of, than), paired(of, than, percent=True)
+    baselines = [than[seed] for seed in sorted(of.keys() & than.keys())]
+    for difference, percentage, baseline in zip(differences, percentages, baselines, strict=True):
+        if baseline == 0:
+            assert isnan(percentage), "there is no percentage of 0"
+        else:
+            assert percentage == 100 * difference / abs(baseline)
 
 
 @given(by_seed, by_seed, st.booleans())

@@ -1,6 +1,7 @@
 """`mvlab power`: how many seeds a claim needs."""
 
 import argparse
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _row(claim: Claim, experiment: Experiment, results: Results | None, given: f
     else:
         told = f"{number(effect, 2, sign=True)}{unit}" if effect is not None else "which way"
     cells = [claim.says, told, number(sd, 2), str(n) if n else "–"]
-    if not sd:
+    if not sd or isnan(sd):
         return [*cells, "–", "–"]
     if claim.margin is not None:
         now = equivalence_power(n, sd=sd, margin=claim.margin, difference=claim.paper or 0.0) if n > 1 else None

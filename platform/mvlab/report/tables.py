@@ -1,6 +1,7 @@
 """The tables: *row | cost | measured | interval | sd | n | paper*, what else was measured, and what the paper says."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from mvlab.experiment import EMA_TOP1, TOP1, Claim, Experiment, Reading, reading_of
@@ -134,14 +135,17 @@ def claim_table(experiment: Experiment, results: Results) -> Table | None:
 
 
 def judged(claim: Claim, experiment: Experiment, results: Results) -> Judgement:
-    """The claim, held against the runs that both of its rows have a seed of."""
+    """Hold the claim against the runs that both of its rows have a seed of."""
     row, than = (reading_of(claim, experiment.rows[name]) for name in (claim.row, claim.than))
     of, base = results.values(row), results.values(than)
     step = max(results.image_worth(reading.metric) for reading in (row, than))
     if claim.percent and any(base.values()):
         step *= 100 / fmean(map(abs, base.values()))
     differences = paired(of, base, percent=claim.percent)
-    return judge(differences, higher=claim.higher, margin=claim.margin, expected=claim.paper, step=step)
+    judgement = judge(differences, higher=claim.higher, margin=claim.margin, expected=claim.paper, step=step)
+    if claim.percent and not all(base[seed] for seed in of.keys() & base.keys()):
+        return replace(judgement, why=f"{claim.than} measured 0, of which there is no percentage")
+    return judgement
 
 
 def _claim(claim: Claim, experiment: Experiment, results: Results) -> list[str]:

@@ -18,7 +18,7 @@ class Judgement:
 
     verdict: Verdict
     difference: Spread
-    """Of row minus than, seed by seed, in the metric's unit or in percent of than."""
+    """Row minus than, seed by seed, in the metric's unit or in percent of the size of than."""
     needed: int | None
     """Seeds in all that would have an 80% chance to tell, going by the sd seen so far, if these cannot tell.
 
@@ -31,16 +31,17 @@ class Judgement:
 
 
 def paired(of: Mapping[int, float], than: Mapping[int, float], *, percent: bool = False) -> list[float]:
-    """`of` minus `than` for each seed that both have, in the order of the seeds.
+    """Return `of` minus `than` for each seed that both have, in the order of the seeds.
 
     Args:
         of: seed -> value.
         than: seed -> value, in the same unit.
-        percent: gives the difference as percent of `than`; NaN where that is 0.
+        percent: gives the difference as percent of the size of `than`, so that it keeps its sign where `than` is
+            negative; NaN where `than` is 0.
     """
     pairs = [(of[seed], than[seed]) for seed in sorted(of.keys() & than.keys())]
     if percent:
-        return [100 * (ours - theirs) / theirs if theirs else nan for ours, theirs in pairs]
+        return [100 * (ours - theirs) / abs(theirs) if theirs else nan for ours, theirs in pairs]
     return [ours - theirs for ours, theirs in pairs]
 
 
