@@ -13,6 +13,7 @@ from mlflow.entities import LoggedModelStatus
 from mlflow.tracking import MlflowClient
 from record.stores import DATASETS, histories, record_a_sweep
 
+from mvlab.record.carried import Carried, write_carried
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import OWNER_TAG, Process
@@ -118,6 +119,33 @@ def test_killed_anywhere_the_next_process_doubles_nothing(
     assert model.source_run_id == child.info.run_id
     assert model.status == LoggedModelStatus.READY
     assert [output.model_id for output in child.outputs.model_outputs] == [model.model_id]
+
+
+@pytest.mark.parametrize(
+    ("method", "count"), [("delete_run", 1), ("create_run", 3), *(("log_batch", n) for n in (2, 3, 4))]
+)
+def test_a_run_that_begins_anew_is_one_run_wherever_its_process_is_killed(
+    store: tuple[MlflowClient, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, count: int
+) -> None:
+    """Its second epoch was lost with its checkpoint, and came out otherwise."""
+    client, experiment = store
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(Event(run=SWEEP, kind="begin"))
+    for kind, values in (("begin", (1.0, 2.0)), ("forget", ()), ("begin", (1.0, 2.5, 3.0))):
+        journal.append(Event(run="a", kind=kind, params={"seed": "0"} if kind == "begin" else {}))  # type: ignore[arg-type]
+        for step, value in enumerate(values, start=1):
+            journal.append(Event(run="a", kind="metrics", step=step, metrics={"m": value}))
+    journal.append(Event(run="a", kind="end", status="FINISHED"))
+    record_until_killed_at(method, count, journal, client, experiment, monkeypatch)
+    for _ in range(2):
+        sink = MlflowSink(journal, client, experiment)
+        assert sink.close(60)
+        runs = {run.data.tags[RUN_TAG]: run for run in client.search_runs([experiment])}
+        assert {name: run.info.run_id for name, run in runs.items()} == sink.run_ids
+        assert runs["a"].info.status == "FINISHED"
+        assert runs["a"].data.params == {"seed": "0"}
+        assert histories(client, sink.run_ids["a"]) == {"m": [(1, 1.0), (2, 2.5), (3, 3.0)]}
+        write_carried(journal.path, Carried())  # whoever has lost that carries all of it once more
 
 
 def test_another_store_gets_the_whole_journal(store: tuple[MlflowClient, str], tmp_path: Path) -> None:

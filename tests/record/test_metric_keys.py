@@ -6,7 +6,7 @@ from pathlib import Path
 from training.small import RUN, assign, few_digits, go
 
 from mvlab.metrics import EVERY_EPOCH, top1_at
-from mvlab.sweep.tuner import RATES
+from mvlab.sweep.epochs import RATES
 from mvlab.training.files import read_epochs
 
 MOST = 40

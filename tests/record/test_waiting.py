@@ -11,7 +11,8 @@ from mvlab.record.carried import Carried, write_carried
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.waiting import Placed, ends_that_wait, to_carry_again, waiting, what_waits
 
-KINDS = ("metrics", "artifact", "end", "resume")
+KINDS = ("metrics", "artifact", "end", "resume", "forget")
+"""A run that is forgotten begins once more."""
 
 
 class Store:
@@ -21,6 +22,9 @@ class Store:
         self.runs: dict[str, dict[str, Any]] = {}
 
     def apply(self, event: Event) -> None:
+        if event.kind == "forget":
+            self.runs.pop(event.run, None)
+            return
         if event.kind == "begin":
             self.runs.setdefault(event.run, {"status": "RUNNING", "tags": {}, "metrics": set(), "artifacts": set()})
         run = self.runs[event.run]  # a KeyError if it was never begun
@@ -42,31 +46,32 @@ def event_of(run: str, kind: Any, step: int) -> Event:
 
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(KINDS)), max_size=12),
-    st.sets(st.integers(1, 14)),
+    st.sets(st.integers(1, 20)),
 )
 def test_what_is_carried_late_leaves_what_would_be_there_in_time(told: list[Any], refused: set[int]) -> None:
-    events: list[Placed] = [
-        (event_of(run, kind, index), index)
-        for index, (run, kind) in enumerate([("a", "begin"), ("b", "begin"), *told], start=1)
-    ]
+    whole = [("a", "begin"), ("b", "begin")]
+    for run, kind in told:
+        whole += [(run, kind), (run, "begin")] if kind == "forget" else [(run, kind)]
+    events: list[Placed] = [(event_of(run, kind, index), index) for index, (run, kind) in enumerate(whole, start=1)]
+    forgotten = {event.run: offset for event, offset in events if event.kind == "forget"}
     in_time, late, left = Store(), Store(), set()
     for event, offset in events:
         in_time.apply(event)
-        if offset in refused or (event.kind != "begin" and event.run not in late.runs):
+        if offset in refused or (event.kind not in ("begin", "forget") and event.run not in late.runs):
             left.add(offset)
         else:
             late.apply(event)
-    again = list(to_carry_again(events, left))
+    again = list(to_carry_again(events, left, forgotten))
     for event, _ in again:
         late.apply(event)
     assert late.runs == in_time.runs
-    assert left <= {offset for _, offset in again}
+    assert {each for each in left if each >= forgotten.get(events[each - 1][0].run, 0)} <= {each for _, each in again}
     assert left or not again, "what nobody refused is carried once"
 
 
 def test_an_artifact_that_comes_late_says_nothing_again() -> None:
     events = [(event_of("a", kind, step), step) for step, kind in enumerate(("begin", "artifact", "end"), start=1)]
-    assert [event.kind for event, _ in to_carry_again(events, {2})] == ["artifact"]
+    assert [event.kind for event, _ in to_carry_again(events, {2}, {})] == ["artifact"]
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ def test_a_study_that_is_extended_stays_whole(desk: Desk) -> None:
     assert (both.only, both.seeds) == (("2,2,2", "8,4,2"), 2)
     assert (both.tags["mvlab.rows"], both.tags["mvlab.seeds"]) == ("2,2,2 | 8,4,2", "2")
     assert desk.journal.statuses()[SWEEP] == "FINISHED"
-    assert desk.journal.begun().count("2,2,2 seed 0") == 1
+    begun = [event.run for event in desk.journal.events() if event.kind == "begin"]
+    assert begun.count("2,2,2 seed 0") == 1
     assert all(f"| {row} |" in desk.out for row in ("2,2,2", "8,4,2"))
     assert [run["name"] for run in json.loads(desk.out.splitlines()[-1])["runs"]] == ["8,4,2 seed 0", "8,4,2 seed 1"]
 

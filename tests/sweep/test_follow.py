@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,25 @@ def test_what_comes_last_is_said_before_we_leave(tmp_path: Path, monkeypatch: py
         append(log, "last words\n")
         raise KeyboardInterrupt
     assert said == ["last words"]
+
+
+def test_files_that_do_not_grow_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = {tmp_path / f"{index}": f"run {index}" for index in range(9)}
+    for path in logs:
+        append(path, "of an earlier attempt\n")
+    opened: list[Path] = []
+    real = Path.open
+
+    def counted(path: Path, mode: str = "r", **how: Any) -> Any:
+        if "b" in mode:
+            opened.append(path)
+        return real(path, mode, **how)
+
+    monkeypatch.setattr(Path, "open", counted)
+    said: list[str] = []
+    with follow(logs, lambda name, _: said.append(name)):
+        time.sleep(0.1)
+        append(tmp_path / "3", "a line\n")
+        time.sleep(0.1)
+    assert said == ["run 3"]
+    assert opened == [tmp_path / "3"]

@@ -12,10 +12,11 @@ from mvlab.sweep import run_trial
 from mvlab.sweep.run_trial import FAILURE
 from mvlab.sweep.trial import Trial
 from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.files import read_epochs
 from mvlab.training.keep import Keep
 from mvlab.training.manner import Manner
 from mvlab.training.placement import Node, place
-from mvlab.training.state import FILE
+from mvlab.training.state import FILE, read_state
 
 TRIAL = Trial("run", 0, RUN)
 
@@ -63,6 +64,8 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
     assert bool(started) == starts
     last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, Keep()).path_of(RUN.epochs, 0) / FILE
     assert (TRIAL.folder(tmp_path).results / FILE).read_bytes() == last.read_bytes()
+    history = read_state(last).history
+    assert read_epochs(TRIAL.folder(tmp_path).epochs) == history, "though it was killed before it wrote that down"
 
 
 def test_a_trial_that_was_told_to_stop_has_not_failed_whatever_became_of_the_file(

@@ -92,7 +92,7 @@ def test_a_run_that_is_pruned_leaves_its_place_to_the_next(two_cpus: None, data:
     sweep(trials, journal, data, grace_epochs=1)
     assert journal.statuses() == {"second seed 0": "KILLED", "third seed 0": "KILLED"}
     assert pruned(journal) == {"second seed 0": 1, "third seed 0": 1}
-    assert all(len(journal.epochs(trial.name)) < 30 for trial in trials), "they trained to the end"
+    assert all(len(journal.runs()[trial.name].epochs) < 30 for trial in trials), "they trained to the end"
     assert all(any(trial.folder(tmp_path).checkpoints.iterdir()) for trial in trials), "each can be looked into"
     require_all_cpus_free()
 

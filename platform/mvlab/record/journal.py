@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mvlab.durable import append_line
+from mvlab.record.tags import WEIGHTS_TAG
 
 SWEEP = "sweep"
 """The key of the parent; a trial's key is its name."""
@@ -33,7 +34,8 @@ class Event:
     """One thing that happened to `run` (a trial's name, or SWEEP)."""
 
     run: str
-    kind: Literal["begin", "resume", "metrics", "artifact", "end"]
+    kind: Literal["begin", "resume", "metrics", "artifact", "end", "forget"]
+    """A run is forgotten when epochs that were recorded are lost: nothing of it holds, and it begins once more."""
     time_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     step: int = 0
     """Of metrics: the epoch, from 1; 0 for those that belong to none."""
@@ -47,11 +49,41 @@ class Event:
     status: Status | None = None
 
 
+@dataclass(slots=True)
+class Standing:
+    """State of one run, by all events so far that hold."""
+
+    is_begun: bool = False
+    status: Status | None = None
+    """Its last end; None if it has begun or was resumed since."""
+    attempts: int = 0
+    """How often it has begun or was resumed, also before it was forgotten."""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    """With their newest values."""
+    epochs: dict[int, str] = field(default_factory=dict)
+    """Epoch, from 1 -> digest of the weights after it."""
+    forgotten: int = 0
+    """The journal's offset up to which no event of the run holds."""
+
+    def take(self, event: Event) -> None:
+        """Add what the next event tells."""
+        if event.kind in ("begin", "resume", "end"):
+            self.is_begun, self.status = True, event.status
+            self.attempts += event.kind != "end"
+        if event.kind == "metrics" and event.step:
+            self.epochs[event.step] = event.tags.get(WEIGHTS_TAG, "")
+        self.params.update(event.params)
+        self.tags.update(event.tags)
+
+
 class Journal:
     """Appends events; safe to call from a signal handler, since a line is one write where the disk has room."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._seen: tuple[dict[str, Standing], int] = {}, 0
+        """State of all runs, and the offset up to which it has read."""
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, event: Event) -> None:
@@ -63,11 +95,15 @@ class Journal:
         append_line(self.path, json.dumps(asdict(event), separators=(",", ":")))
 
     def events(self) -> Iterator[Event]:
-        """All events so far, in order; a line cut short by a crash is left out."""
-        return (event for event, _ in self.since(0))
+        """Yield all events that hold, in order: none of a run before it was forgotten."""
+        forgotten = {name: run.forgotten for name, run in self.runs().items()}
+        return (event for event, offset in self.since(0) if offset > forgotten.get(event.run, 0))
 
     def since(self, offset: int) -> Iterator[tuple[Event, int]]:
-        """The events after the first `offset` bytes, each with the offset after it."""
+        """Yield the events after the first `offset` bytes, each with the offset after it.
+
+        A line cut short by a crash is left out.
+        """
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
@@ -79,31 +115,33 @@ class Journal:
                 if event := _parsed(line):
                     yield event, offset
 
+    def runs(self) -> Mapping[str, Standing]:
+        """Return the state of every run, in the order in which they began; for one thread.
+
+        It reads only what was added since the last call: a driver asks several times a second.
+        """
+        runs, offset = self._seen
+        self._seen = {}, 0  # an interrupt in here leaves no event counted twice: the next call reads from the beginning
+        for event, after in self.since(offset):
+            offset, run = after, runs.setdefault(event.run, Standing())
+            if event.kind == "forget":
+                runs[event.run] = Standing(attempts=run.attempts, forgotten=offset)
+            else:
+                run.take(event)
+        self._seen = runs, offset
+        return runs
+
     def begun(self) -> list[str]:
-        """Runs that began, in order."""
-        return [event.run for event in self.events() if event.kind == "begin"]
+        """Return the runs that began, in order."""
+        return [name for name, run in self.runs().items() if run.is_begun]
 
     def statuses(self) -> dict[str, Status | None]:
-        """How each run that began stands: its last end, or None if it has begun or gone on since."""
-        standing: dict[str, Status | None] = {}
-        for event in self.events():
-            if event.kind in ("begin", "resume"):
-                standing[event.run] = None
-            elif event.kind == "end":
-                standing[event.run] = event.status
-        return standing
+        """Return the last end of each run that began; None if it has begun or was resumed since."""
+        return {name: run.status for name, run in self.runs().items() if run.is_begun}
 
     def open_runs(self) -> list[str]:
-        """Runs that began and have not ended, the sweep itself last."""
+        """Return the runs that began and have not ended, the sweep itself last."""
         return sorted((run for run, status in self.statuses().items() if status is None), key=lambda run: run == SWEEP)
-
-    def epochs(self, run: str) -> list[dict[str, Any]]:
-        """The metrics of each epoch of a trial, in order."""
-        return [
-            {"epoch": event.step, **event.metrics}
-            for event in self.events()
-            if event.run == run and event.kind == "metrics" and event.step
-        ]
 
 
 def _parsed(line: bytes) -> Event | None:

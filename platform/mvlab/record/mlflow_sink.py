@@ -39,7 +39,8 @@ class MlflowSink:
     While the server is away events wait in the journal. One that it refuses is told of and does not hold up the others;
     it is tried again when this closes, and whenever the journal is opened again. How far it came is kept beside the
     journal. What is carried twice, after a crash between the two, changes nothing: metrics keep their time, and a run
-    is looked for before it is made. Another store than before gets all of the journal.
+    is looked for before it is made. Another store than before gets all of the journal. A run that is forgotten is made
+    anew, with another id.
     """
 
     def __init__(self, journal: Journal, client: MlflowClient, experiment_id: str) -> None:
@@ -120,8 +121,9 @@ class MlflowSink:
         if not self._refused:
             return True
         refused: set[int] = set()
+        forgotten = {event.run: offset for event, offset in self.journal.since(0) if event.kind == "forget"}
         passed = takewhile(lambda each: each[1] <= self._offset, self.journal.since(0))
-        for event, offset in to_carry_again(passed, self._refused):
+        for event, offset in to_carry_again(passed, self._refused, forgotten):
             if time.monotonic() >= self._deadline:
                 return False
             try:
@@ -188,6 +190,8 @@ class MlflowSink:
                 self._artifact(self.run_ids[event.run], Path(event.path))
             case "end":
                 self.client.set_terminated(self.run_ids[event.run], event.status, event.time_ms)
+            case "forget":
+                self._forget(event.run)
 
     def _begin(self, event: Event) -> None:
         if event.run not in self.run_ids:  # tried again: the run is there, its parameters are not
@@ -198,6 +202,13 @@ class MlflowSink:
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in event.params.items()])
         if event.datasets:
             self.client.log_inputs(run_id, dataset_inputs(event.datasets))
+
+    def _forget(self, run: str) -> None:
+        """Move the run to MLflow's bin: it keeps every metric for ever, and what begins next must not have these."""
+        if run in self.run_ids:
+            self.client.delete_run(self.run_ids[run])
+            del self.run_ids[run]
+            self._made = None
 
     def _metrics(self, run: str, events: Sequence[Event]) -> None:
         """Of one run; the client cuts them into as many calls as the server's limits ask for."""

@@ -8,11 +8,8 @@ from typing import Any
 
 from mvlab.experiment import Reading
 from mvlab.metrics import counts_images, side_of
-from mvlab.record.journal import SWEEP, Event, Journal, Status
-
-ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
-PRUNED_TAG = "mvlab.pruned_at_epoch"
-"""Of a run that was ended early on purpose: successive halving gave its time to others."""
+from mvlab.record.journal import SWEEP, Journal, Status
+from mvlab.record.tags import CONFIG_TAG, PRUNED_TAG, ROW_TAG, WEIGHTS_TAG
 
 
 class ResultsError(ValueError):
@@ -125,30 +122,26 @@ def read_results(path: Path) -> Results:
     Raises:
         ResultsError: no study was recorded there.
     """
-    begun: dict[str, Event] = {}
     epochs: dict[str, dict[int, Mapping[str, float]]] = {}
     costs: dict[str, dict[str, float]] = {}
-    tags: dict[str, dict[str, str]] = {}
     journal = Journal(path)
     for event in journal.events():
-        if event.kind == "begin":
-            begun[event.run] = event
-        tags.setdefault(event.run, {}).update(event.tags)
         if event.kind == "metrics" and event.step:
             epochs.setdefault(event.run, {})[event.step] = event.metrics
         elif event.kind == "metrics":
             costs.setdefault(event.run, {}).update(event.metrics)
+    begun = {name: run for name, run in journal.runs().items() if run.is_begun}
     if SWEEP not in begun:
         raise ResultsError(f"{path}: no study is recorded there")
-    statuses, study = journal.statuses(), tags[SWEEP]
+    study = begun[SWEEP].tags
     return Results(
         experiment=study["mvlab.study"],
         scale=study["mvlab.scale"],
         data=study.get("mvlab.data", study["mvlab.dataset"]),
         tags=study,
         runs=[
-            run_result(tags[name], begin.params, epochs.get(name, {}), costs.get(name, {}), statuses[name])
-            for name, begin in begun.items()
+            run_result(run.tags, run.params, epochs.get(name, {}), costs.get(name, {}), run.status)
+            for name, run in begun.items()
             if name != SWEEP
         ],
     )

@@ -1,6 +1,7 @@
 """Events that MLflow has not taken: which they are, which to carry again, what is said of them."""
 
-from collections.abc import Container, Iterable, Iterator
+import shlex
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mvlab.masking import masked_command
@@ -26,18 +27,29 @@ def ends_that_wait(journal: Journal, store: str) -> set[str]:
     return {event.run for event in waiting(journal) if event.kind == "end" and statuses.get(event.run) is not None}
 
 
-def to_carry_again(events: Iterable[Placed], refused: Container[int]) -> Iterator[Placed]:
-    """Of `events`, which were carried or refused, those to carry now that a store may take them, in their order.
+def to_carry_again(events: Iterable[Placed], refused: Container[int], forgotten: Mapping[str, int]) -> Iterator[Placed]:
+    """Yield those of `events`, which were carried or refused, that are to be carried now that a store may take them.
 
-    What a run's status and tags are was said last: what followed a refused event in its run is said again.
+    In their order. What a run's status and tags are was said last: what followed a refused event in its run is said
+    again, and all of it where the store did not forget the run. What a store was to forget by now is not said any more.
+
+    Args:
+        events: each with the journal's offset after it.
+        refused: offsets of those that the store did not take.
+        forgotten: run -> offset of the last event by which it was forgotten.
     """
     overtaken: set[str] = set()
+    made_anew: set[str] = set()
     for event, offset in events:
+        if offset < forgotten.get(event.run, 0):
+            continue
         if offset in refused:
             yield event, offset
             if event.kind != "artifact":
                 overtaken.add(event.run)
-        elif event.run in overtaken and event.kind != "artifact":
+            if event.kind == "forget":
+                made_anew.add(event.run)
+        elif event.run in made_anew or (event.run in overtaken and event.kind != "artifact"):
             yield event, offset
 
 

@@ -15,8 +15,9 @@ from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.lock import locked
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import command, provenance
-from mvlab.record.results import WEIGHTS_TAG, read_results
+from mvlab.record.results import read_results
 from mvlab.record.store import close_stale_runs, connect
+from mvlab.record.tags import WEIGHTS_TAG
 from mvlab.record.waiting import what_waits
 from mvlab.report.page import Page
 from mvlab.report.study import FILES, write_report

@@ -10,7 +10,7 @@ from mvlab.experiment import Experiment
 from mvlab.masking import masked
 from mvlab.models.build import network_name
 from mvlab.record.journal import SWEEP, DataUse, Event, Journal
-from mvlab.record.results import CONFIG_TAG, ROW_TAG
+from mvlab.record.tags import CONFIG_TAG, ROW_TAG
 from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Placement
 
@@ -68,7 +68,7 @@ def begin_trial(
     journal: Journal,
 ) -> None:
     """A child run, with its whole config as an artifact; one that was begun before goes on."""
-    if trial.name in journal.statuses():
+    if trial.name in journal.runs() and journal.runs()[trial.name].is_begun:
         go_on(trial.name, tags, journal)
         return
     config = flatten(trial.run.as_dict())
@@ -93,8 +93,8 @@ def uses(data: DataSet) -> tuple[DataUse, ...]:
 
 
 def go_on(run: str, tags: Mapping[str, str], journal: Journal) -> None:
-    """The run is open again: another process, perhaps other code and another world, works on it from here."""
-    attempt = 2 + sum(event.kind == "resume" and event.run == run for event in journal.events())
+    """Record that a run is resumed: another process, perhaps other code and another world, works on it from here."""
+    attempt = 1 + journal.runs()[run].attempts
     journal.append(Event(run=run, kind="resume", tags={**tags, ATTEMPT_TAG: str(attempt)}))
 
 

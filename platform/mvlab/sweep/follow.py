@@ -10,13 +10,16 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 @contextmanager
 def follow(logs: Mapping[Path, str], say: Callable[[str, str], None]) -> Iterator[None]:
-    """While inside, says every whole line that each file gets, with the name it goes by; not what it had before."""
+    """Say, while inside, every whole line that each file gets, with the name it goes by; not what it had before.
+
+    A file that did not grow is not opened: there is one for each run of a sweep.
+    """
     done = threading.Event()
-    read = {path: path.stat().st_size if path.exists() else 0 for path in logs}
+    read = {path: _size(path) for path in logs}
 
     def look() -> None:
         for path, name in logs.items():
-            if path.exists():
+            if _size(path) > read[path]:
                 with path.open("rb") as file:
                     file.seek(read[path])
                     new = file.read()
@@ -37,3 +40,8 @@ def follow(logs: Mapping[Path, str], say: Callable[[str, str], None]) -> Iterato
     finally:
         done.set()
         thread.join()
+
+
+def _size(path: Path) -> int:
+    """Return its bytes, 0 while it is not there."""
+    return path.stat().st_size if path.exists() else 0

@@ -1,7 +1,7 @@
 """Which runs were ended early, on purpose: the journal remembers them, so that nobody runs them again."""
 
 from mvlab.record.journal import Event, Journal
-from mvlab.record.results import PRUNED_TAG
+from mvlab.record.tags import PRUNED_TAG
 
 
 def pruning(run: str, epoch: int) -> list[Event]:
@@ -13,7 +13,6 @@ def pruning(run: str, epoch: int) -> list[Event]:
 
 
 def pruned(journal: Journal) -> dict[str, int]:
-    """The runs that were pruned, with the epochs after which."""
-    told = {event.run: int(event.tags[PRUNED_TAG]) for event in journal.events() if PRUNED_TAG in event.tags}
-    statuses = journal.statuses()
-    return {run: epoch for run, epoch in told.items() if statuses.get(run) != "FINISHED"}
+    """Return the runs that were pruned, with the epochs after which."""
+    told = {name: run for name, run in journal.runs().items() if PRUNED_TAG in run.tags}
+    return {name: int(run.tags[PRUNED_TAG]) for name, run in told.items() if run.status != "FINISHED"}

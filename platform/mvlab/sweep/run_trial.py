@@ -10,6 +10,7 @@ from mvlab.disk import naming_the_disk
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.files import write_epochs
 from mvlab.training.manner import Manner
 from mvlab.training.placement import Placement
 from mvlab.training.shared import require_shared
@@ -75,5 +76,6 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
         result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still show version 1's
         if not result.return_value:
             return
-    checkpoints.read(trial.run.epochs, 0)  # raises where it is not whole
+    state = checkpoints.read(trial.run.epochs, 0)  # raises where it is not whole
+    write_epochs(folder.epochs, state.history)  # whoever was killed may have written this checkpoint and no more
     shutil.copyfile(checkpoints.path_of(trial.run.epochs, 0) / CHECKPOINT, folder.results / CHECKPOINT)

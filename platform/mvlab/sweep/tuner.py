@@ -14,10 +14,10 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from mvlab.durable import atomic_write
 from mvlab.experiment import EMA_TOP1
-from mvlab.record.journal import Event, Journal, Status
+from mvlab.record.journal import Event, Journal, Standing, Status
 from mvlab.record.package import VERIFICATION
-from mvlab.record.results import WEIGHTS_TAG
 from mvlab.sweep.console import Console
+from mvlab.sweep.epochs import EpochsFile, epoch_event, epoch_line
 from mvlab.sweep.exports import exported
 from mvlab.sweep.follow import follow
 from mvlab.sweep.halving import Halving
@@ -26,13 +26,12 @@ from mvlab.sweep.run_trial import FAILURE, attempt
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tune_trials import tune_trials
 from mvlab.training.failures import Stalls
-from mvlab.training.files import RunFolder, read_epochs
+from mvlab.training.files import RunFolder
 from mvlab.training.manner import Manner
 from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
 from mvlab.training.shared import marked
 
-RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
 VERIFIED_TAG = "mvlab.package_verified"
 NO_PACKAGE_TAG = "mvlab.no_package"
 """Why a run has none, though it was to be exported."""
@@ -96,8 +95,7 @@ class Reporter(TrialProgressCallback):
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_done = self.num_exported = 0
-        self._recorded: dict[str, tuple[int, int]] = {}
-        """By trial: epochs that the journal has, and the size of the trial's file by then."""
+        self._epochs = {slug: EpochsFile(trial.folder(storage).epochs) for slug, trial in by_slug.items()}
         self._failures: dict[str, str] = {}
         """By trial: why it failed."""
         self._stalls = {slug: Stalls(trial.folder(storage).checkpoints) for slug, trial in by_slug.items()}
@@ -129,7 +127,8 @@ class Reporter(TrialProgressCallback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ours = self._of(trial)
-        folder, num_epochs = self._folder(ours), self.take_epochs(ours)
+        self.take_epochs(ours)
+        folder, num_epochs = self._folder(ours), len(self._standing(ours).epochs)
         if failure := self._failures.pop(ours.name, None):
             self._say_done(ours, self._fail(ours, failure, "training"))
         elif num_epochs == ours.run.epochs and not self.export:
@@ -140,7 +139,7 @@ class Reporter(TrialProgressCallback):
             self._say_done(ours, "trained, to be exported when all are")
         elif self.halving and ours.name in self.halving.stopped:
             self._end_pruned(ours, self.halving.stopped[ours.name])
-        elif ours.name in self.journal.begun():
+        elif self._standing(ours).is_begun:
             self._record([folder.progress], ours)
             self.say(f"{ours.name} | stopped, with a checkpoint of where it was")
 
@@ -196,35 +195,37 @@ class Reporter(TrialProgressCallback):
         self.journal.append(Event(run=trial.name, kind="metrics", tags=tags))
         return said
 
-    def take_epochs(self, trial: Trial) -> int:
-        """Records the epochs that the trial has written down and that are not recorded yet; returns how many there are.
+    def take_epochs(self, trial: Trial) -> None:
+        """Record the epochs that the trial has written down since the last call.
 
-        What is recorded stands: an epoch that was done again, after a worker or a driver was lost, is not told twice.
+        It writes down an epoch once the checkpoint after it is whole. If that is lost later, damaged on its disk, the
+        file goes back to what is left: then the record of the run begins anew with that, and holds what exists.
         """
-        path = self._folder(trial).epochs
-        size = path.stat().st_size if path.exists() else 0
-        recorded, size_then = self._recorded.get(trial.name) or (len(self.journal.epochs(trial.name)), 0)
-        if size == size_then:
-            return recorded
-        epochs = read_epochs(path)
-        for epoch in epochs[recorded:]:
-            metrics = {key: float(value) for key, value in epoch.items() if key in RATES or "/" in key}
-            tags = {WEIGHTS_TAG: epoch["weights_sha256"]}
-            self.journal.append(
-                Event(
-                    run=trial.name,
-                    kind="metrics",
-                    time_ms=epoch["time_ms"],
-                    step=epoch["epoch"],
-                    metrics=metrics,
-                    tags=tags,
-                )
-            )
-            self.say(f"{trial.name} | {_epoch_line(epoch, trial.run.epochs)}")
-            if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[EMA_TOP1]):
-                self._prune(trial)
-        self._recorded[trial.name] = max(recorded, len(epochs)), size
-        return max(recorded, len(epochs))
+        epochs, is_other = self._epochs[trial.slug].look()
+        if is_other:
+            there = [epoch["weights_sha256"] for epoch in epochs]
+            known = list(self._standing(trial).epochs.values())
+            if there[: len(known)] != known:
+                self._begin_anew(trial)
+                known = []
+            epochs = epochs[len(known) :]
+        for epoch in epochs:
+            self._take_epoch(trial, epoch)
+
+    def _begin_anew(self, trial: Trial) -> None:
+        """Forget what the record has of a run."""
+        self.say(f"{trial.name} | epochs on record have lost their checkpoint: the record of the run begins anew")
+        self.journal.append(Event(run=trial.name, kind="forget"))
+        self.begin(trial)
+
+    def _take_epoch(self, trial: Trial, epoch: dict[str, Any]) -> None:
+        self.journal.append(epoch_event(trial.name, epoch))
+        self.say(f"{trial.name} | {epoch_line(epoch, trial.run.epochs)}")
+        if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[EMA_TOP1]):
+            self._prune(trial)
+
+    def _standing(self, trial: Trial) -> Standing:
+        return self.journal.runs().get(trial.name, Standing())
 
     def say(self, text: str) -> None:
         """A line for people."""
@@ -275,15 +276,3 @@ class Reporter(TrialProgressCallback):
 
     def _of(self, trial: Any) -> Trial:
         return self.by_slug[trial.config["trial"]]
-
-
-def _epoch_line(epoch: dict[str, Any], epochs: int) -> str:
-    remarks = {
-        "corrupt rows skipped": epoch["data/corrupt_rows"],
-        "updates left out": epoch["train/updates_left_out"],
-    }
-    return (
-        f"epoch {epoch['epoch']}/{epochs} done | train loss {epoch['train/loss']:.3f} "
-        f"| top-1 {epoch['val/top1']:.1f}, EMA {epoch['val_ema/top1']:.1f} "
-        f"| {epoch['images_per_s']:.0f} img/s (wait {epoch['data_wait_share']:.0%})"
-    ) + "".join(f" | {int(count)} {what}" for what, count in remarks.items() if count)

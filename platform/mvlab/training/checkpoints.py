@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -75,14 +75,17 @@ class Checkpoints:
     def is_writing(self) -> bool:
         return self._writing is not None and not self._writing.done()
 
-    def write(self, state: State) -> None:
-        """Begins to write, once the one before is written; an error of that one is raised here.
+    def write(self, state: State, *, then: Callable[[], object] = lambda: None) -> None:
+        """Begin to write, once the one before is written; an error of that one is raised here.
+
+        Args:
+            then: called beside training as soon as this one is whole and on the disk.
 
         Raises:
             OSError: the folder cannot be written to.
         """
         self.wait()
-        self._writing = self._writer.submit(self._write, state)
+        self._writing = self._writer.submit(self._write, state, then)
 
     def wait(self) -> None:
         """Until everything is on the disk; raises what went wrong."""
@@ -90,7 +93,7 @@ class Checkpoints:
             self._writing.result()
             self._writing = None
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: State, then: Callable[[], object]) -> None:
         """Write a checkpoint, in place of the same one from before a restart if it is there."""
         path = self.folder / state.name
         metrics = state.history[-1] if state.step == 0 and state.history else {}
@@ -98,6 +101,7 @@ class Checkpoints:
             content = write_state(state, new / FILE)
             digest = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "metrics": metrics}
             (new / DIGEST).write_text(json.dumps(digest))
+        then()
         self._prune(path)
 
     def _prune(self, newest: Path) -> None:

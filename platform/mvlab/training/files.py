@@ -38,7 +38,7 @@ class RunFolder:
 
     @property
     def epochs(self) -> Path:
-        """What every epoch came to, a JSON object a line."""
+        """Metrics of every epoch whose checkpoint was whole, a JSON object a line."""
         return self.path / "epochs.jsonl"
 
     @property

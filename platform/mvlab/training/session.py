@@ -4,6 +4,7 @@ import platform
 import resource
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from time import monotonic, time_ns
 from typing import Any
@@ -176,7 +177,10 @@ class Session:
             yield batch
 
     def end_epoch(self, validated: dict[str, float], evaluation_s: float) -> None:
-        """Writes down what the epoch came to, and makes a checkpoint after it."""
+        """Make a checkpoint after the epoch; once that is whole, what the epoch came to is written down.
+
+        Not before: if the machine is lost meanwhile, the epoch is trained again, perhaps to other weights.
+        """
         so_far = self.so_far
         tally = so_far.tally
         tally.sums = sum_over_ranks(tally.sums)
@@ -201,13 +205,15 @@ class Session:
         }
         if self.is_writer:
             metrics["weights_sha256"] = weights_sha256(self.trainer.ema.module.state_dict())
-            append_epoch(self.job.folder.epochs, metrics)
         self.history.append(metrics)
         self.epoch, self.position, self.so_far = self.epoch + 1, EPOCH_START, EpochSoFar.zero(self.world.device)
-        self.checkpoint()
+        self.checkpoint(then=partial(append_epoch, self.job.folder.epochs, metrics))
 
-    def checkpoint(self) -> None:
-        """Makes one of here and now; all ranks come here together, rank 0 writes beside the next steps."""
+    def checkpoint(self, *, then: Callable[[], object] = lambda: None) -> None:
+        """Make one of here and now; all ranks come here together, rank 0 writes beside the next steps.
+
+        `then` is called on rank 0 as soon as it is whole.
+        """
         so_far = of_all_ranks(self.so_far.pack(), self.world.device)
         self.checkpointed = monotonic()
         if self.is_writer:
@@ -221,7 +227,8 @@ class Session:
                     so_far=so_far,
                     history=self.history,
                     dataset_digest=self.training.digest,
-                )
+                ),
+                then=then,
             )
 
     def settle(self) -> None:

@@ -1,0 +1,82 @@
+"""The epochs that a run writes down: followed as they come, recorded, told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mvlab.durable import TORN
+from mvlab.record.journal import Event
+from mvlab.record.tags import WEIGHTS_TAG
+
+RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
+"""Metrics that are recorded, besides all with a "/" in their name."""
+
+
+class EpochsFile:
+    """Follows `RunFolder.epochs`, which grows, and is written anew whenever the run's workers start.
+
+    Every look reads what is new, and no more.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._offset, self._last = 0, b""
+        """How far it was read, and the line that ended there: it tells whether the file is still the same."""
+
+    def look(self) -> tuple[list[dict[str, Any]], bool]:
+        """Return the epochs since the last look, and true if the file is another by now: then they are all of it.
+
+        True at the first look as well. A file that is not there says nothing: it is there once workers have started.
+        """
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError:
+            return [], False
+        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if stamp == self._stamp:
+            return [], False
+        is_first, self._stamp = self._stamp is None, stamp
+        content = self._read(self._offset - len(self._last))
+        is_other = not content.startswith(self._last)
+        if is_other:
+            self._offset, self._last = 0, b""
+            content = self._read(0)
+        return self._take(content[len(self._last) :]), is_first or is_other
+
+    def _read(self, offset: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read()
+
+    def _take(self, content: bytes) -> list[dict[str, Any]]:
+        """Parse the lines that are whole."""
+        lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
+        if lines:
+            self._offset, self._last = self._offset + sum(map(len, lines)), lines[-1]
+        return [json.loads(line) for line in lines if not line.endswith(TORN)]
+
+
+def epoch_event(run: str, epoch: dict[str, Any]) -> Event:
+    """Return what the journal keeps of an epoch of `run`."""
+    return Event(
+        run=run,
+        kind="metrics",
+        time_ms=epoch["time_ms"],
+        step=epoch["epoch"],
+        metrics={key: float(value) for key, value in epoch.items() if key in RATES or "/" in key},
+        tags={WEIGHTS_TAG: epoch["weights_sha256"]},
+    )
+
+
+def epoch_line(epoch: dict[str, Any], epochs: int) -> str:
+    """Return what people are told of an epoch of a run that has `epochs` of them."""
+    remarks = {
+        "corrupt rows skipped": epoch["data/corrupt_rows"],
+        "updates left out": epoch["train/updates_left_out"],
+    }
+    return (
+        f"epoch {epoch['epoch']}/{epochs} done | train loss {epoch['train/loss']:.3f} "
+        f"| top-1 {epoch['val/top1']:.1f}, EMA {epoch['val_ema/top1']:.1f} "
+        f"| {epoch['images_per_s']:.0f} img/s (wait {epoch['data_wait_share']:.0%})"
+    ) + "".join(f" | {int(count)} {what}" for what, count in remarks.items() if count)
