@@ -9,6 +9,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
 
 from mvlab.record.journal import DataUse
+from mvlab.record.limits import MAX_DATASET_NAME, cut
 
 
 def dataset_inputs(uses: Sequence[DataUse]) -> list[DatasetInput]:
@@ -17,10 +18,10 @@ def dataset_inputs(uses: Sequence[DataUse]) -> list[DatasetInput]:
 
 
 def _dataset(use: DataUse) -> Dataset:
-    """MLflow takes the first letters of our digest only; its profile has the whole one."""
+    """MLflow takes so many letters of a name and of a digest; the profile has the whole digest."""
     scheme = urlsplit(use.uri).scheme
     return Dataset(
-        name=use.name,
+        name=cut(use.name, MAX_DATASET_NAME, note="…"),
         digest=use.digest[:MAX_DATASET_DIGEST_SIZE],
         source_type="local" if scheme in ("", "file") else scheme,
         source=json.dumps({"uri": use.uri}),

@@ -3,19 +3,20 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby, islice, takewhile
 from pathlib import Path
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from mvlab.disk import FULL
 from mvlab.record.carried import Carried, read_carried, store_id, write_carried
 from mvlab.record.datasets import dataset_inputs
 from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.record.limits import MAX_NAME, MAX_PARAM, MAX_TAG, fitted
 from mvlab.record.model import is_model, log_model
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import search_all
@@ -28,6 +29,8 @@ ATTEMPTS = 3
 """At what a server which answers will not take, until what comes after it is carried first."""
 EVENTS_OF_A_BATCH = 2000
 """Metrics of so many events at most are carried together."""
+
+NOTHING: Mapping[str, str] = {}
 
 Batch = tuple[Sequence[Event], int]
 """Events that are carried together, and the journal's offset after them."""
@@ -179,9 +182,8 @@ class MlflowSink:
             case "begin":
                 self._begin(event)
             case "resume":
-                owned = {**event.tags, **self._writer_tags()}
                 # First whose it is: a run that is RUNNING never bears the name of a dead process.
-                self.client.log_batch(self.run_ids[event.run], tags=[RunTag(*tag) for tag in owned.items()])
+                self._log(self.run_ids[event.run], tags={**event.tags, **self._writer_tags()})
                 self.client.update_run(self.run_ids[event.run], status="RUNNING")
             case "metrics":
                 for run in dict.fromkeys(each.run for each in events):
@@ -194,12 +196,14 @@ class MlflowSink:
                 self._forget(event.run)
 
     def _begin(self, event: Event) -> None:
+        name, texts = fitted({MLFLOW_RUN_NAME: event.tags.get("name", event.run)}, MAX_NAME)
         if event.run not in self.run_ids:  # tried again: the run is there, its parameters are not
             if self._made is None:
                 self._made = self._find()
-            self.run_ids[event.run] = self._made.get(event.run) or self._create(event)
+            self.run_ids[event.run] = self._made.get(event.run) or self._create(event, name[MLFLOW_RUN_NAME])
         run_id = self.run_ids[event.run]
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in event.params.items()])
+        tags = {key: value for key, value in event.tags.items() if key != "name"}
+        self._log(run_id, params=event.params, tags=tags, texts=texts)
         if event.datasets:
             self.client.log_inputs(run_id, dataset_inputs(event.datasets))
 
@@ -216,7 +220,27 @@ class MlflowSink:
             Metric(key, value, event.time_ms, event.step) for event in events for key, value in event.metrics.items()
         ]
         tags = {key: value for event in events for key, value in event.tags.items()}
-        self.client.log_batch(self.run_ids[run], metrics=metrics, tags=[RunTag(*tag) for tag in tags.items()])
+        self._log(self.run_ids[run], metrics=metrics, tags=tags)
+
+    def _log(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] = NOTHING,
+        tags: Mapping[str, str] = NOTHING,
+        texts: Mapping[str, str] = NOTHING,
+    ) -> None:
+        """Log values of any length: what is too long for MLflow is cut, and a text of its own beside `texts`."""
+        (params, whole_params), (tags, whole_tags) = fitted(params, MAX_PARAM), fitted(tags, MAX_TAG)
+        self.client.log_batch(
+            run_id,
+            metrics=metrics,
+            params=[Param(*each) for each in params.items()],
+            tags=[RunTag(*each) for each in tags.items()],
+        )
+        for file, text in {**texts, **whole_params, **whole_tags}.items():
+            self.client.log_text(run_id, text, file)
 
     def _artifact(self, run_id: str, path: Path) -> None:
         if is_model(path):
@@ -226,11 +250,10 @@ class MlflowSink:
         else:
             self.client.log_artifact(run_id, str(path))
 
-    def _create(self, event: Event) -> str:
-        tags = {**event.tags, **self._writer_tags(), JOURNAL_TAG: self._journal_id, RUN_TAG: event.run}
+    def _create(self, event: Event, name: str) -> str:
+        tags = {**self._writer_tags(), JOURNAL_TAG: self._journal_id, RUN_TAG: event.run}
         if event.run != SWEEP:
             tags[MLFLOW_PARENT_RUN_ID] = self.run_ids[SWEEP]
-        name = tags.pop("name", event.run)
         run = self.client.create_run(self.experiment_id, start_time=event.time_ms, tags=tags, run_name=name)
         return str(run.info.run_id)
 
