@@ -16,6 +16,7 @@ from experiments.table6_patch_size import EXPERIMENT as PATCH
 from experiments.table7_label_smoothing_ema import EXPERIMENT as SMOOTHING
 from mvlab.experiment import Claim, Experiment, Reading, vary
 from mvlab.markdown import markdown_table
+from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.results import Results, read_results
 from mvlab.report.figures import PANELS
 from mvlab.report.page import Heading, Page, Paragraph, Table
@@ -198,6 +199,18 @@ def test_test_resolutions_are_in_the_csv(tmp_path: Path, one_mobilevit: Results)
     tested = [values[metric] for metric in ("test_32px/top1", "test_64px/top1", "test/mean_top1")]
     assert tested == [41, 60, 50.5]
     assert [values[metric] for metric in ("updates", "train_s", "gap")] == [62, 16, 2]
+
+
+def test_each_line_of_the_csv_names_the_data_of_its_own_run(tmp_path: Path) -> None:
+    """With --accept-changes a study can go on with other data than its first runs had."""
+    curves = {(arm, 0): [epoch_of(40), epoch_of(60)] for arm in SKIP.runs}
+    journal = Journal(write_journal(tmp_path / "journal.jsonl", SKIP, curves, epochs=2))
+    for run in (SWEEP, "without seed 0"):
+        journal.append(Event(run=run, kind="resume", tags={"mvlab.dataset_digest": "e" * 64}))
+    write_report(SKIP, read_results(journal.path), tmp_path / "report")
+    with (tmp_path / "report" / "table.csv").open() as file:
+        digests = {(line["run"], line["dataset_digest"]) for line in csv.DictReader(file)}
+    assert digests == {("with", "d" * 64), ("without", "e" * 64)}
 
 
 @pytest.mark.parametrize(("better", "worse"), [("with", "without"), ("without", "with")])

@@ -1,5 +1,6 @@
 """What a study's record says of all that was ever done in it, and how a study ends. Its runs are told, not trained."""
 
+import csv
 import json
 import os
 import shutil
@@ -21,10 +22,12 @@ from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.lock import OWNER
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import Process
+from mvlab.record.remote import read_remote
+from mvlab.record.results import read_results
 from mvlab.study import carry_out, costs, prepare
 from mvlab.study.bundle import Bundle, read_bundle
 from mvlab.study.folder import JOURNAL
-from mvlab.sweep.trial import Trial
+from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.training.placement import Node
 
 ROWS = ("--only", "2,2,2", "--only", "4,4,4")
@@ -133,6 +136,63 @@ def test_changes_that_were_accepted_are_told_and_kept_out_of_the_bundle(desk: De
     assert {config["label_smoothing"] for config in desk.bundle.configs.values()} == {0.3}
     described = json.loads((desk.study / "study.json").read_text())["trials"]
     assert described["2,2,2 seed 0"] == trained_with
+
+
+def of_epochs(epochs: int) -> Experiment:
+    """At paper scale, where a run has as many as its recipe says; on the digits."""
+    runs = {name: vary(run, "epochs", epochs) for name, run in EXPERIMENT.runs.items()}
+    return replace(EXPERIMENT, runs=runs, made_for="digits")
+
+
+def test_a_run_counts_as_what_it_ended_as(desk: Desk) -> None:
+    """It began with three epochs, and was resumed with five; another had ended with three by then."""
+    paper, more = ("--scale", "paper", *ROWS), ("--resume", "--accept-changes", "--seeds", "2")
+    desk.failing = {"4,4,4 seed 0"}
+    assert desk.run(*paper, experiment=of_epochs(3)) == 1
+    then = desk.bundle.configs["2,2,2 seed 0"]
+    desk.failing = set()
+    assert desk.run(*paper, *more, experiment=of_epochs(5)) == 0
+    results = read_results(desk.journal.path)
+    longer = {trial.name: trial.run for trial in plan_trials(of_epochs(5), ["2,2,2", "4,4,4"], "paper", 2)}
+    shorter = plan_trials(of_epochs(3), ["2,2,2"], "paper", 1)[0].run
+    trained = longer | {"2,2,2 seed 0": shorter}
+    for told in (results, read_remote("sqlite:///mlflow.db", f"mobilevit/classification/{EXPERIMENT.name}")):
+        found = {f"{run.arm} seed {run.seed}": run for run in told.runs}
+        assert {name: (run.config_digest, len(run.epochs), run.is_complete) for name, run in found.items()} == {
+            name: (run.digest(), run.epochs, True) for name, run in trained.items()
+        }
+
+    # the page
+    assert "2,2,2 seed 0, 4,4,4 seed 0 (epochs: 3 then, 5 now). They count in the table, with" in desk.out
+    tables = [[cell.strip() for cell in line.split("|")[1:-1]] for line in desk.out.splitlines() if line[:1] == "|"]
+    assert {row[0]: row[7] for row in tables if row[0] in ("2,2,2", "4,4,4") and len(row) == 9} == {
+        "2,2,2": "2",
+        "4,4,4": "2",
+    }
+    assert {(f"{row[0]} seed {row[1]}", row[3], row[4]) for row in tables if row[-1] == "finished"} == {
+        (name, run.digest(), f"{run.epochs} of {run.epochs}") for name, run in trained.items()
+    }
+    # the CSV
+    with (desk.study / "report" / "table.csv").open() as file:
+        digests = {(f"{line['run']} seed {line['seed']}", line["config_digest"]) for line in csv.DictReader(file)}
+    assert digests == {(name, run.digest()) for name, run in trained.items()}
+    # the bundle, and what was said of the run when it began
+    assert desk.bundle.weights.keys() == {"2,2,2 seed 1", "4,4,4 seed 1"}
+    assert then["epochs"] == 3
+    written = json.loads((desk.study / "4-4-4-seed-0" / "config.json").read_text())
+    assert (written["digest"], written["epochs"]) == (longer["4,4,4 seed 0"].digest(), 5)
+
+
+@pytest.mark.parametrize(("position", "is_refused"), [("00003-step-00000007", True), ("00002-step-00000007", False)])
+def test_a_run_cannot_have_less_than_it_has_trained(desk: Desk, position: str, is_refused: bool) -> None:
+    paper = ("--scale", "paper", "--only", "4,4,4")
+    desk.failing = {"4,4,4 seed 0"}
+    assert desk.run(*paper, experiment=of_epochs(5)) == 1
+    desk.failing = set()
+    (desk.study / "4-4-4-seed-0" / "checkpoints" / f"epoch-{position}").mkdir(parents=True)
+    assert desk.run(*paper, "--resume", "--accept-changes", experiment=of_epochs(3)) == 2 * is_refused
+    said = "4,4,4 seed 0 has trained 3 epochs already, and would have 3 in all instead of 5"
+    assert (said in desk.err) == is_refused
 
 
 def test_runs_of_another_number_of_ranks_are_told_apart(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mvlab.experiment import Reading
 from mvlab.metrics import counts_images, side_of
 from mvlab.record.journal import SWEEP, Journal, Status
-from mvlab.record.tags import CONFIG_TAG, PRUNED_TAG, ROW_TAG, WEIGHTS_TAG
+from mvlab.record.tags import CONFIG_TAG, PRUNED_TAG, ROW_TAG, WEIGHTS_TAG, current
 
 
 class ResultsError(ValueError):
@@ -32,6 +32,9 @@ class RunResult:
     """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms, cost/latency_fastest_ms."""
     status: Status | None
     config_digest: str
+    """Of what it ended as: --accept-changes may have resumed it as something else than it began as."""
+    dataset_digest: str
+    """Of the training split that it read last."""
     revision: str
     """Of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str
@@ -154,7 +157,8 @@ def run_result(
     costs: Mapping[str, float],
     status: Status | None,
 ) -> RunResult:
-    """A run as it is recorded, in a journal or in MLflow; `epochs` by number, from 1, may come in any order."""
+    """Return a run as it is recorded, in a journal or in MLflow; `epochs` by number, from 1, may come in any order."""
+    params = current(params, tags)
     return RunResult(
         arm=tags[ROW_TAG],
         seed=int(params["seed"]),
@@ -164,6 +168,7 @@ def run_result(
         costs=costs,
         status=status,
         config_digest=tags[CONFIG_TAG],
+        dataset_digest=tags.get("mvlab.dataset_digest", ""),
         revision=_revision(tags),
         weights_sha256=tags.get(WEIGHTS_TAG, ""),
         was_told_to_stop=PRUNED_TAG in tags,

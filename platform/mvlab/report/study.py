@@ -159,7 +159,8 @@ def _changes(results: Results) -> list[Block]:
     return [
         Paragraph(
             f"Runs are not all alike: with --accept-changes the study went on as something else than these began as: "
-            f"{results.tags[CHANGED_TAG]}. They count in the table; the bundle leaves them out."
+            f"{results.tags[CHANGED_TAG]}. They count in the table, with the config that each ended with; the bundle "
+            "leaves them out."
         )
     ]
 
@@ -172,7 +173,6 @@ def _of_all_attempts(tags: Mapping[str, str], name: str) -> str:
 
 def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
     """A line for each row and seed, with all that it takes to find where it came from."""
-    digest = results.tags["mvlab.dataset_digest"]
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -181,7 +181,7 @@ def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
             for metric in _metrics(row, experiment, results):
                 paper = stated(experiment, row, metric)
                 measured = (results.experiment, row, run.arm, run.seed, metric, run.value(metric), paper)
-                origin = (results.scale, run.config_digest, digest, run.revision, run.weights_sha256)
+                origin = (results.scale, run.config_digest, run.dataset_digest, run.revision, run.weights_sha256)
                 writer.writerow(measured + origin)
     atomic_write(path, text.getvalue())
 

@@ -79,6 +79,25 @@ def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, wor
         )
 
 
+def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
+    """
+    Raises:
+        ResumeError: a trial that has begun would have fewer epochs in all than before, and has trained as many already.
+    """
+    before = read_description(folder).trials
+    for trial in remaining(trials, Journal(folder / JOURNAL)):
+        trained = max(
+            (int(path.name.split("-")[1]) for path in trial.folder(folder).checkpoints.glob("epoch-*")), default=0
+        )
+        then = before.get(trial.name, {}).get("epochs", trial.run.epochs)
+        if then != trial.run.epochs <= trained:
+            raise ResumeError(
+                f"--accept-changes: {trial.name} has trained {trained} epochs already, and would have "
+                f"{trial.run.epochs} in all instead of {then}: give it more, leave it out with --only, or begin a new "
+                "study"
+            )
+
+
 def _changed(
     before: Description, begun: Sequence[str], trials: Sequence[Trial], data: DataSet, workers: int
 ) -> dict[str, Sequence[str]]:

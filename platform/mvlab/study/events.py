@@ -9,8 +9,8 @@ from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment
 from mvlab.masking import masked
 from mvlab.models.build import network_name
-from mvlab.record.journal import SWEEP, DataUse, Event, Journal
-from mvlab.record.tags import CONFIG_TAG, ROW_TAG
+from mvlab.record.journal import SWEEP, DataUse, Event, Journal, Standing
+from mvlab.record.tags import CONFIG_TAG, NOW, ROW_TAG, current
 from mvlab.sweep.trial import Trial
 from mvlab.training.placement import Placement
 
@@ -67,16 +67,30 @@ def begin_trial(
     tags: Mapping[str, str],
     journal: Journal,
 ) -> None:
-    """A child run, with its whole config as an artifact; one that was begun before goes on."""
-    if trial.name in journal.runs() and journal.runs()[trial.name].is_begun:
-        go_on(trial.name, tags, journal)
+    """Record a child run, with its whole config as an artifact; one that was begun before is resumed, as it is now."""
+    digest = trial.run.digest()
+    params = _params(experiment, trial, placement)
+    before = journal.runs().get(trial.name, Standing())
+    if not before.is_begun:
+        attempt = str(before.attempts + 1)
+        tags = {**tags, ATTEMPT_TAG: attempt, ROW_TAG: trial.arm, CONFIG_TAG: digest}
+        journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags, datasets=uses(data)))
+        _record_config(trial, journal)
         return
+    then, digest_then = current(before.params, before.tags), before.tags.get(CONFIG_TAG)
+    now = {f"{NOW}{name}": value for name, value in params.items() if then.get(name) != value}
+    go_on(trial.name, {**tags, **now, CONFIG_TAG: digest}, journal)
+    if digest != digest_then:
+        _record_config(trial, journal)
+
+
+def _params(experiment: Experiment, trial: Trial, placement: Placement) -> dict[str, str]:
     config = flatten(trial.run.as_dict())
     params = {key: str(config[key]) for key in (*KEY_PARAMS, experiment.varies) if key in config}
-    params |= {"model": network_name(trial.run.model), "workers": str(placement.workers)}
-    tags = {**tags, ATTEMPT_TAG: "1", ROW_TAG: trial.arm, CONFIG_TAG: trial.run.digest()}
-    journal.append(Event(run=trial.name, kind="begin", params=params, tags=tags, datasets=uses(data)))
+    return params | {"model": network_name(trial.run.model), "workers": str(placement.workers)}
 
+
+def _record_config(trial: Trial, journal: Journal) -> None:
     path = journal.path.parent / trial.slug / CONFIG
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, json.dumps({"digest": trial.run.digest(), **trial.run.as_dict()}, indent=1))

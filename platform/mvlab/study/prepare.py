@@ -10,7 +10,7 @@ from mvlab.experiment import Experiment
 from mvlab.record.lock import require_free
 from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import Scale
-from mvlab.study.description import require_same_study
+from mvlab.study.description import require_epochs_ahead, require_same_study
 from mvlab.study.fine_tuned import as_begun, fine_tuned
 from mvlab.study.folder import find_folder
 from mvlab.sweep.trial import Trial, plan_trials
@@ -98,7 +98,9 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
         require_free(resumed)
         if options.manner.initial is None:
             trials = as_begun(trials, resumed)
-        if not options.manner.accept_changes:
+        if options.manner.accept_changes:
+            require_epochs_ahead(resumed, trials)
+        else:
             require_same_study(resumed, trials, data, options.workers)
     return Study(
         experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials), resumed=resumed
