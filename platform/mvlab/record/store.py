@@ -206,7 +206,8 @@ def _made(client: MlflowClient, experiment: str, uri: str) -> Experiment:
     except MlflowException as error:
         if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
             raise
-    return client.get_experiment_by_name(experiment)
+    made: Experiment = client.get_experiment_by_name(experiment)
+    return made
 
 
 def _artifacts(uri: str) -> str | None:

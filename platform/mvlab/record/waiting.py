@@ -1,6 +1,5 @@
 """Events that MLflow has not taken: which they are, which to carry again, what is said of them."""
 
-import shlex
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
