@@ -2,16 +2,19 @@
 
 import os
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 from data.test_sources import put, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import fs
 
 from mvlab.data.sources.folders import Listing, list_images
 from mvlab.data.sources.left_out import Reason
 from mvlab.data.sources.splits import beside, refuse_overlap, splits_in
+from mvlab.data.sources.tree import walk
 from mvlab.data.storage import DataError, Folder
 from mvlab.report.listing import describe_listings
 
@@ -116,6 +119,31 @@ def test_no_folder_is_listed_twice_whatever_links_there_are(
     assert shown(listing) == {"a/1.jpg": "a", "a/x/3.jpg": "a", "b/2.jpg": "b", "b/y/4.jpg": "b"}
     expected = Counter(Reason.DANGLING if target == "gone" else Reason.LISTED for _, target in links)
     assert Counter(left(listing).values()) == expected
+
+
+def test_a_store_is_listed_as_a_disk_is(tmp_path: Path) -> None:
+    """Stores have no symlinks; this one is a folder that pyarrow alone lists."""
+    put(tmp_path, "src/cat/a.jpg", "src/cat/deep/b.jpg", "src/@eaDir/c", "src/cat/.d", "src/dog/notes.txt", "src/e.jpg")
+    store = Folder(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "src")
+    assert not store.is_local
+    assert walk(store) == walk(Folder.of(str(tmp_path / "src")))
+    assert store.sizes() == {"e.jpg": 6}
+
+
+def test_a_file_that_is_renamed_while_its_folder_is_listed_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another process's unfinished shards are."""
+    put(tmp_path, "a", "b")
+    listed = os.scandir
+
+    def scandir(path: str) -> AbstractContextManager[list[os.DirEntry[str]]]:
+        found = list(listed(path))
+        (tmp_path / "b").rename(tmp_path / "c")
+        return nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert Folder.of(str(tmp_path)).sizes() == {"a": 1}
 
 
 def test_symlinks_to_nothing_are_missing_images(tmp_path: Path) -> None:

@@ -67,20 +67,23 @@ def is_utf8(name: str) -> bool:
 def _on_disk(path: str, *, allow_missing: bool) -> list[Entry]:
     try:
         with os.scandir(path) as listed:
-            return [_of_system(each) for each in listed]
+            return [entry for each in listed if (entry := _of_system(each))]
     except FileNotFoundError:
-        if allow_missing and not os.path.lexists(path):
+        if allow_missing:
             return []
         raise
 
 
-def _of_system(found: "os.DirEntry[str]") -> Entry:
+def _of_system(found: "os.DirEntry[str]") -> Entry | None:
+    """None where it was removed or renamed in the meantime, as unfinished files of other processes are."""
     is_link = found.is_symlink()
     try:
         status = found.stat()
     except OSError as error:
         if is_link and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return Entry(found.name, Kind.NOTHING, is_link=True)
+        if error.errno == errno.ENOENT:
+            return None
         raise
     if stat.S_ISDIR(status.st_mode):
         return Entry(found.name, Kind.FOLDER, is_link=is_link)
