@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from mvlab.record.process import Process
 from mvlab.study.description import begin_work
 from mvlab.study.folder import STUDY, new_folder
 from mvlab.study.prepare import Study, prepare
+from mvlab.sweep.trial import Trial
 
 ROOT = Path(__file__).parents[1]
 Said = Callable[..., tuple[int, str, str]]
@@ -265,6 +267,36 @@ def test_a_dry_run_at_paper_scale_on_shards(tmp_path: Path) -> None:
     assert "327" in done.stdout
     assert "### Runs: 12" in done.stdout
     assert all(path.stat().st_mtime_ns < before for path in tmp_path.rglob("*"))
+
+
+def test_a_dry_run_of_more_runs_than_anybody_reads_shows_some(
+    here: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Trial] = []
+    init = Trial.__init__
+
+    def counted(trial: Trial, *given: Any) -> None:
+        made.append(trial)
+        init(trial, *given)
+
+    monkeypatch.setattr(Trial, "__init__", counted)
+    status, out, _ = said("--seeds", "100000", "--dry-run")
+    assert status == 0
+    assert "### Runs: 400,000" in out
+    assert "| 8,4,2 seed 5 |" in out
+    assert "… and 399,976 more. It will be refused: --seeds 100000 makes 400,000 runs, and a study carries out" in out
+    assert "| all 400,000 runs, about |" in out
+    assert len(out) < 20_000
+    assert len(made) < 25_000, "each is made when it is asked for"
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run", "--estimate"]])
+def test_more_runs_than_a_study_carries_out_are_refused(here: Path, said: Said, options: list[str]) -> None:
+    status, out, err = said("--seeds", "100000", *options)
+    assert (status, out) == (2, "")
+    assert "makes 400,000 runs, and a study carries out at most 10,000: ask for --seeds 2500, or" in err
+    assert said("--seeds", str(2**32 + 1), *options)[0] == 2
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(

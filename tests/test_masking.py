@@ -95,6 +95,7 @@ def test_credentials_are_not_shown(uri: str, shown: str) -> None:
         "sqlite:////home/me@work/a:b@c/mlflow.db",
         "file:///home/me@work/x",
         "s3://bucket/data@2026/train?endpoint_override=127.0.0.1:9000&scheme=http",
+        "abfs://container@account.dfs.core.windows.net/x",
         "hf://datasets/me/digits@main/x",
         "/home/me:x@work",
         "storage/a",

@@ -65,8 +65,10 @@ def _user_and_password(uri: str) -> tuple[int, int]:
         is_path = not re.match(r"[^/\s]*:", before)
     elif scheme[1].startswith(("file", "sqlite")):
         is_path = True
-    else:  # an object's name may hold an @
-        is_path = ":" not in before and "/" in before and not scheme[1].lower().startswith("http")
+    elif scheme[1].lower().startswith("http"):
+        is_path = False
+    else:  # an object's name may hold an @, and Azure's containers stand before one
+        is_path = ":" not in before and ("/" in before or scheme[1].startswith("abfs"))
     return (begin, begin) if is_path else (begin, end)
 
 

@@ -21,7 +21,7 @@ DATA = DataSet(uri="/d", name="mine", num_classes=2, train_group_rows=(8,), num_
 
 
 def plan(seeds: int, *more: str) -> list[Trial]:
-    return plan_trials(EXPERIMENT, [*ARMS, *more], "smoke", seeds)
+    return list(plan_trials(EXPERIMENT, [*ARMS, *more], "smoke", seeds))
 
 
 def names(trials: list[Trial]) -> set[str]:

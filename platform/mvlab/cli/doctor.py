@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     from mvlab.study.doctor import diagnose, findings, mend, num_wrong  # MLflow: seconds to import
 
-    storage = Path(parsed.storage).expanduser()
+    storage = Path(parsed.storage)
     diagnosis = diagnose(parsed.tracking_uri, storage, gone=parsed.host)
     found = findings(diagnosis)
     if parsed.mend and num_wrong(found):

@@ -18,7 +18,7 @@ from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
 from mvlab.study.dry_run import describe
 from mvlab.study.folder import ResumeError
-from mvlab.study.prepare import Options, Study, prepare
+from mvlab.study.prepare import Options, Study, prepare, require_few
 from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
 from mvlab.training.keep import Keep
@@ -44,6 +44,8 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
 
     try:
         study = prepare(experiment, _options(parsed))
+        if parsed.estimate or not parsed.dry_run:
+            require_few(study)
     except (ValueError, StoreError) as error:
         return _refused(error)
     if parsed.dry_run:

@@ -62,13 +62,18 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
-    """`main` without the end of the process."""
+def parser() -> Parser:
+    """Of all commands."""
     parser = Parser(prog="mvlab", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in COMMANDS:
         module.add_to(commands)
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def run(arguments: list[str]) -> int:
+    """`main` without the end of the process."""
+    parsed = parser().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`

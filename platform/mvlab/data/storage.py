@@ -2,7 +2,6 @@
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,11 @@ from pyarrow import fs
 
 from mvlab.data.entries import Entry, Kind, entries
 from mvlab.durable import partial_name, sync
-from mvlab.masking import has_credentials
+from mvlab.masking import SCHEME, has_credentials, masked
+from mvlab.paths import expanded
+
+SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+"""That pyarrow opens by itself; others it leaves to packages with errors of their own."""
 
 
 class DataError(ValueError):
@@ -47,10 +50,16 @@ def absolute_uri(uri: str) -> str:
     """`uri`, or the `file://` URI of a local path: workers have other working directories.
 
     Raises:
-        DataError: it holds a password, which would end up in logs and records.
+        DataError: nothing there can be opened, or it holds a password, which would end up in logs and records.
     """
-    if not re.match(r"^[a-z0-9]+://", uri):
-        return Path(uri).expanduser().absolute().as_uri()
+    scheme = SCHEME.match(uri)
+    if scheme is None:
+        return Path(_expanded(uri)).absolute().as_uri()
+    if scheme[1] not in SCHEMES:
+        raise DataError(
+            f"{masked(uri)}: images and shards are read from a folder or from {', '.join(SCHEMES[1:])}; copy what is "
+            "elsewhere to one of these first"
+        )
     if has_credentials(uri):
         raise DataError(
             "a data URI with credentials in it would be logged: leave them out, and set the store's own "
@@ -73,8 +82,15 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
         with store_errors(uri):
             filesystem, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, UnicodeError) as error:  # the latter: a path that is not UTF-8
-        raise DataError(f"{uri} cannot be opened: {error}") from error
+        raise DataError(f"{uri} cannot be opened: {str(error).splitlines()[0]}") from error
     return filesystem, path
+
+
+def _expanded(path: str) -> str:
+    try:
+        return expanded(path)
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 class LocalFile:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mlflow.entities import Experiment, LifecycleStage, Run
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
 from mlflow.tracking import MlflowClient
 
 from mvlab.record.carried import store_id
@@ -202,12 +201,13 @@ def _owner(run: Run) -> Process | None:
 def _made(client: MlflowClient, experiment: str, uri: str) -> Experiment:
     """The experiment, which was new; another process may have been quicker."""
     try:
-        client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_ALREADY_EXISTS):
+        made = client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
+        return client.get_experiment(made)
+    except MlflowException:
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
             raise
-    made: Experiment = client.get_experiment_by_name(experiment)
-    return made
+        return found
 
 
 def _artifacts(uri: str) -> str | None:

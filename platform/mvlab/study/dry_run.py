@@ -1,5 +1,6 @@
 """What a study would do, as text, without doing any of it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mvlab.config import RunConfig, flatten
@@ -10,10 +11,13 @@ from mvlab.masking import masked
 from mvlab.record.journal import Journal
 from mvlab.study.estimate import Work, describe_work, stored_bytes
 from mvlab.study.folder import JOURNAL
-from mvlab.study.prepare import Study
+from mvlab.study.prepare import Study, require_few
 from mvlab.study.rates import rate_note
 from mvlab.study.remaining import remaining
 from mvlab.sweep.trial import Trial
+
+SHOWN = 24
+"""Runs that are shown and planned; of more, their number is told, and what they take is taken to be alike."""
 
 
 def describe(study: Study) -> str:
@@ -26,7 +30,7 @@ def describe(study: Study) -> str:
             f"### Batches: {options.workers} ranks on {study.data}\n\n{_buckets(first, options.workers)}",
             _updates(first, study.data, options.workers),
             *([f"### Learning rate\n\n{note}"] if (note := rate_note(study)) else []),
-            f"### Runs: {len(study.trials)}\n\n{_trials(study)}",
+            f"### Runs: {len(study.trials):,}\n\n{_trials(study)}",
             f"### Work{'' if study.resumed is None else ' that is left'}\n\n{_work(study)}",
             f"### Record\n\n{_record(study)}",
         ]
@@ -68,23 +72,35 @@ def _updates(run: RunConfig, data: DataSet, world: int) -> str:
 
 def _trials(study: Study) -> str:
     varies = study.experiment.varies
-    return markdown_table(
+    shown = study.trials[:SHOWN]
+    table = markdown_table(
         ["run", varies, "seed", "config digest"],
-        [[trial.name, _varied(trial, varies), str(trial.seed), trial.run.digest()] for trial in study.trials],
+        [[trial.name, _varied(trial, varies), str(trial.seed), trial.run.digest()] for trial in shown],
     )
+    more = len(study.trials) - len(shown)
+    return f"{table}\n\n… and {more:,} more{_too_many(study)}" if more else table
+
+
+def _too_many(study: Study) -> str:
+    try:
+        require_few(study)
+    except ValueError as error:
+        return f". It will be refused: {error}"
+    return ""
 
 
 def _work(study: Study) -> str:
     left, num_bytes = left_of(study), stored_bytes(study.data)
     if not left:
         return "None: all of these runs have ended."
-    return describe_work([Work.of(trial, study.data, num_bytes, study.options.workers) for trial in left])
+    works = [Work.of(trial, study.data, num_bytes, study.options.workers) for trial in left[:SHOWN]]
+    return describe_work(works, len(left))
 
 
-def left_of(study: Study) -> list[Trial]:
+def left_of(study: Study) -> Sequence[Trial]:
     """The trials that would be run: all of them, or those that a study that is gone on with has left."""
     if study.resumed is None:
-        return list(study.trials)
+        return study.trials
     return remaining(study.trials, Journal(study.resumed / JOURNAL))
 
 
@@ -99,7 +115,7 @@ def _record(study: Study) -> str:
     return "\n".join(
         [
             f"- MLflow: {masked(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
-            f"a parent run, and {len(study.trials)} children with metrics by epoch, config, checkpoint, "
+            f"a parent run, and {len(study.trials):,} children with metrics by epoch, config, checkpoint, "
             "CoreML package and its verification; table and figure on the parent",
             f"- files: {folder}/" + (", gone on with" if study.resumed else ""),
             f"- data: {study.data.uri}",

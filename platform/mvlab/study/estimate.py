@@ -100,11 +100,13 @@ def total(runs: Sequence[Range], at_once: int) -> Range:
     return Range(*(_ended_s([getattr(run, end) for run in runs], at_once) for end in ("low", "high")))
 
 
-def describe_work(works: Sequence[Work]) -> str:
-    """A table."""
+def describe_work(works: Sequence[Work], num_runs: int | None = None) -> str:
+    """A table of `works`, which are all runs or the first of `num_runs`."""
     rows: list[list[Any]] = [[w.name, w.updates, w.images_trained, w.images_evaluated, w.bytes_read] for w in works]
-    if len(works) > 1:
-        rows.append(["all runs", *(sum(row[column] for row in rows) for column in range(1, 5))])
+    times = (num_runs or len(works)) / len(works)
+    if times > 1 or len(works) > 1:
+        name = "all runs" if times == 1 else f"all {num_runs:,} runs, about"
+        rows.append([name, *(round(sum(row[column] for row in rows) * times) for column in range(1, 5))])
     return markdown_table(
         ["run", "updates", "images trained on", "images evaluated", "read"],
         [[name, *(f"{count:,}" for count in counts), _bytes(read)] for name, *counts, read in rows],

@@ -6,6 +6,8 @@ import re
 import time
 from pathlib import Path
 
+from mvlab.paths import expanded
+
 STUDY = "study.json"
 JOURNAL = "journal.jsonl"
 NAME = re.compile(r"[a-z]+-\d{8}-\d{6}-\d+")
@@ -34,7 +36,7 @@ def find_folder(root: Path, scale: str, named: str) -> Path:
         if folder is None:
             raise ResumeError(f"--resume: no study of scale {scale} was begun in {root}; leave --resume out")
         return folder
-    folder = Path(named).expanduser().absolute()
+    folder = Path(expanded(named)).absolute()
     if not (folder / STUDY).exists():
         raise ResumeError(f"--resume {named}: no study was begun there ({STUDY} is missing)")
     before = json.loads((folder / STUDY).read_text(encoding="utf-8"))

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
+from mvlab.paths import expanded
 from mvlab.record.lock import require_free
 from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import Scale
@@ -16,6 +18,9 @@ from mvlab.study.folder import find_folder
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.training.manner import Manner
 from mvlab.training.placement import require_gpu_share
+
+MOST_RUNS = 10_000
+"""Of a study that is carried out: its driver holds all of them in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +62,7 @@ class Study:
     storage: Path
     """Absolute."""
     data: DataSet
-    trials: tuple[Trial, ...]
+    trials: Sequence[Trial]
     resumed: Path | None = None
     """The folder of the study that is gone on with."""
 
@@ -79,7 +84,7 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
     Raises:
         ValueError: an option cannot be what it is; the message says what to do.
     """
-    trials = list(recorded) or plan_trials(experiment, list(options.only), options.scale, options.seeds)
+    trials: Sequence[Trial] = recorded or plan_trials(experiment, list(options.only), options.scale, options.seeds)
     _check(options, trials)
     storage = _writable_folder(options.storage)
     if options.data is not None:
@@ -102,9 +107,20 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
             require_epochs_ahead(resumed, trials)
         else:
             require_same_study(resumed, trials, data, options.workers)
-    return Study(
-        experiment=experiment, options=options, storage=storage, data=data, trials=tuple(trials), resumed=resumed
-    )
+    return Study(experiment=experiment, options=options, storage=storage, data=data, trials=trials, resumed=resumed)
+
+
+def require_few(study: Study) -> None:
+    """
+    Raises:
+        ValueError: these are more runs than a study carries out.
+    """
+    if len(study.trials) > MOST_RUNS:
+        arms = sum(1 for _ in takewhile(lambda trial: trial.seed == study.trials[0].seed, study.trials))
+        raise ValueError(
+            f"--seeds {study.options.seeds} makes {len(study.trials):,} runs, and a study carries out at most "
+            f"{MOST_RUNS:,}: ask for --seeds {MOST_RUNS // arms}, or for fewer rows with --only"
+        )
 
 
 def _check(options: Options, trials: Sequence[Trial]) -> None:
@@ -135,7 +151,7 @@ def _writable_folder(text: str) -> Path:
     """The folder as an absolute path; makes nothing."""
     if "://" in text:
         raise ValueError(f"--storage {text}: a folder is needed; mount the store, or name a shared folder")
-    folder = Path(text).expanduser().absolute()
+    folder = Path(expanded(text)).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise ValueError(f"--storage {text}: {nearest} is no folder that can be written to")

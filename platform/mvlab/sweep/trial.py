@@ -1,13 +1,17 @@
 """The trials of a sweep, planned: arms times seeds."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 from mvlab.config import RunConfig
 from mvlab.experiment import Experiment
 from mvlab.names import slug
 from mvlab.scale import Scale, at_scale
 from mvlab.training.files import RunFolder
+
+MOST_SEEDS = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +37,42 @@ class Trial:
         return RunFolder(storage / self.slug)
 
 
-def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: int) -> list[Trial]:
+@dataclass(frozen=True, slots=True)
+class Trials(Sequence[Trial]):
+    """Every run with every seed, each made when it is asked for: there may be more than anybody wants to see."""
+
+    runs: Mapping[str, RunConfig]
+    """Arm -> the run with any seed."""
+    seeds: int
+
+    def __len__(self) -> int:
+        return len(self.runs) * self.seeds
+
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Trial]: ...
+
+    def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
+        """All arms of the first seed come first."""
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        seed, number = divmod(range(len(self))[index], len(self.runs))
+        arm = list(self.runs)[number]
+        return Trial(arm, seed, replace(self.runs[arm], seed=seed))
+
+
+def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: int) -> Trials:
     """Every selected run with every seed; they share seeds, so that their differences are paired.
 
     Raises:
-        ValueError: a name is no run of the experiment, or `seeds` is not positive.
+        ValueError: a name is no run of the experiment, or `seeds` is no number of seeds.
     """
-    if seeds < 1:
-        raise ValueError(f"--seeds {seeds}: at least one is needed")
-    return [
-        Trial(arm, seed, replace(at_scale(run, scale, keep_network=experiment.compares_networks), seed=seed))
-        for seed in range(seeds)
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise ValueError(f"--seeds {seeds}: at least one is needed, and there are {MOST_SEEDS:,}")
+    runs = {
+        arm: at_scale(run, scale, keep_network=experiment.compares_networks)
         for arm, run in experiment.select(names).items()
-    ]
+    }
+    return Trials(runs, seeds)
