@@ -81,7 +81,7 @@ def write_shards(folder: Path) -> str:
         (["--data", "nowhere"], "holds no train split"),
         (["--data", "s3://KEY:SECRET@bucket/x"], "a data URI with credentials in it would be logged"),
         (["--data", "s3://bucket/x?secret_key=SECRET"], "a data URI with credentials in it would be logged"),
-        (["--storage", "s3://bucket/x"], "a folder is needed"),
+        (["--storage", "s3://KEY:SECRET@bucket/x"], "--storage s3://***@bucket/x: a folder is needed"),
         (["--storage", __file__], "no folder that can be written to"),
         (["--seeds", "0"], "--seeds 0"),
         (["--workers", "0"], "--workers 0: a run needs at least one worker"),

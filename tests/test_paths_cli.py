@@ -21,7 +21,7 @@ NO_PLACES = {
 
 
 def parsers() -> Iterator[argparse.ArgumentParser]:
-    yield from below(main.parser())
+    yield from below(main.command_line())
     yield from (job._parser(EXPERIMENT, None), tables._parser("", {}, "facts"), train._parser({}))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 SECONDS_BETWEEN_LOOKS = 0.02
 HAS_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""Errors of file systems that know no locks, as Lustre mounted without them."""
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def _locked(file: int) -> bool:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether the open `file` is still the one at `path`."""
+    """True while the open `file` is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

@@ -12,9 +12,9 @@ IN_TEXT = re.compile(SCHEME.pattern + r"[^\s'\"<>`]+")
 VALUE = (
     r"(?i)([?&][^=&\s]*(?:passw|passphrase|pwd|token|secret|key|credential|sig\b|signature|auth|odbc_connect)[^=&\s]*=)"
 )
-"""What comes before a secret in a query."""
+"""Pattern of the name before a secret in a query."""
 SHORTEST = 4
-"""Letters of a secret that is looked for in other words; a shorter one is found everywhere."""
+"""Least number of letters of a secret that is looked for in other words; a shorter one is found everywhere."""
 
 
 def masked(uri: str) -> str:
@@ -41,7 +41,7 @@ def redacted(text: str, uri: str = "") -> str:
 
 
 def has_credentials(uri: str) -> bool:
-    """Whether anything in it would be masked."""
+    """True where anything in it would be masked."""
     return bool(_secrets(uri))
 
 

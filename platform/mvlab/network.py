@@ -6,9 +6,9 @@ SECONDS_FOR_AN_ANSWER = 3.0
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether a connection is taken there."""
+    """True where a connection is accepted."""
     try:
         with socket.create_connection((host, port), timeout=SECONDS_FOR_AN_ANSWER):
             return True
-    except OSError:
+    except (OSError, OverflowError, UnicodeError):  # the last two: of what is no port, and no name of a host
         return False

@@ -60,7 +60,8 @@ def dead() -> str:
 
 
 @pytest.mark.parametrize(
-    "named", [dead(), "127.0.0.1", "nowhere.invalid:6379", "[::1]:9", "127.0.0.1:port", "ray://127.0.0.1:9"]
+    "named",
+    [dead(), "127.0.0.1", "nowhere.invalid:6379", "[::1]:9", "127.0.0.1:port", "127.0.0.1:99999", "ray://[::1]:9"],
 )
 def test_a_named_cluster_that_is_gone_is_refused(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", named)

@@ -62,8 +62,8 @@ def main() -> NoReturn:
     sys.exit(run(sys.argv[1:]))
 
 
-def parser() -> Parser:
-    """Of all commands."""
+def command_line() -> Parser:
+    """Parser of all commands."""
     parser = Parser(prog="mvlab", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for module in COMMANDS:
@@ -73,7 +73,7 @@ def parser() -> Parser:
 
 def run(arguments: list[str]) -> int:
     """`main` without the end of the process."""
-    parsed = parser().parse_args(arguments)
+    parsed = command_line().parse_args(arguments)
     try:
         return int(parsed.run(parsed))
     except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`

@@ -12,7 +12,7 @@ PLACES = frozenset(
         *("EXPERIMENT", "A", "B"),
     }
 )
-"""What an argument is called that is, or may be, a path: files, folders, and names or URIs in their place."""
+"""Metavars of arguments that are, or may be, paths: files, folders, and names or URIs in their place."""
 
 
 class Parser(argparse.ArgumentParser):

@@ -76,7 +76,7 @@ def owner_of(folder: Path) -> Process | None:
 
 
 def _stale_owner(folder: Path, gone: Container[str] = ()) -> bool:
-    """Whether a dead process left the file; raises as `require_free` does."""
+    """True where a dead process left the file; raises as `require_free` does."""
     try:
         owner = owner_of(folder)
     except ValueError:

@@ -50,7 +50,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """Whatever MLflow raises inside becomes a TrackingError."""
+    """Turn whatever MLflow raises inside into a TrackingError."""
     try:
         yield
     except TrackingError:

@@ -59,7 +59,7 @@ class Process:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether nothing is known of it here: it is another machine's, another container's, or of an earlier boot.
+        """True where nothing is known of it here: it is another machine's, another container's, or of an earlier boot.
 
         An earlier boot cannot be told from another machine of the same name.
         """
@@ -72,7 +72,7 @@ class Process:
         return f"another container, or an earlier boot, of {self.host}" if is_namesake else self.host
 
     def is_dead(self, gone: Container[str] = ()) -> bool:
-        """Whether it has surely ended. A foreign one is dead only if its host is among those that are `gone`."""
+        """True once it has surely ended. A foreign one is dead only if its host is among those that are `gone`."""
         if self.is_foreign:
             return self.host in gone
         try:
@@ -96,7 +96,7 @@ def _scope() -> str:
 
 
 def _has_ended(pid: int) -> bool:
-    """Whether it is a zombie: ended, and still listed."""
+    """True for a zombie: ended, and still listed."""
     return _stat(pid)[0] in ENDED if HAS_PROC else psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 

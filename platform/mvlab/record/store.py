@@ -42,7 +42,7 @@ class RunningRun:
 
     @property
     def is_left(self) -> bool:
-        """Whether nobody will end it: its process is dead, and its journal has no end of it."""
+        """True where nobody will end it: its process is dead, and its journal has no end of it."""
         return self.is_stale and self.ended_in is None
 
 
@@ -134,7 +134,7 @@ def _experiments(client: MlflowClient, prefix: str) -> dict[str, str]:
 def _described(
     client: MlflowClient, runs: Sequence[Run], experiments: Mapping[str, str], gone: Container[str]
 ) -> list[RunningRun]:
-    """Those of them that are RUNNING."""
+    """Description of each run that is RUNNING."""
     names = {experiment_id: name for name, experiment_id in experiments.items()}
     running = [(run, _owner(run)) for run in runs if run.info.status == "RUNNING"]
     stale = {run.info.run_id: run for run, owner in running if owner is not None and owner.is_dead(gone)}
@@ -155,7 +155,7 @@ def _described(
 
 @contextmanager
 def _undisturbed(journal: Path | None, gone: Container[str]) -> Iterator[bool]:
-    """Whether nobody works on the study of `journal`, nor begins to while inside."""
+    """Yield True where nobody works on the study of `journal`, nor begins to while inside."""
     with ExitStack() as stack:
         try:
             if journal is not None and journal.parent.is_dir():  # else nobody here can go on with it

@@ -11,7 +11,7 @@ class TrackingError(ConnectionError):
 
 
 def first_line(error: Exception, uri: str) -> str:
-    """What an error says that the store at `uri` made, in a line that may be shown."""
+    """First line of an error that the store at `uri` caused, as it may be shown."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return redacted(lines[0], uri)[:300] if lines else type(error).__name__
 

@@ -48,7 +48,7 @@ def carry_out(study: Study) -> dict[str, Any]:
     """Does all of it; returns the summary that ends a job's output, and whether MLflow took all of the record.
 
     Raises:
-        TrackingError, ClusterError, PlacementError, ResumeError: before anything is recorded.
+        TrackingError, ClusterError, PlacementError, InUseError, ResumeError: before anything is recorded.
         Interrupted: told to stop; every run has ended in the journal, and in MLflow where it answered.
         DiskError: the disk takes no more, not even that a run has failed.
     """

@@ -61,7 +61,7 @@ class IdleStudy:
 
     @property
     def is_left(self) -> bool:
-        """Whether something of it is to be mended, and its process is not somebody else's."""
+        """True where something is to be mended, and the process that left it was not of another machine."""
         return not self.elsewhere and bool(self.open_runs or self.num_behind or self.leftovers)
 
 

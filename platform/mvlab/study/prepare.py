@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mvlab.data.locate import DataSet, describe_digits, open_data
 from mvlab.experiment import Experiment
+from mvlab.masking import masked
 from mvlab.paths import expanded
 from mvlab.record.lock import require_free
 from mvlab.record.tracking import mlflow_experiment
@@ -20,7 +21,7 @@ from mvlab.training.manner import Manner
 from mvlab.training.placement import require_gpu_share
 
 MOST_RUNS = 10_000
-"""Of a study that is carried out: its driver holds all of them in memory."""
+"""Limit of a study that is carried out: its driver holds all runs in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +151,7 @@ def _check(options: Options, trials: Sequence[Trial]) -> None:
 def _writable_folder(text: str) -> Path:
     """The folder as an absolute path; makes nothing."""
     if "://" in text:
-        raise ValueError(f"--storage {text}: a folder is needed; mount the store, or name a shared folder")
+        raise ValueError(f"--storage {masked(text)}: a folder is needed; mount the store, or name a shared folder")
     folder = Path(expanded(text)).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):

@@ -81,8 +81,7 @@ def _is_running() -> bool:
     if "://" in address:
         raise ClusterError(
             f"RAY_ADDRESS={masked(named)} is where jobs are submitted to: `ray job submit -- python ...` runs this on "
-            "that cluster. On a machine of the cluster RAY_ADDRESS=auto joins it; without the variable this machine is "
-            "used alone"
+            "that cluster. With RAY_ADDRESS=auto it joins the cluster that this machine is part of, or starts one here"
         )
     if not _answers(address):
         raise ClusterError(f"no Ray cluster answers at RAY_ADDRESS={named}: start it, or unset the variable")

@@ -12,6 +12,7 @@ from mvlab.scale import Scale, at_scale
 from mvlab.training.files import RunFolder
 
 MOST_SEEDS = 2**32
+"""Number of seeds that a config can have."""
 
 
 @dataclass(frozen=True, slots=True)
