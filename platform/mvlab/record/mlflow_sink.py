@@ -123,6 +123,8 @@ class MlflowSink:
         """Carries what was refused before, if it is taken by now; false if the store is away."""
         if not self._refused:
             return True
+        if not self._answers():  # else the whole journal would be read for nothing
+            return False
         refused: set[int] = set()
         forgotten = {event.run: offset for event, offset in self.journal.since(0) if event.kind == "forget"}
         passed = takewhile(lambda each: each[1] <= self._offset, self.journal.since(0))

@@ -17,9 +17,8 @@ def rate_note(study: Study) -> str | None:
     if ranks == meant:
         return None
     alike: dict[str, list[str]] = {}
-    for trial in study.trials:
-        if trial.seed == study.trials[0].seed:
-            alike.setdefault(_numbers(trial.run, study.data, ranks, meant), []).append(trial.arm)
+    for arm, run in study.trials.runs.items():
+        alike.setdefault(_numbers(run, study.data, ranks, meant), []).append(arm)
     told = " ".join(f"{_named(arms)}: {numbers}." for numbers, arms in alike.items())
     whose = "the paper's" if meant == PAPER_RANKS else "this scale's"
     return (
