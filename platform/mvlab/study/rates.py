@@ -1,5 +1,7 @@
 """Ranks that a study's learning rates are made for, and the consequences of others."""
 
+from itertools import takewhile
+
 from mvlab.config import RunConfig
 from mvlab.data.locate import DataSet
 from mvlab.scale import PAPER_RANKS, ranks_made_for
@@ -17,8 +19,8 @@ def rate_note(study: Study) -> str | None:
     if ranks == meant:
         return None
     alike: dict[str, list[str]] = {}
-    for arm, run in study.trials.runs.items():
-        alike.setdefault(_numbers(run, study.data, ranks, meant), []).append(arm)
+    for trial in takewhile(lambda each: each.seed == study.trials[0].seed, study.trials):  # one of each arm
+        alike.setdefault(_numbers(trial.run, study.data, ranks, meant), []).append(trial.arm)
     told = " ".join(f"{_named(arms)}: {numbers}." for numbers, arms in alike.items())
     whose = "the paper's" if meant == PAPER_RANKS else "this scale's"
     return (
