@@ -141,6 +141,30 @@ def test_readers_import_no_torch() -> None:
         assert not any(module.split(".")[0] == "torch" for module in imported_modules(path))
 
 
+WRITES_PLAINLY = {
+    "durable.py",
+    "training/ledger.py",  # a line is a step, of which the last may be lost
+    "training/files.py",  # lines for people
+    "training/checkpoints.py",  # into a folder that `atomic_folder` publishes
+    "training/state.py",
+    "record/lock.py",  # the file itself is the lock, and is made or not
+    "export/on_device_latency.py",  # runs on a Mac without mvlab
+}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_written_so_that_they_outlive_a_crash(path: Path) -> None:
+    """By `mvlab.durable`, or the store that data lie in."""
+    if path.relative_to(PACKAGE).as_posix() in WRITES_PLAINLY:
+        return
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute | ast.Name):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
+            modes = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+            opens = name == "open" and any(re.fullmatch("[wax]b?[+]?", mode) for mode in modes)
+            assert not (opens or name in ("write_text", "write_bytes", "fsync")), f"line {call.lineno}"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.name)
 def test_jobs_are_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 15

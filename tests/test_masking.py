@@ -13,7 +13,7 @@ SCHEMES = st.sampled_from(["http", "https", "postgresql", "mysql+pymysql", "mssq
 ANYTHING = st.text(min_size=1, max_size=20) | st.text("ab:/@?#&=% '\"\\.", min_size=1, max_size=12)
 SECRETS = ANYTHING.filter(lambda text: len(text) >= 4)
 PLACE = "host.example:5000/some/path"
-EXAMPLES = settings(deadline=None, max_examples=60)
+EXAMPLES = settings(max_examples=60)
 NAMES = st.sampled_from(["token", "password", "access_key", "X-Amz-Signature", "sig", "clientSecret", "auth"])
 
 

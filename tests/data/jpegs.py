@@ -16,7 +16,7 @@ from mvlab.data.tile_decode import decode_box
 
 SAMPLINGS = ["444", "422", "420", "440", "Gray"]
 sides = st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 97, 128, 199, 240, 384]))
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def pixels(width: int, height: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
@@ -59,7 +59,6 @@ def test_a_sample_is_cut_the_same_whoever_cuts_it_in_whatever_order() -> None:
     assert forth[0] != TrainingView(AugmentationConfig(), seed=5, epoch=3).cuts(*sizes, np.arange(5))[0]
 
 
-@settings(deadline=None)
 @given(
     images=images,
     seed=seeds,
@@ -76,7 +75,6 @@ def test_compiled_crops_are_the_same(images, seed, epoch, config) -> None:
     assert np.array_equal(plain.mirrored, compiled.mirrored)
 
 
-@settings(deadline=None)
 @given(seed=seeds, stream=st.sampled_from(Stream), epoch=epochs, item=st.integers(0, 2**62), count=st.integers(0, 50))
 def test_the_compiled_generator_is_numpys(seed, stream, epoch, item, count) -> None:
     draws = np.empty(count)

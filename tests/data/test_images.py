@@ -57,7 +57,7 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
     return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     width=st.integers(33, 400),
     height=st.integers(33, 400),
@@ -88,7 +88,7 @@ def by_pillow(encoded: bytes, cut: Cut, resolution: int) -> np.ndarray:
     return np.asarray(mirrored).transpose(2, 0, 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(width=sides, height=sides, sample=st.integers(0, 10**6), resolution=st.sampled_from([8, 33, 160]))
 def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, resolution) -> None:
     encoded = jpeg(smooth(width, height), quality=90)
@@ -99,7 +99,7 @@ def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, r
     assert np.array_equal(whole, by_pillow(encoded, cut, resolution))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(width=sides, height=sides, resolution=st.sampled_from([7, 32, 160, 321]), mirrored=st.booleans())
 def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) -> None:
     """Where Pillow's other version goes another way; sizes from 1 pixel on, up and down."""

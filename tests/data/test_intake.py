@@ -173,7 +173,7 @@ SMALL = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     form=st.sampled_from(sorted(SMALL)),
     damage=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=4),

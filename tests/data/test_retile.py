@@ -70,7 +70,7 @@ def test_other_files_are_left_alone(jpeg: bytes) -> None:
     assert retile(jpeg) is None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     sampling=st.sampled_from(SAMPLINGS),
     restart=st.booleans(),

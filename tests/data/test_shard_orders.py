@@ -11,7 +11,7 @@ from mvlab.data.recipe import Recipe
 from mvlab.data.sources.folders import Listing
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(0, 40_000), min_size=1, max_size=200),
     shard_bytes=st.integers(1, 200_000),

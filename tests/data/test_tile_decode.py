@@ -101,7 +101,7 @@ def test_what_is_not_tiled_is_refused() -> None:
         decode_box(tiled(jpeg)[:-5], (0, 0, 8, 8))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     sampling=st.sampled_from(SAMPLINGS),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),

@@ -32,7 +32,7 @@ def t(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.asarray(values).astype(np.int32) if values.dtype.kind in "iu" else values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(bits=st.sampled_from([1, 2, 3, 4, 6, 8]), count=st.integers(1, 40), signed=st.booleans())
 def test_packed_integers_are_unpacked_as_coremltools_packs_them(bits: int, count: int, signed: bool) -> None:
     signed = signed and bits == 4

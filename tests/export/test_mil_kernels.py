@@ -140,7 +140,7 @@ def test_attention_is_as_coremltools_infers_it(mask) -> None:
 shapes = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), shape=shapes)
 def test_slices_of_any_bounds_are_coremltools(data: st.DataObject, shape: list[int]) -> None:
     def each(strategy) -> list:
@@ -162,7 +162,7 @@ def test_slices_of_any_bounds_are_coremltools(data: st.DataObject, shape: list[i
     check("slice_by_index", arguments)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), shape=shapes)
 def test_transposed_and_back_is_the_same_and_a_reshape_keeps_the_order(data: st.DataObject, shape: list[int]) -> None:
     x = torch.from_numpy(normal(*shape))
@@ -174,7 +174,7 @@ def test_transposed_and_back_is_the_same_and_a_reshape_keeps_the_order(data: st.
     assert flat.tolist() == x.flatten().tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), shape=st.lists(st.integers(2, 5), min_size=2, max_size=4))
 def test_padding_is_coremltools(data: st.DataObject, shape: list[int]) -> None:
     mode = data.draw(st.sampled_from(["constant", "reflect", "replicate"]))

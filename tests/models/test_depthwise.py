@@ -27,7 +27,7 @@ def trained(
     return (out.detach(), *gradients)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 14),
     width=st.integers(1, 14),

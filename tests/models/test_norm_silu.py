@@ -53,7 +53,7 @@ def largest_errors(x_BCHW: Tensor, norm: nn.BatchNorm2d, *, fused: bool) -> list
     return [float((one - other).abs().max() / other.abs().max()) for one, other in zip(ours, exact, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     batch=st.integers(1, 5),
     num_channels=st.one_of(st.integers(1, 40), st.sampled_from([64, 96, 513])),
@@ -65,7 +65,7 @@ def test_numbers_are_pytorchs(batch: int, num_channels: int, height: int, width:
     assert max(largest_errors(x, norm, fused=True)) < 1e-5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     offset=st.sampled_from([0.0, 1.0, -30.0, 1e3, -1e4, 1e5]),
     deviation=st.sampled_from([1e-3, 1.0, 1e3, 1e9]),

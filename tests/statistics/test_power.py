@@ -4,7 +4,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
@@ -59,7 +59,6 @@ def test_equivalence_power_at_a_difference_is_what_simulation_gives(n: int, marg
 
 
 @given(sd=sizes, margin=sizes, n=st.integers(2, 1000), beyond=st.floats(1, 10))
-@settings(deadline=None)
 def test_rows_that_differ_by_the_margin_are_found_equal_in_5_percent(
     sd: float, margin: float, n: int, beyond: float
 ) -> None:
@@ -116,7 +115,6 @@ def test_seeds_needed_for_equal_are_enough_and_one_fewer_is_not(margin: float, d
 
 
 @given(sd=sizes, difference=sizes)
-@settings(deadline=None)
 def test_seeds_needed_is_the_first_of_all(sd: float, difference: float) -> None:
     needed = seeds_needed(sd=sd, difference=difference)
     if needed is None:

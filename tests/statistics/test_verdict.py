@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
@@ -93,7 +93,6 @@ def test_without_the_step_ties_would_decide() -> None:
 
 @pytest.mark.parametrize("margin", [None, 0.5])
 @given(count=st.integers(-3, 3), n=st.integers(2, 6), num_val=st.sampled_from([100, 360, 500]))
-@settings(deadline=None)
 def test_a_tie_is_taken_to_spread_by_an_image(margin: float | None, count: int, n: int, num_val: int) -> None:
     step = 100 / num_val
     tied = judge([count * step] * n, higher=True, margin=margin, expected=1.0, step=step)
@@ -110,7 +109,6 @@ def test_rows_that_differ_are_told_apart(n: int) -> None:
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=8), st.floats(0.1, 100))
-@settings(deadline=None)
 def test_verdicts_are_those_of_statsmodels_tests(measured: list[float], margin: float) -> None:
     if np.std(measured) < 1e-6:
         return
@@ -123,7 +121,6 @@ def test_verdicts_are_those_of_statsmodels_tests(measured: list[float], margin: 
 
 
 @given(differences, st.booleans(), margins, expectations)
-@settings(deadline=None)
 def test_swapping_the_rows_swaps_nothing(
     measured: list[float], higher: bool, margin: float | None, expected: float | None
 ) -> None:
@@ -135,7 +132,6 @@ def test_swapping_the_rows_swaps_nothing(
 
 
 @given(differences, st.randoms(), margins, expectations)
-@settings(deadline=None)
 def test_the_order_of_seeds_is_of_no_account(
     measured: list[float], random: Random, margin: float | None, expected: float | None
 ) -> None:
@@ -145,7 +141,6 @@ def test_the_order_of_seeds_is_of_no_account(
 
 
 @given(differences, margins, expectations)
-@settings(deadline=None)
 def test_seeds_are_asked_for_only_where_they_help(
     measured: list[float], margin: float | None, expected: float | None
 ) -> None:

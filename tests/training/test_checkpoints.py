@@ -73,7 +73,7 @@ def test_a_broken_one_is_refused_with_the_reason_and_the_one_before_is_used(tmp_
     assert all(reason in each for each in refused)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(at=st.integers(0), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_is_found(tmp_path_factory: pytest.TempPathFactory, at: int, bit: int) -> None:
     folder = tmp_path_factory.mktemp("flip")
@@ -140,7 +140,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_state(state_at(0, 4), tmp_path_factory.mktemp("content") / FILE)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_whatever_is_broken_in_a_file_is_refused_as_that(content: bytes, data: st.DataObject) -> None:
     """Before its digest is looked at, or where there is none: no other error escapes."""
@@ -261,7 +261,7 @@ def test_a_broken_one_is_replaced_when_the_run_comes_there_again(tmp_path: Path)
 # Which stay
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     tops=st.lists(st.sampled_from([10.0, 20.0, 30.0, None]), min_size=1, max_size=8),
     last=st.integers(1, 3),

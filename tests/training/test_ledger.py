@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -28,7 +28,6 @@ STEPS = tuple(itertools.product(range(3), range(4)))
 """(epoch, step) of a run."""
 
 steps = st.sampled_from(STEPS)
-writes_files = settings(deadline=None)
 Taken = tuple[Batch, Tensor, dict[str, Tensor]]
 
 
@@ -79,7 +78,6 @@ flips = st.sampled_from([(name, 8 * array.size) for name, array in bits_of(taken
 )
 
 
-@writes_files
 @given(where=steps, what=flips)
 def test_any_flipped_bit_is_found_at_its_step_with_its_kind(where: tuple[int, int], what: tuple[str, int]) -> None:
     name, bit = what
@@ -131,7 +129,6 @@ def test_the_first_missing_step_is_named(missing: set[int]) -> None:
         assert (found.a, found.b) == ((WHOLE[first], None) if a is WHOLE else (None, WHOLE[first]))
 
 
-@writes_files
 @given(killed_after=st.integers(0, len(STEPS)), goes_on_at=st.integers(0, len(STEPS)), cut=st.integers(0, 400))
 def test_a_killed_run_that_goes_on_leaves_the_bytes_of_one_that_was_not(
     killed_after: int, goes_on_at: int, cut: int
@@ -154,7 +151,6 @@ def test_a_killed_run_that_goes_on_leaves_the_bytes_of_one_that_was_not(
         assert list(Path(folder).iterdir()) == [path]
 
 
-@writes_files
 @given(cut=st.integers(1, 400))
 def test_a_ledger_that_was_cut_short_is_read_up_to_there(cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -192,7 +188,6 @@ def test_a_run_from_the_start_leaves_nothing_of_what_was_there(tmp_path: Path, f
     assert keep(tmp_path, STEPS).read_bytes() == whole
 
 
-@writes_files
 @given(at=st.integers(0), change=st.integers(1, 255))
 def test_any_changed_byte_is_found_in_its_line(at: int, change: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +201,6 @@ def test_any_changed_byte_is_found_in_its_line(at: int, change: int) -> None:
             read_ledger(path)
 
 
-@writes_files
 @given(line=st.integers(0, len(STEPS) - 1))
 def test_a_line_that_was_taken_out_or_moved_is_found(line: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

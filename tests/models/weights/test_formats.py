@@ -46,7 +46,7 @@ def test_there_and_back_every_bit_stays(format_: str, network: str, channels) ->
     assert all(torch.equal(back[name], ours[name]) for name in ours)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(network=st.sampled_from(sorted(CATALOGUE)), num_classes=st.integers(1, 5000))
 def test_classes_are_counted_from_the_biases(network: str, num_classes: int) -> None:
     biases = class_biases(CATALOGUE[network])
