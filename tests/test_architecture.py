@@ -162,7 +162,8 @@ def test_files_are_written_so_that_they_outlive_a_crash(path: Path) -> None:
             name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
             modes = [each.value for each in call.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
             opens = name == "open" and any(re.fullmatch("[wax]b?[+]?", mode) for mode in modes)
-            assert not (opens or name in ("write_text", "write_bytes", "fsync")), f"line {call.lineno}"
+            is_plain = opens or name in ("write_text", "write_bytes", "fsync")
+            assert not is_plain, f"line {call.lineno}"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.py")), ids=lambda path: path.name)
