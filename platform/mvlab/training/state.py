@@ -182,7 +182,9 @@ def parse_state(content: bytes, path: Path) -> State:
     except BROKEN as error:
         if OUT_OF_MEMORY in str(error):
             raise MemoryError(f"{path}: {error}") from error
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise CheckpointError(  # torch's own message advises to read the file unsafely
+            f"{path} cannot be read as a checkpoint: it holds something else ({type(error).__name__})"
+        ) from error
     if state is None:
         raise CheckpointError(f"{path} has format {values['format']}; this version of mvlab reads {FORMAT}")
     return state
