@@ -13,6 +13,7 @@ from mvlab.record.journal import Journal
 from mvlab.study.folder import JOURNAL, STUDY, ResumeError
 from mvlab.study.remaining import remaining
 from mvlab.sweep.trial import Trial
+from mvlab.training.files import whole_checkpoints
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +87,8 @@ def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
     """
     before = read_description(folder).trials
     for trial in remaining(trials, Journal(folder / JOURNAL)):
-        trained = max(
-            (int(path.name.split("-")[1]) for path in trial.folder(folder).checkpoints.glob("epoch-*")), default=0
-        )
+        newest = whole_checkpoints(trial.folder(folder).checkpoints)[-1:]
+        trained = int(newest[0].name.split("-")[1]) if newest else 0
         then = before.get(trial.name, {}).get("epochs", trial.run.epochs)
         if then != trial.run.epochs <= trained:
             raise ResumeError(
