@@ -12,7 +12,8 @@ from torch import nn
 from experiments.recipes import mobilevit_s
 from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig
 from mvlab.data.batch import Batch
-from mvlab.data.plan import Position
+from mvlab.data.manifest import read_manifest
+from mvlab.data.plan import Position, plan_epoch
 from mvlab.data.render import Order, render_batches
 from mvlab.data.write import write_split
 from mvlab.scale import at_scale
@@ -21,12 +22,12 @@ from mvlab.training.build import World, build_trainer
 from mvlab.training.carry_on import Surroundings, carry_on
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.collectives import Wish
-from mvlab.training.files import RunFolder
+from mvlab.training.files import RunFolder, read_epochs
 from mvlab.training.keep import Keep
 from mvlab.training.ledger import ledger_path
 from mvlab.training.loop import Trainer
 from mvlab.training.manner import Manner
-from mvlab.training.state import State, capture
+from mvlab.training.state import State, capture, weights_sha256
 from mvlab.training.tally import COUNTERS, TALLIED
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -39,6 +40,8 @@ RUN = replace(
     epochs=2,
 )
 """About ten steps an epoch on one rank, of 12 or 3 images, the last one shorter; dropout is on."""
+EVALUATED = replace(RUN, epochs=1, optimizer=replace(RUN.optimizer, warmup_updates=0))
+"""One epoch and no warm-up: its evaluation comes soon."""
 TIMING = ("_s", "_ms", "_wait_share", "_gb")
 """Ends of the names of what no two runs have in common."""
 
@@ -141,3 +144,20 @@ def state_at(epoch: int, step: int, top1: float | None = None, *, run: RunConfig
         history=[] if top1 is None else [{"epoch": epoch, "val_ema/top1": top1}],
         dataset_digest=data,
     )
+
+
+def outcome(job: Assignment) -> dict[str, Any]:
+    """All that a run leaves behind, but for how long it took."""
+    state = newest(job)
+    assert untimed(read_epochs(job.folder.epochs)) == untimed(state.history)
+    return {
+        "at": (state.epoch, state.step, state.updates),
+        "history": untimed(state.history),
+        "weights": [weights_sha256(each) for each in (state.model, state.ema)],
+        "ledger": ledger_of(job),
+    }
+
+
+def num_updates(data: str, epoch: int) -> int:
+    rows = read_manifest(data, "train").group_rows
+    return plan_epoch(rows, RUN.sampler, world=1, seed=RUN.seed, epoch=epoch).num_steps

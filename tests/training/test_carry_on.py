@@ -1,23 +1,18 @@
 """A run that was stopped, killed, damaged or moved comes to what it would have come to, bit for bit."""
 
 import random
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from training.ranks import run_ranks
 from training.small import (
     ALONE,
-    NUM_TRAIN,
+    EVALUATED,
     NUM_VAL,
     RUN,
     Feed,
@@ -25,26 +20,20 @@ from training.small import (
     feed,
     few_digits,
     go,
-    ledger_of,
     newest,
+    num_updates,
+    outcome,
     untimed,
 )
 
 from mvlab.data.batch import Batch
-from mvlab.data.images import EvaluationView, TrainingView
-from mvlab.data.manifest import read_manifest
-from mvlab.data.plan import MIN_BATCH, Position, plan_epoch, plan_evaluation
-from mvlab.data.render import Order, render_batches
-from mvlab.tasks.classification import Tally
+from mvlab.data.render import Order
 from mvlab.training import checkpoints
-from mvlab.training.assignment import Assignment
-from mvlab.training.build import World, build_model
 from mvlab.training.carry_on import Surroundings, carry_on
 from mvlab.training.collectives import Preempted, Wish
-from mvlab.training.files import read_epochs
 from mvlab.training.keep import Keep
-from mvlab.training.loop import NonFiniteError, evaluate
-from mvlab.training.state import FILE, State, weights_sha256, write_state
+from mvlab.training.loop import NonFiniteError
+from mvlab.training.state import FILE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,18 +51,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return few_digits(tmp_path_factory.mktemp("data"))
 
 
-def outcome(job: Assignment) -> dict[str, Any]:
-    """All that a run leaves behind, but for how long it took."""
-    state = newest(job)
-    assert untimed(read_epochs(job.folder.epochs)) == untimed(state.history)
-    return {
-        "at": (state.epoch, state.step, state.updates),
-        "history": untimed(state.history),
-        "weights": [weights_sha256(each) for each in (state.model, state.ema)],
-        "ledger": ledger_of(job),
-    }
-
-
 @pytest.fixture(scope="module")
 def whole(data: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
     """What each of RUNS comes to when nothing happens to it."""
@@ -88,11 +65,6 @@ def whole(data: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
         return outcomes[name]
 
     return of
-
-
-def num_updates(data: str, epoch: int) -> int:
-    rows = read_manifest(data, "train").group_rows
-    return plan_epoch(rows, RUN.sampler, world=1, seed=RUN.seed, epoch=epoch).num_steps
 
 
 # Stopped
@@ -228,159 +200,3 @@ def test_a_gradient_that_is_no_number_leaves_its_batch_and_the_checkpoint_before
     other = assign(tmp_path / "other", data, skipping)
     assert go(other)
     assert [each["train/updates_left_out"] > 0 for each in newest(other).history] == [True, True]
-
-
-# On several ranks
-
-
-class Recorded:
-    """A feed that remembers the samples of all training batches that were asked for."""
-
-    def __init__(self) -> None:
-        self.samples: list[tuple[int, int, list[int]]] = []
-
-    def __call__(self, orders: Iterator[Order]) -> Iterator[Batch]:
-        for order in orders:
-            if isinstance(order.view, TrainingView):
-                self.samples.append((order.view.epoch, order.planned.step, order.planned.samples.tolist()))
-            yield from render_batches([order])
-
-
-def trained(rank: int, world: int, folder: Path, data: str, stop_at: int | None) -> list[tuple[int, int, list[int]]]:
-    """What a rank trains on until it is told to stop; only the last rank asks for it."""
-    job, recorded = assign(folder, data, planned_world=2), Recorded()
-    ended = go(job, world=World(rank, world, CPU), stop_at=stop_at if rank == world - 1 else None, feed=recorded)
-    assert ended == (stop_at is None)
-    return recorded.samples
-
-
-def stopped_and_whole(rank: int, world: int, folder: Path, data: str) -> list[bytes]:
-    """The ledgers of a run at one go, and of one that another rank each time stops."""
-    jobs = [assign(folder / name, data, planned_world=world) for name in ("whole", "parts")]
-    here = World(rank, world, CPU)
-    assert go(jobs[0], world=here)
-    for number, stop_at in enumerate((1, 3, 2, 2)):
-        assert not go(jobs[1], world=here, stop_at=stop_at if rank == number % world else None)
-    assert go(jobs[1], world=here)
-    return [ledger_of(job, rank) for job in jobs]
-
-
-def cut_short(rank: int, world: int, folder: Path, data: str) -> bool:
-    """Whether a run ends that has only its evaluation before it, in which one rank is told to stop, and that once."""
-    job = assign(folder, data, EVALUATED)
-    return go(job, world=World(rank, world, CPU), stop_at=2 if rank == world - 1 else None, once=True)
-
-
-def stopped_on_a_slow_disk(rank: int, world: int, folder: Path, data: str) -> tuple[int, int]:
-    """Where the run would go on, seen by each rank as soon as it has stopped."""
-
-    def slow(state: State, path: Path) -> bytes:
-        time.sleep(1)
-        return write_state(state, path)
-
-    job = assign(folder / "slow", data, planned_world=world)
-    with patch.object(checkpoints, "write_state", slow):
-        assert not go(job, world=World(rank, world, CPU), stop_at=2 if rank == world - 1 else None)
-    return newest(job).epoch, newest(job).step
-
-
-EVALUATED = replace(RUN, epochs=1, optimizer=replace(RUN.optimizer, warmup_updates=0))
-
-
-def evaluated(rank: int, world: int, folder: Path, data: str) -> None:
-    """Goes on with a run that has only its evaluation before it."""
-    assert go(assign(folder / str(world), data, EVALUATED), world=World(rank, world, CPU))
-
-
-def everything(rank: int, world: int, folder: Path, data: str, stop_at: int | None) -> dict[str, Any]:
-    """In one start of the ranks, which takes longer than their work."""
-    cut = cut_short(rank, world, folder / "evaluated" / str(world), data) if world > 1 else False
-    evaluated(rank, world, folder / "evaluated", data)
-    return {
-        "cut": cut,
-        "samples": trained(rank, world, folder / "changing", data, stop_at),
-        "ledgers": stopped_and_whole(rank, world, folder / "same", data) if world == 2 else [],
-        "slow": stopped_on_a_slow_disk(rank, world, folder, data) if world == 2 else None,
-    }
-
-
-@pytest.fixture(scope="module")
-def worlds(data: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, list[dict[str, Any]]]]:
-    """A folder, and what ranks had to say: of two, then one, then three, in this order."""
-    folder = tmp_path_factory.mktemp("worlds")
-    begun = assign(folder / "evaluated" / "begun", data, EVALUATED)
-    assert not go(begun, stop_at=num_updates(data, 0))
-    assert newest(begun).position == Position(num_updates(data, 0), NUM_TRAIN), "nothing but the evaluation is left"
-    for world in (1, 2, 3):
-        shutil.copytree(begun.folder.path, folder / "evaluated" / str(world))
-    two = run_ranks(2, everything, folder, data, 2)
-    one = [everything(0, 1, folder, data, 2)]
-    return folder, {2: two, 1: one, 3: run_ranks(3, everything, folder, data, None)}
-
-
-def test_in_other_worlds_every_sample_of_the_epoch_is_used_once(worlds: Any, data: str) -> None:
-    """All three within the first epoch."""
-    folder, told = worlds
-    state = newest(assign(folder / "changing", data))
-    assert (state.epoch, state.world, state.planned_world) == (RUN.epochs, 3, 2)
-    used = sorted(
-        (epoch, step, rank, ids, world)
-        for world, ranks in told.items()
-        for rank, each in enumerate(ranks)
-        for epoch, step, ids in each["samples"]
-    )
-    assert [{world for at, step, *_, world in used if (at, step) == (0, number)} for number in range(5)] == [
-        *({2}, {2}, {1}, {1}, {3})
-    ]
-    for epoch in range(RUN.epochs):
-        ids = [sample for at, _, _, samples, _ in used for sample in samples if at == epoch]
-        assert sorted(ids[:NUM_TRAIN]) == list(range(NUM_TRAIN))
-        assert len(ids) - NUM_TRAIN < 3 * MIN_BATCH, "only the last step repeats some of the first"
-    assert [(each["world_size"], each["val/samples"]) for each in state.history] == [(3, NUM_VAL)] * 2
-
-
-def test_two_ranks_that_any_of_them_stops_go_on_to_the_same_bits(worlds: Any, data: str) -> None:
-    folder, told = worlds
-    for rank in told[2]:
-        assert rank["ledgers"][0] == rank["ledgers"][1]
-    outcomes = [outcome(assign(folder / "same" / name, data, planned_world=2)) for name in ("whole", "parts")]
-    assert outcomes[0] == outcomes[1]
-
-
-def test_ranks_agree_that_an_evaluation_was_cut_short(worlds: Any) -> None:
-    """Also if only one was told, which hears nothing of it the next time."""
-    _, told = worlds
-    assert [rank["cut"] for world in (2, 3) for rank in told[world]] == [False] * 5
-
-
-def test_no_rank_leaves_before_the_checkpoint_is_on_the_disk(worlds: Any) -> None:
-    """The first one that does ends the others' processes."""
-    _, told = worlds
-    assert [rank["slow"] for rank in told[2]] == [(0, 2), (0, 2)]
-
-
-def shares_evaluated(bare: nn.Module, data: str, world: int) -> dict[str, float]:
-    """What that many ranks count, one after the other."""
-    split, view, total = read_manifest(data, "val"), EVALUATED.evaluation, Tally.zero(CPU)
-    for rank in range(world):
-        planned = plan_evaluation(NUM_VAL, view.batch, world=world, rank=rank, resolution=view.crop)
-        orders = [Order(each, split.ref(data), EvaluationView(view)) for each in planned]
-        total.sums += evaluate({"val": bare}, render_batches(orders), EVALUATED, CPU)["val"].sums
-    return total.metrics("val") | {"val/samples": total.sums[0].item()}
-
-
-def test_evaluation_counts_the_same_in_every_world(worlds: Any, data: str) -> None:
-    """Worlds 1 to 3 as processes, 1 to 5 share by share. Losses too, but for the order of their sum."""
-    folder = worlds[0] / "evaluated"
-    bare = build_model(EVALUATED, 10, CPU)
-    bare.load_state_dict(newest(assign(folder / "begun", data)).model)
-    counted = [shares_evaluated(bare, data, world) for world in range(1, 6)]
-    for world in (1, 2, 3):
-        (metrics,) = read_epochs(folder / str(world) / "epochs.jsonl")
-        assert metrics["world_size"] == world
-        counted.append({name: metrics[name] for name in counted[0]})
-    for name in ("val/samples", "val/top1", "val/top5"):
-        assert len({each[name] for each in counted}) == 1, name
-    assert [each["val/loss"] for each in counted] == pytest.approx([counted[0]["val/loss"]] * 8, rel=1e-12)
-    assert counted[0]["val/samples"] == NUM_VAL
-    assert 0 < counted[0]["val/top1"] < counted[0]["val/top5"] < 100
