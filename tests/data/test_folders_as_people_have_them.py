@@ -101,6 +101,16 @@ def test_class_folders_may_be_symlinks_to_elsewhere(tmp_path: Path) -> None:
     assert listing.left_out == ()
 
 
+def test_a_loop_behind_a_class_that_is_a_symlink_brings_in_no_other_class(tmp_path: Path) -> None:
+    """Followed, it brought the dog in as a cat: the pool does not hold the source, but it holds a class of it."""
+    put(tmp_path, "pool/cat/a.jpg", "pool/dog/b.jpg", "pool/stray.jpg", "train/cow/c.jpg")
+    (tmp_path / "train" / "cat").symlink_to("../pool/cat")
+    (tmp_path / "pool" / "cat" / "loop").symlink_to("..")
+    listing = list_images(str(tmp_path), "train")
+    assert shown(listing) == {"train/cat/a.jpg": "cat", "train/cow/c.jpg": "cow"}
+    assert [(each.path, each.reason) for each in listing.left_out] == [("train/cat/loop/", Reason.LISTED)]
+
+
 @settings(max_examples=60)
 @given(
     links=st.lists(

@@ -165,6 +165,15 @@ def test_the_table_of_kaggle_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     assert read_ground_truth(path).by_name == expected == dict(zip(STEMS, NAMES, strict=True))
 
 
+def test_numbers_that_count_from_1_are_refused(tmp_path: Path) -> None:
+    """With no image of the last class they are all in range, and each was one class off."""
+    src = put(tmp_path, *(f"val/{file}" for file in FLAT[:3]))
+    (tmp_path / "val.txt").write_text("".join(f"{file} {n}\n" for file, n in zip(FLAT, (2, 1, 1), strict=False)))
+    truth = read_ground_truth(tmp_path / "val.txt")
+    with pytest.raises(DataError, match="has class numbers from 1 on, and none is 0"):
+        list_images(src, "val", classes=("a", "b", "c"), ground_truth=truth)
+
+
 def test_numbers_with_files_are_places_in_the_class_list(tmp_path: Path) -> None:
     """As Caffe's val.txt has them: each line became a class."""
     src = put(tmp_path, *(f"val/{file}" for file in FLAT[:3]))

@@ -82,6 +82,11 @@ class GroundTruth:
                 f"{self.source} has class number {highest}: numbers are places in the sorted list of the "
                 f"{len(classes):,} classes of train, from 0"
             )
+        if lowest := min(map(int, self.by_name.values())):
+            raise DataError(
+                f"{self.source} has class numbers from {lowest} on, and none is 0: numbers are places in the sorted "
+                "list of classes, from 0. Count from 0, or write the names of the classes"
+            )
         return [classes[int(label)] for label in labels]
 
     def _refuse_lines_with_names(self, files: Sequence[str]) -> None:

@@ -27,15 +27,16 @@ def walk(root: Folder) -> Tree:
     """List a folder and all below it.
 
     No folder is listed twice. A symlink to a folder is followed after all that lies there without symlinks, and only
-    if its target is not listed already and does not hold `root`: loops end, and no file comes in under two names.
+    if its target is not listed already and holds no folder that is: loops end, and no file comes in under two names.
 
     Raises:
         OSError: a folder cannot be listed.
     """
-    tree, seen, waiting, links = Tree(), _ancestors(root), deque([""]), deque[str]()
+    tree, listed, waiting, links = Tree(), _Listed(root), deque([""]), deque[str]()
     while waiting or links:
-        place = waiting.popleft() if waiting else links.popleft()
-        if _is_listed(root, place, seen):
+        is_link = not waiting
+        place = links.popleft() if is_link else waiting.popleft()
+        if not listed.admit(place, is_link=is_link):
             tree.left_out.append(LeftOut(f"{escaped(place)}/", Reason.LISTED))
             continue
         if place and "/" not in place:
@@ -72,15 +73,21 @@ def _reason_by_kind(entry: Entry, path: str) -> Reason | None:
     return Reason.NOT_UTF8 if entry.kind is Kind.FILE and not is_utf8(path) else None
 
 
-def _ancestors(root: Folder) -> set[str]:
-    """Real paths of the folders that hold `root`: a symlink to one of them is a loop."""
-    return {str(each) for each in Path(os.path.realpath(root.path)).parents} if root.is_local else set()
+class _Listed:
+    """Real paths of the folders that are listed, and of all that hold one of them: a symlink there is a loop."""
 
+    def __init__(self, root: Folder) -> None:
+        self._root = root
+        self._listed: set[Path] = set()
+        self._above: set[Path] = set()
 
-def _is_listed(root: Folder, place: str, seen: set[str]) -> bool:
-    """Tell whether a folder is in `seen` already, and put it there."""
-    real = os.path.realpath(root.at(place)) if root.is_local else place
-    if real in seen:
+    def admit(self, place: str, *, is_link: bool) -> bool:
+        """Tell whether a folder below the root may be listed, and remember it if so."""
+        if not self._root.is_local:
+            return True
+        real = Path(os.path.realpath(self._root.at(place)))
+        if real in self._listed or (is_link and real in self._above):
+            return False
+        self._listed.add(real)
+        self._above.update(real.parents)
         return True
-    seen.add(real)
-    return False
