@@ -95,6 +95,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ({"--shard-mb": "inf"}, "--shard-mb inf"),
         ({"--shard-mb": "many"}, "invalid float value: 'many'"),
         ({"--max-side": "8"}, "--max-side 8: at least 32 pixels"),
+        ({"--max-side": "65501"}, "--max-side 65501: a JPEG has at most 65,500 pixels"),
         ({"--shuffle-seed": "-1"}, "--shuffle-seed -1: must be in"),
         ({"--ground-truth": "nowhere.txt"}, "has no flat val/ that would need it"),
         ({"--name": "a\udcffb"}, r"--name 'a\udcffb': must be printable"),

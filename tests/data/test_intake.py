@@ -221,6 +221,17 @@ def test_any_exception_of_a_decoder_is_a_reason(monkeypatch: pytest.MonkeyPatch)
                 take_in(PNG)
 
 
+def test_a_reason_names_no_address_whoever_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow writes some in upper case. With them, two ingests of one set differ in quarantine.jsonl."""
+
+    def stumble(self: Image.Image, mode: str) -> None:
+        raise RuntimeError(f"{self} and {object()} in {mode}")
+
+    monkeypatch.setattr(Image.Image, "convert", stumble)
+    with pytest.raises(UnreadableImageError, match=r"^<\.\.\.> and <\.\.\.> in RGB$"):
+        take_in(PNG)
+
+
 @pytest.mark.parametrize("raised", [MemoryError, KeyboardInterrupt])
 def test_what_is_no_fault_of_the_file_is_no_reason(
     monkeypatch: pytest.MonkeyPatch, raised: type[BaseException]

@@ -1,6 +1,7 @@
 """Encoded image + geometry -> uint8 pixels. Imports no torch: it runs in every reader process."""
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ FORMATS = {
     "AVIF": (".avif",),
 }
 """Formats that are decoded, and how names of such files end. Not all of Pillow's: it starts Ghostscript for EPS."""
+ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
+"""Object in a message, which has another address in every process."""
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 
 
@@ -41,8 +44,8 @@ def decode(encoded: bytes) -> Image.Image:
         raise
     except UnidentifiedImageError as error:  # its message holds the address of our buffer
         raise OSError(f"cannot identify image format (known are {', '.join(FORMATS)})") from error
-    except Exception as error:
-        raise OSError(str(error) or type(error).__name__) from error
+    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
+        raise OSError(ADDRESS.sub("<...>", str(error)) or type(error).__name__) from error
 
 
 @dataclass(frozen=True, slots=True)

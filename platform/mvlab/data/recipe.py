@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from mvlab.data.storage import DataError
 
+MOST_PIXELS = 65_500
+"""Longest side of a JPEG, which images that are made smaller become."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
@@ -27,3 +30,5 @@ class Recipe:
             raise DataError(f"--shuffle-seed {self.shuffle_seed}: must be in [0, 2^32)")
         if self.max_side is not None and self.max_side < 32:
             raise DataError(f"--max-side {self.max_side}: at least 32 pixels are needed")
+        if self.max_side is not None and self.max_side > MOST_PIXELS:
+            raise DataError(f"--max-side {self.max_side}: a JPEG has at most {MOST_PIXELS:,} pixels a side")
