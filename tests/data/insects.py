@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mvlab.data.ingest import PARTS, Progress, ingest
+from mvlab.data.ingest import Progress, ingest
 from mvlab.data.manifest import Manifest
+from mvlab.data.parts import PARTS
 from mvlab.data.recipe import Recipe
 from mvlab.data.sources.folders import list_images
 

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -152,3 +154,18 @@ def test_what_a_task_cannot_write_is_told_in_a_sentence(source: Path, cluster: s
         run(source, tmp_path)
     (tmp_path / "train" / "shard-00000.parquet").rmdir()
     assert run(source, tmp_path).num_samples == NUM_FILES
+
+
+def test_a_worker_that_dies_again_and_again_ends_the_ingest(
+    source: Path, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray alone would start it for ever."""
+    del cluster
+
+    def die(row: object, src: str, out: str, recipe: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(ingest_module, "_attempt", die)
+    monkeypatch.setattr(ingest_module, "MOST_DEATHS", 1)
+    with pytest.raises(DataError, match=r"a worker died 2 times as it wrote a shard.*the same command goes on"):
+        run(source, tmp_path, replace(RECIPE, shard_mb=10))

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from data.insects import RECIPE, SMALL_SHARDS, contents, draw, finished, run
 
-from mvlab.data.ingest import JOB, PARTS, Progress, plan_shards
+from mvlab.data.ingest import JOB, Progress, plan_shards
 from mvlab.data.manifest import INDEX, read_manifest
+from mvlab.data.parts import PARTS
 from mvlab.data.sources.folders import list_images
 from mvlab.data.storage import DataError
 from mvlab.durable import PARTIAL

@@ -12,9 +12,9 @@ from PIL import Image
 from mvlab.cli import main
 from mvlab.config import EvaluationConfig
 from mvlab.data.images import EvaluationView
-from mvlab.data.ingest import PARTS
 from mvlab.data.locate import open_data
 from mvlab.data.manifest import read_manifest
+from mvlab.data.parts import PARTS
 from mvlab.data.plan import PlannedBatch
 from mvlab.data.render import Order, render_batches
 from mvlab.data.storage import Folder

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -17,9 +18,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray.data
+from ray.exceptions import NodeDiedError, WorkerCrashedError
 
-from mvlab.data.intake import UnreadableImageError, take_in
-from mvlab.data.manifest import FORMAT_VERSION, INDEX_SCHEMA, MANIFEST, Manifest, Shard, read_manifest, write_manifest
+from mvlab.data.apart import Apart
+from mvlab.data.intake import Intake, UnreadableImageError, take_in
+from mvlab.data.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest, write_manifest
+from mvlab.data.parts import PARTS, Part, begun_before, part_name, read_part, write_part
 from mvlab.data.randomness import Stream, generator
 from mvlab.data.read_ahead import read_ahead
 from mvlab.data.recipe import Recipe
@@ -29,9 +33,11 @@ from mvlab.data.storage import DataError, Folder, absolute_uri
 from mvlab.durable import PARTIAL
 
 QUARANTINE = "quarantine.jsonl"
-PARTS = "_parts"
 JOB = "job.json"
 FILES_AHEAD = 32
+MOST_DEATHS = 3
+"""How often a task is tried again whose worker died. Ray's own rule is to try for ever."""
+KEPT = "Finished shards are kept, and the same command goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +101,13 @@ def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_pro
     _begin(parts, job)
     orders = plan_shards(listing, recipe)
     there = parts.sizes().keys() | folder.sizes().keys()
-    whole = [order.number for order in orders if {_part(order.number), shard_name(order.number)} <= there]
-    done = {number: _read_part(parts, number) for number in whole}
+    whole = [order.number for order in orders if {part_name(order.number), shard_name(order.number)} <= there]
+    done = {number: read_part(parts, number) for number in whole}
     watch = _Watch(orders, done, listing, max_bad, on_progress)
     try:
         watch.check()
         for number in _run([order for order in orders if order.number not in done], listing.src, out, recipe):
-            watch.add(number, _read_part(parts, number))
+            watch.add(number, read_part(parts, number))
     finally:
         _write_quarantine(watch.quarantined, folder)
     manifest = _publish(listing, recipe, orders, watch, folder, job)
@@ -117,15 +123,17 @@ def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterat
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
     ray.data.DataContext.get_current().enable_progress_bars = False
     written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1
+        partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1, max_retries=MOST_DEATHS
     )
-    for row in written.iter_rows():
-        if row["problem"]:
-            raise DataError(
-                f"{shard_name(row['number'])} cannot be written: {row['problem']}. Finished shards are kept, and the "
-                "same command goes on from there"
-            )
-        yield row["number"]
+    try:
+        for row in written.iter_rows():
+            if row["problem"]:
+                raise DataError(f"{shard_name(row['number'])} cannot be written: {row['problem']}. {KEPT}")
+            yield row["number"]
+    except (WorkerCrashedError, NodeDiedError) as error:
+        raise DataError(
+            f"a worker died {MOST_DEATHS + 1} times as it wrote a shard, of too little memory perhaps. {KEPT}"
+        ) from error
 
 
 def _attempt(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str, int | str]:
@@ -134,34 +142,36 @@ def _attempt(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[st
     try:
         _write(row, number, src, out, recipe)
     except (OSError, MemoryError) as error:
-        return {"number": number, "problem": str(error) or "not enough memory"}
+        return {"number": number, "problem": str(error) or type(error).__name__}
     return {"number": number, "problem": ""}
 
 
 def _write(row: dict[str, Any], number: int, src: str, out: str, recipe: Recipe) -> None:
-    """One shard and its part file."""
+    """One shard and its part file. After an attempt that died, files are decoded apart: one may be what it died of."""
     source, folder = Folder.of(src), Folder.of(out, recipe.split)
     bad: list[dict[str, str]] = []
-    rows = _rows(source, list(row["files"]), [int(label) for label in row["labels"]], recipe, bad)
-    shard, index = write_shard(rows, folder, number)
-    about = json.dumps({"shard": asdict(shard), "quarantined": bad, "files": len(row["files"])})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, INDEX_SCHEMA.with_metadata({"part": about})) as file:
-        file.write_table(index)
-    folder.sub(PARTS).write(_part(number), sink.getvalue())
+    files, labels = list(row["files"]), [int(label) for label in row["labels"]]
+    with closing(Apart()) as apart:
+        take = apart.take_in if begun_before(folder.sub(PARTS), number) else take_in
+        shard, index = write_shard(
+            _rows(source, files, labels, partial(take, max_side=recipe.max_side), bad), folder, number
+        )
+    write_part(Part(shard, index, bad, len(files)), folder.sub(PARTS), number)
 
 
 def _rows(
-    source: Folder, files: list[str], labels: list[int], recipe: Recipe, bad: list[dict[str, str]]
+    source: Folder, files: list[str], labels: list[int], take: Callable[[bytes], Intake], bad: list[dict[str, str]]
 ) -> Iterator[Row]:
     """The readable images; the others go to `bad`, with the reason."""
     contents = read_ahead(files, partial(_read_file, source), ahead=FILES_AHEAD)
     for file, label, content in zip(files, labels, contents, strict=True):
         try:
-            kept = take_in(content, recipe.max_side)
+            kept = take(content)
         except UnreadableImageError as error:
             bad.append({"file": file, "reason": str(error)})
             continue
+        except (MemoryError, OSError) as error:
+            raise OSError(f"{file} cannot be decoded: {str(error) or 'not enough memory'}") from error
         yield Row(key=file, image=kept.image, label=label, width=kept.width, height=kept.height, tiled=kept.tiled)
 
 
@@ -172,21 +182,11 @@ def _read_file(source: Folder, file: str) -> bytes:
         return content
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What one task wrote."""
-
-    shard: Shard
-    index: pa.Table
-    quarantined: list[dict[str, str]]
-    files: int
-
-
 class _Watch:
     """Counts what is done, and stops an ingest whose source is broken."""
 
     def __init__(
-        self, orders: list[ShardOrder], done: dict[int, _Part], listing: Listing, max_bad: float, tell: Tell
+        self, orders: list[ShardOrder], done: dict[int, Part], listing: Listing, max_bad: float, tell: Tell
     ) -> None:
         self.orders, self.parts, self.most_bad, self.tell = orders, done, listing.most_bad(max_bad), tell
         self.missing = [{"file": each.path, "reason": str(each.reason)} for each in listing.missing]
@@ -201,7 +201,7 @@ class _Watch:
     def quarantined(self) -> list[dict[str, str]]:
         return self.missing + [entry for number in sorted(self.parts) for entry in self.parts[number].quarantined]
 
-    def add(self, number: int, part: _Part) -> None:
+    def add(self, number: int, part: Part) -> None:
         self.parts[number] = part
         self.check()
 
@@ -241,16 +241,6 @@ def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
     if manifest.source != job:
         raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out")
     return manifest
-
-
-def _part(number: int) -> str:
-    return f"part-{number:05d}.arrow"
-
-
-def _read_part(parts: Folder, number: int) -> _Part:
-    index = pa.ipc.open_file(parts.read(_part(number))).read_all()
-    about = json.loads(index.schema.metadata[b"part"])
-    return _Part(Shard(**about["shard"]), index.replace_schema_metadata(None), about["quarantined"], about["files"])
 
 
 def _publish(
