@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 
 ROWS_AT_ONCE = 256
 _PIVOT_STEP = 4
+"""Rows from one to the next that make a part's pivot."""
 _LOG2_E, _LN_2_HIGH, _LN_2_LOW = np.float32(1.44269504), np.float32(0.693359375), np.float32(-2.12194440e-4)
 _TO_INTEGER = np.float32(12582912)
 """1.5 * 2**23: added to a float, its lowest bits are the nearest integer."""
