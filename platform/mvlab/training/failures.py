@@ -12,10 +12,12 @@ from mvlab.training.files import whole_checkpoints
 from mvlab.training.loop import NonFiniteError
 from mvlab.training.shared import NotSharedError
 from mvlab.training.state import CheckpointError, DamagedCheckpointError
+from mvlab.training.sync_batch_norm import UnknownNormError
 
 CERTAIN = (
     *(CheckpointError, DataError, DiskError, InitialWeightsError, NonFiniteError, NotSharedError),
     StoreError,  # after it was waited for
+    UnknownNormError,
 )
 """Failures that come again at once if the run is resumed."""
 MOST_WITHOUT_PROGRESS = 5
