@@ -84,7 +84,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ({"--src": "s3://KEY:SECRET@bucket/x", "--split": "train"}, "a data URI with credentials in it"),
         ({"--out": "s3://KEY:SECRET@bucket/x"}, "a data URI with credentials in it would be logged"),
         ({"--out": "s3://KEY:with/SECRET@bucket/x"}, "a data URI with credentials in it would be logged"),
-        ({"--out": "nosuch://bucket/x"}, "nosuch://bucket/x cannot be opened"),
+        ({"--out": "nosuch://bucket/x"}, "nosuch://bucket/x: images and shards are read from a folder or from s3"),
         ({"--split": "test"}, "invalid choice: 'test'"),
         ({"--max-bad": "few"}, "few is no share: e.g. 0.1% or 0.001"),
         ({"--max-bad": "150%"}, "150% is no share"),

@@ -181,7 +181,7 @@ def test_labels_and_class_names_are_checked(tmp_path: Path) -> None:
 
 
 def test_an_unknown_filesystem_is_refused() -> None:
-    with pytest.raises(DataError, match="cannot be opened"):
+    with pytest.raises(DataError, match="are read from a folder or from s3"):
         read_manifest("nosuch://bucket/data", "train")
 
 
