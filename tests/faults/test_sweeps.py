@@ -31,13 +31,17 @@ class Server:
         self.folder, self.port = folder, free_port()
         folder.mkdir()
         self.start()
+        self.wait()
 
     @property
     def uri(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
+        """It answers some time later: on a busy machine, when a short sweep has ended."""
         self.process = start_server(self.folder, self.port)
+
+    def wait(self) -> None:
         wait_for(self.uri)
 
     def kill(self) -> None:
@@ -102,6 +106,7 @@ def test_a_sweep_that_loses_a_trial_its_server_and_its_head(victim: Victim, serv
         lose(cluster)
         assert victim.process is not None
         assert victim.process.wait(120) != 0, "a driver without its cluster ends by itself"
+    server.wait()
     with a_head() as cluster:
         victim.environment["RAY_ADDRESS"] = str(cluster.address)
         victim.start("--resume")
@@ -122,6 +127,7 @@ def test_a_server_that_is_away_when_the_sweep_ends(
     assert victim.process.wait(600) == 1
     assert "MLflow did not take all of the record. Nothing is lost" in victim.errors()
     server.start()
+    server.wait()
     monkeypatch.chdir(victim.folder)
     assert mvlab(["doctor", "--mend", "--tracking-uri", server.uri]) == 0
     require_whole(server.uri)
