@@ -25,6 +25,7 @@ SOME_RUN = Assignment(
     run=EXPERIMENT.runs["2,2,2"],
     data="",
     folder=RunFolder(Path()),
+    mark=Path(),
     planned_world=3,
     feed_cpus=1,
 )
