@@ -14,7 +14,24 @@ from mvlab.data.storage import DataError, absolute_uri
 from mvlab.study.folder import find_folder
 
 NO_PLACES = {
-    *("N", "K", "T", "F", "MB", "PX", "SHARE", "GRACE", "N|MIN:MAX", "NAME", "RUN", "TEXT", "COMMAND", "ACTION"),
+    *(
+        "N",
+        "K",
+        "T",
+        "F",
+        "MB",
+        "PX",
+        "PX|warp",
+        "X",
+        "SHARE",
+        "GRACE",
+        "N|MIN:MAX",
+        "NAME",
+        "RUN",
+        "TEXT",
+        "COMMAND",
+        "ACTION",
+    ),
     None,
 }
 """What other arguments are called: one that is new has to be put here, or among the places."""

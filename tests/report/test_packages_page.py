@@ -39,6 +39,8 @@ def verification(relative: float) -> Verification:
         num_weights=90,
         changed=(),
         foreign=(),
+        are_labels_known=True,
+        false_claims=(),
         foreign_epsilons=(),
         first_inexact=None,
         first_imprecise=None,

@@ -148,7 +148,7 @@ def test_a_run_that_was_to_stop_when_the_driver_was_killed_does_not_go_on(
         end_epoch(trial, tmp_path, 1, top1)
         reporter.on_step_end(0, [tune_trial(trial)])
     bad.folder(tmp_path).stop.unlink()  # as whoever goes on with a study does
-    assert remaining(TRIALS, journal) == TRIALS, "its end was not written down"
+    assert remaining(TRIALS, journal) == list(TRIALS), "its end was not written down"
     again = report()
     assert bad.folder(tmp_path).stop.exists(), "so that it ends before it begins"
     again.on_trial_complete(0, [], tune_trial(bad))
