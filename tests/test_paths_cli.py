@@ -34,7 +34,7 @@ NO_PLACES = {
     ),
     None,
 }
-"""What other arguments are called: one that is new has to be put here, or among the places."""
+"""Names of all other arguments: a new one has to be put here, or among the places."""
 
 
 def parsers() -> Iterator[argparse.ArgumentParser]:

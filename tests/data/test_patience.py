@@ -182,7 +182,7 @@ def test_a_damaged_index_is_no_store_that_is_away(uri: str, clock: Clock) -> Non
 def test_an_object_store_that_is_started_again_costs_no_run(
     uri: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the same content; with its own errors, which have no number."""
+    """Write the same content; its errors have no number."""
     from moto.server import ThreadedMotoServer
     from pyarrow import fs
 

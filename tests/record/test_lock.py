@@ -166,7 +166,7 @@ def try_to_hold(folder: Path, barrier: Any) -> int:
 
 
 def at_once(work: Callable[[Any], int]) -> list[int]:
-    """What RIVALS processes return that do `work` at the same moment."""
+    """Return the results of RIVALS processes that do `work` at the same moment."""
     forked = multiprocessing.get_context("fork")
     barrier, results = forked.Barrier(RIVALS, timeout=30), forked.SimpleQueue()
     rivals = [forked.Process(target=lambda: results.put(work(barrier))) for _ in range(RIVALS)]

@@ -131,7 +131,7 @@ IN_ANOTHER = (
 
 
 def in_namespace(*options: str) -> list[str]:
-    """What a process of another pid namespace says of us, and who it is."""
+    """Return what a process of another pid namespace says of us, and who it is."""
     command = ["unshare", "--pid", "--fork", *options, sys.executable, "-c", IN_ANOTHER, str(HERE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0 and "unshare" in done.stderr:

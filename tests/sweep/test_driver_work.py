@@ -31,7 +31,7 @@ TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "4,4,4"], "smoke", 2)
 DATA = DataSet(uri="/d", name="mine", num_classes=2, train_group_rows=(8,), num_val=4, digest="d" * 64)
 METRICS = ("images_per_s", "data_wait_share", "data/corrupt_rows", "train/updates_left_out", "train/loss", "val/top1")
 LOOKS = 50
-"""Of Tune's loop, for each that a run takes to do an epoch."""
+"""Rounds of Tune's loop while a run does an epoch."""
 EARLIER = 100
 """Epochs of runs of earlier times."""
 

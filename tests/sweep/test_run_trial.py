@@ -22,7 +22,7 @@ TRIAL = Trial("run", 0, RUN)
 
 
 def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], bool]) -> dict[str, str]:
-    """What an attempt reports whose workers do `fit`, and return what it returns."""
+    """Return the report of an attempt whose workers do `fit`."""
 
     class Trainer:
         """In place of Ray Train's."""

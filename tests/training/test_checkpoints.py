@@ -159,7 +159,7 @@ TRANSIENT = [errno.ESTALE, errno.EMFILE, errno.EACCES, errno.EIO]
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not answer is asked again without a pause, and given up soon."""
+    """Ask a store that does not answer again without a pause, and give up soon."""
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(patience, "SECONDS_OF_PATIENCE", 0.01)
 

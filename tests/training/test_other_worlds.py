@@ -61,7 +61,7 @@ class Recorded:
 
 
 def trained(rank: int, world: int, folder: Path, data: str, stop_at: int | None) -> list[tuple[int, int, list[int]]]:
-    """What a rank trains on until it is told to stop; only the last rank asks for it."""
+    """Return the batches that a rank trains on until it is told to stop; only the last rank asks for it."""
     job, recorded = assign(folder, data, planned_world=2), Recorded()
     ended = go(job, world=World(rank, world, CPU), stop_at=stop_at if rank == world - 1 else None, feed=recorded)
     assert ended == (stop_at is None)
@@ -80,7 +80,7 @@ def stopped_and_whole(rank: int, world: int, folder: Path, data: str) -> list[by
 
 
 def cut_short(rank: int, world: int, folder: Path, data: str) -> bool:
-    """Whether a run ends that has only its evaluation before it, in which one rank is told to stop, and that once."""
+    """Return whether a run ends that has only its evaluation ahead, in which one rank is told to stop, once."""
     job = assign(folder, data, EVALUATED)
     return go(job, world=World(rank, world, CPU), stop_at=2 if rank == world - 1 else None, once=True)
 
@@ -171,7 +171,7 @@ def test_no_rank_leaves_before_the_checkpoint_is_on_the_disk(worlds: Any) -> Non
 
 
 def shares_evaluated(bare: nn.Module, data: str, world: int) -> dict[str, float]:
-    """What that many ranks count, one after the other."""
+    """Return the counts of that many ranks, one after the other."""
     split, view, total = read_manifest(data, "val"), EVALUATED.evaluation, Tally.zero(CPU)
     for rank in range(world):
         planned = plan_evaluation(NUM_VAL, view.batch, world=world, rank=rank, resolution=view.crop)

@@ -16,7 +16,7 @@ from mvlab.masking import SCHEME, has_credentials, masked
 from mvlab.paths import expanded
 
 SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
-"""That pyarrow opens by itself; others it leaves to packages with errors of their own."""
+"""Schemes that pyarrow opens by itself; others it leaves to packages with errors of their own."""
 
 
 class DataError(ValueError):

@@ -43,7 +43,7 @@ class _Pair:
     place: int
     """Of the model's output."""
     is_softmax: bool = False
-    """Whether it has to be the softmax of the model's output, rather than that itself."""
+    """True if it has to be the softmax of the model's output, false if that itself."""
     scores: str | None = None
     """The tensor of the program that it is the softmax of, if it is one."""
 
@@ -207,7 +207,7 @@ def _agreement(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
-    """What to compare: outputs as they are, and of probabilities the scores too that they are made of.
+    """Return what to compare: outputs as they are, and of probabilities the scores too that they are made of.
 
     An output's name says what it has to be. Only where it is no name of ours does the program say so.
     """

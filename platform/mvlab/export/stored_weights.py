@@ -102,7 +102,7 @@ def _candidates(stored: Tensor, by_size: dict[int, list[Weight]]) -> Iterator[We
 
 
 def is_rounding(stored: Tensor, weight: Weight) -> bool:
-    """Whether every element of `stored` is that of `weight`, rounded to the type of `stored`."""
+    """Return whether every element of `stored` is that of `weight`, rounded to the type of `stored`."""
     return bool(_is_rounding(stored, weight).all())
 
 

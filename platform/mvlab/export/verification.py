@@ -60,9 +60,9 @@ class Verification:
     foreign: tuple[str, ...]
     """Stored tensors that are nothing of the model's; harmless if the outputs are exact."""
     are_labels_known: bool
-    """Whether something told which labels the classes have to have."""
+    """True if a file or a run told which labels the classes have to have."""
     false_claims: tuple[str, ...]
-    """What the package says of itself and is not so: names, labels, digest of the weights; each in a sentence."""
+    """Statements of the package about itself that are not so: names, labels, digest of the weights; a sentence each."""
     foreign_epsilons: tuple[str, ...]
     """Of normalisations: no mistake is too small to be one."""
     first_inexact: Deviation | None

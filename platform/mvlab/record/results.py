@@ -32,9 +32,9 @@ class RunResult:
     """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms, cost/latency_fastest_ms."""
     status: Status | None
     config_digest: str
-    """Of what it ended as: --accept-changes may have resumed it as something else than it began as."""
+    """Digest of the config that it ended with: --accept-changes may have resumed it with another than it began with."""
     dataset_digest: str
-    """Of the training split that it read last."""
+    """Digest of the training split that it read last."""
     revision: str
     """Of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str

@@ -11,7 +11,7 @@ JOURNAL_FILE_TAG = "mvlab.journal_file"
 
 ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
 PRUNED_TAG = "mvlab.pruned_at_epoch"
-"""Of a run that was ended early on purpose: successive halving gave its time to others."""
+"""Tag of a run that was ended early on purpose: successive halving gave its time to others."""
 NOW = "mvlab.now."
 """Before the name of a parameter: the value that a resumed run has by now. MLflow keeps parameters as they were."""
 

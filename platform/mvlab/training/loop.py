@@ -56,7 +56,7 @@ class Trainer:
     phase: PhaseOf = unprofiled
     _since_update: list[Batch] = field(default_factory=list)
     _at_update: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """What steps change besides gradients, and copies of it from before the first step of this update."""
+    """Tensors that steps change besides gradients, and copies from before the first step of this update."""
 
     def step(self, epoch: int, batch: Batch, step: Step, tally: Tally) -> tuple[Tensor, bool]:
         """Trains on one batch; its last step makes the update.

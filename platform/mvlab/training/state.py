@@ -26,7 +26,7 @@ FILE = "state.pt"
 FORMAT = 2
 MISSING = (FileNotFoundError, NotADirectoryError)
 BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError)
-"""What `torch.load` and `State` raise for bytes that are no checkpoint."""
+"""Errors of `torch.load` and `State` for bytes that are no checkpoint."""
 OUT_OF_MEMORY = "can't allocate memory"
 """Part of torch's message, whose class is RuntimeError."""
 

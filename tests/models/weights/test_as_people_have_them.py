@@ -35,7 +35,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def ours(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
-    """What an import of the bare state dict gives."""
+    """Return the weights that an import of the bare state dict gives."""
     file = tmp_path_factory.mktemp("bare") / "bare.pt"
     torch.save(network.state_dict(), file)
     return import_weights(file)[0].weights

@@ -53,7 +53,7 @@ def cvnets(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def by_torchvision(resize: int, crop: int) -> v2.Compose:
-    """What a training script does before its network."""
+    """Prepare images as a training script does before its network."""
     scaled = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
     return v2.Compose([v2.Resize(resize, InterpolationMode.BICUBIC), v2.CenterCrop(crop), *scaled])
 

@@ -75,7 +75,7 @@ class TensorInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interface:
-    """What a package tells whoever calls it, beside its program."""
+    """Description that a package gives its caller, beside its program."""
 
     outputs: tuple[str, ...]
     """Names."""

@@ -16,7 +16,7 @@ SAFETENSORS = ".safetensors"
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file that is to be written is called as one of safetensors."""
+    """Return whether a file that is to be written is called as one of safetensors."""
     return path.suffix.lower() == SAFETENSORS
 
 

@@ -30,7 +30,7 @@ class Fit:
     misshapen: tuple[str, ...]
     """With both shapes."""
     left_out: tuple[str, ...]
-    """Those that are no part of the network: counters, and what only training needs."""
+    """Entries that are no part of the network: counters, and what only training needs."""
 
     @property
     def config(self) -> MobileViTNetwork:

@@ -56,7 +56,7 @@ class Preprocessing:
 
     @property
     def is_normalised(self) -> bool:
-        """Whether a mean or a standard deviation is more than nothing."""
+        """True if there is a mean to subtract or a standard deviation to divide by."""
         return {*self.mean} != {0.0} or {*self.std} != {1.0}
 
     @property

@@ -32,7 +32,7 @@ class SavedNetwork:
     weights: dict[str, Tensor]
     """Averaged ones, where training averaged them."""
     source: dict[str, str] = field(default_factory=dict)
-    """Of an import: the format, name and sha256 of what it read, and which parts of the preprocessing were assumed."""
+    """Origin of imported weights: format, name and sha256 of what was read; which preprocessing was assumed."""
 
     def build(self) -> nn.Module:
         """The network with these weights, in evaluation mode.

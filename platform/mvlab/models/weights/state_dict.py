@@ -67,5 +67,5 @@ def _wrapper_of(names: Mapping[str, Tensor]) -> str | None:
 
 
 def is_state_dict(value: Any) -> bool:
-    """Whether this is a dictionary of tensors, and not empty."""
+    """Return whether this is a dictionary of tensors, and not empty."""
     return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
