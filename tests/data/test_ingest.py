@@ -111,7 +111,7 @@ def test_other_pixels_are_another_digest(whole: Path, source: Path, tmp_path: Pa
     assert max(manifest.image_sizes["width"][-1], manifest.image_sizes["height"][-1]) == 32
 
 
-BAD = {"train/ant/empty.JPEG": b"", "train/bee/page.JPEG": b"<html></html>", "train/cat/notes.txt": b"some notes"}
+BAD = {"train/ant/empty.JPEG": b"", "train/bee/page.JPEG": b"<html></html>", "train/cat/notes.data": b"some notes"}
 
 
 def test_unreadable_files_are_quarantined_and_too_many_refused(source: Path, cluster: str, tmp_path: Path) -> None:
