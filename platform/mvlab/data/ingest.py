@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 from ray.exceptions import NodeDiedError, WorkerCrashedError
+from ray.util.annotations import RayDeprecationWarning
 
 from mvlab.data.apart import Apart
 from mvlab.data.intake import Intake, UnreadableImageError, take_in
@@ -122,9 +124,11 @@ def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterat
     rows = [asdict(order) for order in orders]
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
     ray.data.DataContext.get_current().enable_progress_bars = False
-    written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1, max_retries=MOST_DEATHS
-    )
+    with warnings.catch_warnings():  # Ray, which is pinned, has no named parameter for how often a task is tried again
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1, max_retries=MOST_DEATHS
+        )
     try:
         for row in written.iter_rows():
             if row["problem"]:
