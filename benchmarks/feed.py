@@ -35,17 +35,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.config import AugmentationConfig, SamplerConfig
-from mvlab.data.encoded_images import EncodedImages
-from mvlab.data.feed import stream
-from mvlab.data.images import TrainingView, render
-from mvlab.data.ingest import ingest
-from mvlab.data.manifest import Manifest
+from mvlab.data.feed.images import TrainingView, render
+from mvlab.data.feed.render import Order, render_batches
+from mvlab.data.feed.stream import stream
+from mvlab.data.ingest.job import ingest
+from mvlab.data.ingest.recipe import Recipe
 from mvlab.data.plan import plan_epoch
-from mvlab.data.recipe import Recipe
-from mvlab.data.render import Order, render_batches
-from mvlab.data.shards import open_split
 from mvlab.data.sources.folders import list_images
+from mvlab.data.store.manifest import Manifest
+from mvlab.data.store.shards import open_split
 from mvlab.markdown import markdown_table
 from mvlab.training.trainer import KEEP_FREED_MEMORY
 

@@ -17,8 +17,8 @@ import time
 import ray
 from memory import PeakMemory
 
-from mvlab.data.ingest import ingest
-from mvlab.data.recipe import Recipe
+from mvlab.data.ingest.job import ingest
+from mvlab.data.ingest.recipe import Recipe
 from mvlab.data.sources.folders import Listing, list_images
 from mvlab.markdown import markdown_table
 

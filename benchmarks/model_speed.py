@@ -34,7 +34,7 @@ from transformers import MobileViTForImageClassification
 from mvlab.markdown import markdown_table
 from mvlab.measure.machine import machine_name, use_all_cores
 from mvlab.models.build import build_network
-from mvlab.models.inference import for_inference
+from mvlab.models.cpu.inference import for_inference
 from mvlab.models.weights.timm import TIMM
 from mvlab.models.weights.transformers import TRANSFORMERS
 from mvlab.networks import XS, XXS, MobileViTConfig, S

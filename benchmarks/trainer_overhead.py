@@ -25,14 +25,14 @@ from torch.nn import functional as F
 
 from experiments.recipes import mobilevit_xxs
 from mvlab.config import RunConfig
-from mvlab.data.batch import Batch
-from mvlab.data.images import TrainingView
-from mvlab.data.locate import open_data
-from mvlab.data.manifest import read_manifest
+from mvlab.data.data_set import open_data
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.images import TrainingView
+from mvlab.data.feed.render import Order, render_batches
+from mvlab.data.ingest.write import write_split
 from mvlab.data.plan import plan_epoch
-from mvlab.data.render import Order, render_batches
 from mvlab.data.sources.digits import CLASSES, digits
-from mvlab.data.write import write_split
+from mvlab.data.store.manifest import read_manifest
 from mvlab.models.build import build_network
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
@@ -41,8 +41,8 @@ from mvlab.scale import at_scale
 from mvlab.sweep import cluster
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import read_epochs
-from mvlab.training.manner import Manner
 from mvlab.training.placement import Placement
 
 EPOCHS = 3
@@ -138,7 +138,7 @@ class Ours:
             self.journal,
             lambda trial: self.journal.append(Event(run=trial.name, kind="begin")),
             data=self.data,
-            manner=Manner(export=False),
+            execution=ExecutionOptions(export=False),
             placement=Placement(workers=1, min_workers=1, concurrent_trials=1, rank_cpus=2.0, use_gpu=False),
             storage=self.storage,
         )

@@ -13,6 +13,7 @@ PACKAGE = PLATFORM / "mvlab"
 LAYERS = [
     {
         "checks",
+        "codecs",
         "compiled",
         "config",
         "disk",
@@ -27,6 +28,7 @@ LAYERS = [
         "network",
         "networks",
         "paths",
+        "ray_internals",
         "samplers",
         "scale",
     },
@@ -45,9 +47,9 @@ LAYERS = [
 
 ONLY_IN = {
     "ray": {
-        "data/feed.py",
-        "data/ingest.py",
-        "data/pace.py",
+        "data/feed/stream.py",
+        "data/ingest/job.py",
+        "ray_internals.py",
         "training/worker.py",
         "training/trainer.py",
         "training/failures.py",
@@ -55,7 +57,7 @@ ONLY_IN = {
     },
     "mlflow": {"record/"},
     "coremltools": {"export/"},
-    "timm": {"models/timm_networks.py"},
+    "timm": {"models/backbones/timm_networks.py"},
 }
 
 
@@ -120,23 +122,12 @@ def test_big_dependencies_stay_in_their_rooms(package: str) -> None:
 
 def test_readers_import_no_torch() -> None:
     """Reader processes start in the time that their imports take."""
-    batches = (
-        "feed",
-        "blocks",
-        "pace",
-        "render",
-        "images",
-        "crops",
-        "plan",
-        "randomness",
-        "shards",
-        "manifest",
-        "storage",
-        "batch",
-        "read_ahead",
-    )
-    tiles = ("crop_kernels", "jpeg_tiles", "tile_decode", "tile_header", "tile_entropy", "tile_pixels", "tile_resize")
-    paths = [PACKAGE / "compiled.py", *(PACKAGE / "data" / f"{name}.py" for name in batches + tiles)]
+    rooms = ("codecs", "data/feed", "data/store")
+    single = ("compiled", "ray_internals", "data/geometry", "data/geometry_kernels", "data/plan", "data/randomness")
+    paths = [
+        *(PACKAGE / f"{name}.py" for name in single),
+        *(p for room in rooms for p in (PACKAGE / room).rglob("*.py")),
+    ]
     for path in paths:
         assert not any(module.split(".")[0] == "torch" for module in imported_modules(path))
 

@@ -17,13 +17,13 @@ import pytest
 from experiments.table6_patch_size import EXPERIMENT
 from experiments.train import TRAININGS
 from mvlab.cli import job as cli
-from mvlab.data.sample import Sample
-from mvlab.data.write import write_split
+from mvlab.data.ingest.write import write_split
+from mvlab.data.sources.sample import Sample
 from mvlab.record.lock import OWNER
 from mvlab.record.process import Process
-from mvlab.study.description import begin_work
-from mvlab.study.folder import STUDY, new_folder
-from mvlab.study.prepare import Study, prepare
+from mvlab.study.plan.prepare import Study, prepare
+from mvlab.study.run.description import begin_work
+from mvlab.study.run.folder import STUDY, new_folder
 from mvlab.sweep.trial import Trial
 
 ROOT = Path(__file__).parents[1]

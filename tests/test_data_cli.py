@@ -17,7 +17,7 @@ import ray
 from PIL import Image
 
 from mvlab.cli import main
-from mvlab.data.manifest import read_manifest
+from mvlab.data.store.manifest import read_manifest
 from mvlab.durable import PARTIAL
 
 pytestmark = pytest.mark.cluster

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from mvlab.cli import main
-from mvlab.data.sample import Sample
-from mvlab.data.write import write_split
+from mvlab.data.ingest.write import write_split
+from mvlab.data.sources.sample import Sample
 from mvlab.sweep import cluster as cluster_module
 
 CLASSES = ("left", "right")

@@ -15,8 +15,8 @@ from mvlab.disk import DiskError, naming_the_disk
 from mvlab.sweep import run_trial
 from mvlab.sweep.run_trial import FAILURE
 from mvlab.sweep.trial import Trial
-from mvlab.training.keep import Keep
-from mvlab.training.manner import Manner
+from mvlab.training.checkpoint_policy import CheckpointPolicy
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.placement import Node, place
 from mvlab.training.shared import marked
 
@@ -73,7 +73,7 @@ def test_other_errors_are_none_of_a_full_disk(tmp_path: Path, error: Exception) 
 
 def test_a_run_on_a_full_disk_fails_and_goes_on_once_there_is_room(tmp_path: Path, disk: tuple[Path, Mount]) -> None:
     folder, _ = disk
-    job = assign(folder / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=2), ledger=False)
+    job = assign(folder / "run", few_digits(tmp_path / "data"), keep=CheckpointPolicy(every_steps=2), ledger=False)
     assert not go(job, stop_at=2)
     with filled(folder), pytest.raises(DiskError, match=rf"{folder}/run on .*: No space left on device \(0 of 16,"):
         go(job)
@@ -87,7 +87,7 @@ def test_why_a_trial_failed_needs_no_disk(disk: tuple[Path, Mount]) -> None:
     folder, mount = disk
     with marked(folder) as mark:
         mount("remount,ro")
-        how = {"data": "", "manner": Manner(), "placement": place([Node(2)], workers=1, trials=1)}
+        how = {"data": "", "execution": ExecutionOptions(), "placement": place([Node(2)], workers=1, trials=1)}
         failure = run_trial.attempt(Trial("run", 0, RUN), storage=folder, mark=mark, **how)[FAILURE]  # type: ignore[arg-type]
         mount("remount,rw")
     assert f"DiskError: {folder} on " in failure.splitlines()[-1]

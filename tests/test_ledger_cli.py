@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from mvlab.cli import main
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.training.ledger import Ledger, read_ledger
 
 Mvlab = Callable[..., tuple[int, str, str]]

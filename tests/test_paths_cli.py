@@ -10,8 +10,8 @@ import pytest
 from experiments.table6_patch_size import EXPERIMENT
 from mvlab.cli import job, main, tables, train
 from mvlab.cli.parser import PLACES, Parser
-from mvlab.data.storage import DataError, absolute_uri
-from mvlab.study.folder import find_folder
+from mvlab.data.store.storage import DataError, absolute_uri
+from mvlab.study.run.folder import find_folder
 
 NO_PLACES = {
     *(

@@ -12,9 +12,9 @@ from experiments.table6_patch_size import EXPERIMENT
 from mvlab.cli.main import run
 from mvlab.models.build import build_network
 from mvlab.models.initial import file_sha256
-from mvlab.study import carry_out
-from mvlab.study.bundle import FORMAT
-from mvlab.study.prepare import Study
+from mvlab.study.plan.prepare import Study
+from mvlab.study.run import carry_out
+from mvlab.study.run.bundle import FORMAT
 from mvlab.sweep.trial import plan_trials
 
 TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "8,4,2"], "smoke", 2)
@@ -77,7 +77,7 @@ def test_the_runs_that_can_be_compared_are_done_again(reproduce: Reproduce, carr
     (study,) = carried_out
     assert status == 0
     assert list(study.trials) == TRIALS[:3]
-    assert (study.options.workers, study.options.manner.on_corrupt) == (3, "skip")
+    assert (study.options.workers, study.options.execution.on_corrupt) == (3, "skip")
     assert out.count("same |") == 3
     assert "8,4,2 seed 1" not in out
     assert reproduce(bundle(), "--only", "8,4,2")[0] == 0
@@ -131,7 +131,7 @@ def test_fine_tuned_runs_begin_with_the_file_that_they_began_with(
     assert f"2,2,2 seed 0: initial_weights: {sha256} then, " in err
     assert reproduce(bundle(configs=configs), "--initial-weights", "theirs.pt")[0] == 0
     (study,) = carried_out
-    assert study.options.manner.initial == tmp_path / "theirs.pt"
+    assert study.options.execution.initial == tmp_path / "theirs.pt"
     assert {trial.run.initial_weights for trial in study.trials} == {sha256}
     status, _, err = reproduce(bundle(), "--initial-weights", "theirs.pt")
     assert status == 2

@@ -19,7 +19,7 @@ from mvlab.facts import CostRow, CostTable
 from mvlab.models.weights.network_json import network_from_json
 from mvlab.networks import NANO, MobileViTConfig
 from mvlab.report.tags import MACHINE_TAG
-from mvlab.study.tables import MLFLOW_EXPERIMENT
+from mvlab.study.run.tables import MLFLOW_EXPERIMENT
 
 
 @pytest.fixture

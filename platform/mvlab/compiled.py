@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,23 +17,24 @@ from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILES = (
-    "data/crop_kernels",
-    "data/crops",
-    "data/jpeg_tiles",
-    "data/retile_kernels",
-    "data/tile_decode",
-    "data/tile_entropy",
-    "data/tile_header",
-    "data/tile_pixels",
-    "data/tile_resize",
-    "models/norm_silu_kernels",
+    "codecs/tiled_jpeg/decode",
+    "codecs/tiled_jpeg/entropy",
+    "codecs/tiled_jpeg/header",
+    "codecs/tiled_jpeg/layout",
+    "codecs/tiled_jpeg/pixels",
+    "codecs/tiled_jpeg/resize",
+    "codecs/tiled_jpeg/rewrite_kernels",
+    "data/geometry",
+    "data/geometry_kernels",
+    "models/cpu/norm_silu_kernels",
 )
 _HERE = Path(__file__).parent
 _SETTINGS: Any = numba.config
 
 
+@lru_cache(maxsize=1)
 def cache_folder() -> str | None:
-    """Where the compiled code is kept, named by all that it depends on; None where nothing can be written."""
+    """Folder of the compiled code, named by all that it depends on; None where nothing can be written."""
     parts = [(_HERE / f"{name}.py").read_bytes() for name in _FILES]
     machine = [numba.__version__, get_host_cpu_name(), get_host_cpu_features().flatten()]
     digest = hashlib.sha256(b"".join([*parts, *(text.encode() for text in machine)])).hexdigest()[:16]
@@ -59,9 +61,6 @@ def _places() -> Iterator[Path]:
             yield own
 
 
-_FOLDER = cache_folder()
-
-
 def compiled(function: F) -> F:
     """Without the interpreter's lock, so that threads run side by side."""
     return _compiled(function)
@@ -73,9 +72,10 @@ def compiled_for_threads(function: F) -> F:
 
 
 def _compiled(function: F, **options: Any) -> F:
-    before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, _FOLDER or ""
+    folder = cache_folder()
+    before, _SETTINGS.CACHE_DIR = _SETTINGS.CACHE_DIR, folder or ""
     try:
-        result: Any = numba.njit(cache=_FOLDER is not None, nogil=True, **options)(function)
+        result: Any = numba.njit(cache=folder is not None, nogil=True, **options)(function)
     finally:
         _SETTINGS.CACHE_DIR = before
     return cast(F, result)

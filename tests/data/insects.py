@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from mvlab.data.ingest import Progress, ingest
-from mvlab.data.manifest import Manifest
-from mvlab.data.parts import PARTS
-from mvlab.data.recipe import Recipe
+from mvlab.data.ingest.job import Progress, ingest
+from mvlab.data.ingest.parts import PARTS
+from mvlab.data.ingest.recipe import Recipe
 from mvlab.data.sources.folders import list_images
+from mvlab.data.store.manifest import Manifest
 
 CLASSES = ("ant", "bee", "cat")
 RECIPE = Recipe(name="insects", split="train", shard_mb=0.1)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from tiny_study import recorded, submit
 
-from mvlab.data.manifest import read_manifest
-from mvlab.data.shards import SplitReader
+from mvlab.data.ingest.write import write_split
 from mvlab.data.sources.digits import CLASSES, digits
-from mvlab.data.write import write_split
+from mvlab.data.store.manifest import read_manifest
+from mvlab.data.store.shards import SplitReader
 
 pytestmark = pytest.mark.cluster
 

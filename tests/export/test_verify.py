@@ -18,7 +18,7 @@ from export.packages import (
 )
 from torch import nn
 
-from mvlab.export import losses
+from mvlab.export import rounding_error as losses
 from mvlab.export.coreml import Target, export_package
 from mvlab.export.mil.execute import in_fp32, run
 from mvlab.export.mil.load import load_program

@@ -23,7 +23,7 @@ from mvlab.export.mil.load import load_program
 from mvlab.export.pictures import synthetic
 from mvlab.export.verification import EXACT_TOLERANCE
 from mvlab.export.verify import verify
-from mvlab.models import layers
+from mvlab.models.backbones import layers
 
 PICTURES = synthetic(3)
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from mvlab.facts import NUM_CLASSES
 from mvlab.measure.cost import CONVENTIONS, LAYERS, RELEASE, WITH_ATTENTION, count_cost
+from mvlab.models.backbones.layers import Attention
 from mvlab.models.build import build_network
-from mvlab.models.layers import Attention
 from mvlab.networks import (
     XS,
     AnyNetworkConfig,

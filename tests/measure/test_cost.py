@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mvlab.measure.cost import count_cost
-from mvlab.models.mobilevit import MobileViT
+from mvlab.models.backbones.mobilevit import MobileViT
 from mvlab.networks import XS, XXS, MobileViTConfig, S, Widths
 
 

@@ -10,7 +10,7 @@ from models.realistic import realistic
 from torch import Tensor, nn
 
 from mvlab.models.build import build_network
-from mvlab.models.inference import for_inference
+from mvlab.models.cpu.inference import for_inference
 from mvlab.models.norms import TIMMS, after_norm, batch_norms
 from mvlab.networks import (
     NANO,

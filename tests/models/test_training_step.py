@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mvlab.models import attention, linear, norm_silu
 from mvlab.models.build import build_network
+from mvlab.models.cpu import attention, linear, norm_silu
 from mvlab.networks import XXS, MobileViTConfig
 
 

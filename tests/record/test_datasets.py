@@ -9,11 +9,11 @@ from mlflow.tracking import MlflowClient
 from record.stores import DATASETS
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.data.locate import DataSet
+from mvlab.data.data_set import DataSet
 from mvlab.record.datasets import dataset_inputs
 from mvlab.record.journal import SWEEP, DataUse, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
-from mvlab.study.events import begin_trial, uses
+from mvlab.study.run.events import begin_trial, uses
 from mvlab.sweep.trial import plan_trials
 from mvlab.training.placement import Placement
 

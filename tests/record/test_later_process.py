@@ -13,11 +13,11 @@ from mlflow.entities import LoggedModelStatus
 from mlflow.tracking import MlflowClient
 from record.stores import DATASETS, histories, record_a_sweep
 
-from mvlab.record.carried import Carried, write_carried
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import close_stale_runs, connect
+from mvlab.record.sync_cursor import Carried, write_carried
 from mvlab.record.tags import RUN_TAG
 
 

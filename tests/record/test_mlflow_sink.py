@@ -10,9 +10,9 @@ from mlflow.tracking import MlflowClient
 from record.stores import free_port, histories, record_a_sweep, start_server, stop_server, wait_for
 
 from mvlab.record import mlflow_sink
-from mvlab.record.carried import Carried, read_carried, write_carried
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
+from mvlab.record.sync_cursor import Carried, read_carried, write_carried
 from mvlab.record.waiting import waiting
 
 

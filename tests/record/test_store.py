@@ -13,7 +13,6 @@ from mlflow.tracking import MlflowClient
 from record.stores import free_port
 
 from mvlab.record import store as store_module
-from mvlab.record.carried import Carried, store_id, write_carried
 from mvlab.record.journal import Event, Journal
 from mvlab.record.lock import locked
 from mvlab.record.mlflow_sink import MlflowSink
@@ -22,6 +21,7 @@ from mvlab.record.package import RecordedRun
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.remote import read_remote
 from mvlab.record.store import RunningRun, close_stale_runs, connect, look_into, running_runs
+from mvlab.record.sync_cursor import Carried, store_id, write_carried
 from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
 from mvlab.record.tracking import TrackingError
 

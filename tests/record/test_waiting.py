@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvlab.record.carried import Carried, write_carried
 from mvlab.record.journal import SWEEP, Event, Journal
+from mvlab.record.sync_cursor import Carried, write_carried
 from mvlab.record.waiting import Placed, ends_that_wait, to_carry_again, waiting, what_waits
 
 KINDS = ("metrics", "artifact", "end", "resume", "forget")

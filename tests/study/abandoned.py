@@ -11,7 +11,7 @@ from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.lock import OWNER
 from mvlab.record.process import Process
 from mvlab.report.tags import COMMAND_TAG
-from mvlab.study.folder import JOURNAL, STUDY
+from mvlab.study.run.folder import JOURNAL, STUDY
 
 EXPERIMENT = "table6_patch_size"
 IN_MLFLOW = f"mobilevit/classification/{EXPERIMENT}"

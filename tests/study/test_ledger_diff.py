@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mvlab.cli import main
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.training.files import RunFolder
 from mvlab.training.ledger import Ledger
 

@@ -37,7 +37,7 @@ def test_what_cannot_be_is_refused(
 def test_a_dry_run_says_what_the_runs_take_and_when_asked_how_long(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mvlab.study.probe.MOST_SECONDS", 0.0)
+    monkeypatch.setattr("mvlab.study.forecast.probe.MOST_SECONDS", 0.0)
     options = ["--dry-run", "--only", "2,2,2", "--seeds", "2", "--workers", "1"]
     assert job.run(EXPERIMENT, options) == 0
     plain = capsys.readouterr().out

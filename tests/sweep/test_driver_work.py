@@ -14,11 +14,11 @@ import pytest
 from sweep.test_reporter import as_tune_has_it
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.data.locate import DataSet
+from mvlab.data.data_set import DataSet
 from mvlab.experiment import EMA_TOP1
 from mvlab.record import journal as journals
 from mvlab.record.journal import Event, Journal
-from mvlab.study.events import begin_trial
+from mvlab.study.run.events import begin_trial
 from mvlab.sweep import epochs as epochs_files
 from mvlab.sweep.console import Console
 from mvlab.sweep.halving import Halving

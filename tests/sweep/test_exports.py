@@ -17,9 +17,9 @@ from mvlab.sweep import cluster
 from mvlab.sweep.exports import PACKAGE, exported
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
+from mvlab.training.checkpoint_policy import CheckpointPolicy
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import read_epochs
-from mvlab.training.keep import Keep
-from mvlab.training.manner import Manner
 from mvlab.training.placement import Node, place
 from mvlab.training.state import FILE
 
@@ -55,7 +55,7 @@ def test_nothing_is_exported_while_anything_trains(two_cpus: None, data: str, tm
         journal,
         lambda trial: journal.append(Event(run=trial.name, kind="begin")),
         data=data,
-        manner=Manner(keep=Keep(every_minutes=None)),
+        execution=ExecutionOptions(keep=CheckpointPolicy(every_minutes=None)),
         placement=place([Node(2)], workers=1, trials=2),
         storage=tmp_path,
     )

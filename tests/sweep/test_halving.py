@@ -14,7 +14,7 @@ from experiments.table6_patch_size import EXPERIMENT
 from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal
 from mvlab.record.tags import PRUNED_TAG
-from mvlab.study.remaining import remaining
+from mvlab.study.plan.remaining import remaining
 from mvlab.sweep.console import Console
 from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import pruned

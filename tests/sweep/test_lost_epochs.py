@@ -12,15 +12,15 @@ from record.stores import histories
 from studies import TAGS
 from training.small import RUN, assign, feed, few_digits, go, newest
 
-from mvlab.data.batch import Batch
-from mvlab.data.render import Order
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.render import Order
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.remote import read_remote
 from mvlab.record.results import Results, read_results
 from mvlab.record.store import connect
-from mvlab.study.bundle import bundle_of
-from mvlab.study.description import Description
+from mvlab.study.run.bundle import bundle_of
+from mvlab.study.run.description import Description
 from mvlab.sweep.console import Console
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import Reporter

@@ -11,10 +11,10 @@ from training.small import RUN, state_at
 from mvlab.sweep import run_trial
 from mvlab.sweep.run_trial import FAILURE
 from mvlab.sweep.trial import Trial
+from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import read_epochs
-from mvlab.training.keep import Keep
-from mvlab.training.manner import Manner
 from mvlab.training.placement import Node, place
 from mvlab.training.state import FILE, read_state
 
@@ -35,14 +35,16 @@ def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], 
 
     monkeypatch.setattr(run_trial, "build_trainer", Trainer)
     placement = place([Node(2)], workers=1, trials=1)
-    return run_trial.attempt(TRIAL, data="", manner=Manner(), placement=placement, storage=storage, mark=storage)
+    return run_trial.attempt(
+        TRIAL, data="", execution=ExecutionOptions(), placement=placement, storage=storage, mark=storage
+    )
 
 
 def write(storage: Path, epoch: int) -> Path:
     """Makes the checkpoint after an epoch; returns its file."""
     folder = TRIAL.folder(storage).checkpoints
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder, Keep())
+    checkpoints = Checkpoints(folder, CheckpointPolicy())
     checkpoints.write(state_at(epoch, 0, top1=1.0))
     checkpoints.wait()
     return checkpoints.path_of(epoch, 0) / FILE
@@ -62,7 +64,7 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
     write(tmp_path, epoch)
     assert attempted(tmp_path, monkeypatch, fit) == {}
     assert bool(started) == starts
-    last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, Keep()).path_of(RUN.epochs, 0) / FILE
+    last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, CheckpointPolicy()).path_of(RUN.epochs, 0) / FILE
     assert (TRIAL.folder(tmp_path).results / FILE).read_bytes() == last.read_bytes()
     history = read_state(last).history
     assert read_epochs(TRIAL.folder(tmp_path).epochs) == history, "though it was killed before it wrote that down"

@@ -24,8 +24,8 @@ from mvlab.sweep import cluster
 from mvlab.sweep.pruned import pruned
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
-from mvlab.training.keep import Keep
-from mvlab.training.manner import Manner
+from mvlab.training.checkpoint_policy import CheckpointPolicy
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.placement import Node, place
 
 pytestmark = pytest.mark.cluster
@@ -60,7 +60,7 @@ def sweep(trials: list[Trial], journal: Journal, data: str, **options: Any) -> N
         journal,
         lambda trial: journal.append(Event(run=trial.name, kind="begin")),
         data=data,
-        manner=Manner(export=False, keep=Keep(every_minutes=None)),
+        execution=ExecutionOptions(export=False, keep=CheckpointPolicy(every_minutes=None)),
         placement=place([Node(CPUS)], workers=WORKERS, trials=len(trials)),
         storage=journal.path.parent,
         **options,

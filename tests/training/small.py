@@ -11,24 +11,24 @@ from torch import nn
 
 from experiments.recipes import mobilevit_s
 from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig
-from mvlab.data.batch import Batch
-from mvlab.data.manifest import read_manifest
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.render import Order, render_batches
+from mvlab.data.ingest.write import write_split
 from mvlab.data.plan import Position, plan_epoch
-from mvlab.data.render import Order, render_batches
-from mvlab.data.write import write_split
+from mvlab.data.store.manifest import read_manifest
 from mvlab.scale import at_scale
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_trainer
-from mvlab.training.carry_on import Surroundings, carry_on
+from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.collectives import Wish
+from mvlab.training.epoch_state import COUNTERS, TALLIED
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import RunFolder, read_epochs
-from mvlab.training.keep import Keep
 from mvlab.training.ledger import ledger_path
 from mvlab.training.loop import Trainer
-from mvlab.training.manner import Manner
+from mvlab.training.run_rank import Surroundings, run_rank
 from mvlab.training.state import State, capture, weights_sha256
-from mvlab.training.tally import COUNTERS, TALLIED
 
 ALONE = World(0, 1, torch.device("cpu"))
 NUM_TRAIN, NUM_VAL = 70, 23
@@ -60,7 +60,7 @@ def few_digits(folder: Path) -> str:
 def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int = 1, **how: Any) -> Assignment:
     """With a ledger, and without checkpoints by the clock, unless told otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
-    manner = Manner(**{"ledger": True, "keep": Keep(every_minutes=None)} | how)
+    execution = ExecutionOptions(**{"ledger": True, "keep": CheckpointPolicy(every_minutes=None)} | how)
     return Assignment(
         name=folder.name,
         run=run,
@@ -69,7 +69,7 @@ def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int 
         mark=folder,
         planned_world=planned_world,
         feed_cpus=1,
-        manner=manner,
+        execution=execution,
     )
 
 
@@ -103,14 +103,14 @@ def go(
 
     threads = torch.get_num_threads()
     try:
-        return carry_on(job, world, Surroundings(feed, notice))
+        return run_rank(job, world, Surroundings(feed, notice))
     finally:
         torch.set_num_threads(threads)
 
 
 def newest(job: Assignment) -> State:
     """The checkpoint that a run would go on with."""
-    state, _ = Checkpoints(job.folder.checkpoints, job.manner.keep).newest()
+    state, _ = Checkpoints(job.folder.checkpoints, job.execution.keep).newest()
     assert state is not None
     return state
 

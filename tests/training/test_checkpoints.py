@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from training.small import assign, few_digits, go, state_at
 from transient import failing
 
-from mvlab.data import patience
-from mvlab.data.storage import StoreError
+from mvlab.data.store import patience
+from mvlab.data.store.storage import StoreError
 from mvlab.disk import DiskError
 from mvlab.durable import partial_name
+from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import DIGEST, REFUSED, Checkpoints, read_checkpoint
 from mvlab.training.files import read_epochs
-from mvlab.training.keep import Keep
 from mvlab.training.state import (
     FILE,
     FORMAT,
@@ -33,8 +33,8 @@ from mvlab.training.state import (
 )
 
 
-def write(folder: Path, *states: State, keep: Keep | None = None) -> Checkpoints:
-    checkpoints = Checkpoints(folder, keep or Keep(last=9))
+def write(folder: Path, *states: State, keep: CheckpointPolicy | None = None) -> Checkpoints:
+    checkpoints = Checkpoints(folder, keep or CheckpointPolicy(last=9))
     for state in states:
         checkpoints.write(state)
     checkpoints.wait()
@@ -182,7 +182,7 @@ def test_an_error_that_passes_changes_nothing(
 def test_an_error_that_stays_ends_the_attempt_and_touches_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=1))
+    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=CheckpointPolicy(every_steps=1))
     assert not go(job, stop_at=3)
     before = names(job.folder.checkpoints)
     with monkeypatch.context() as broken:
@@ -203,7 +203,7 @@ def test_too_little_memory_says_nothing_of_a_checkpoint(tmp_path: Path, monkeypa
 
 
 def test_the_best_is_not_pruned_for_an_error_that_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = Keep(last=1, best=1)
+    keep = CheckpointPolicy(last=1, best=1)
     checkpoints = write(tmp_path, state_at(1, 0, 90.0), state_at(2, 0, 10.0), keep=keep)
     failing(monkeypatch, errno.ESTALE, DIGEST)
     checkpoints.write(state_at(3, 0, 20.0))
@@ -243,7 +243,7 @@ def test_an_error_of_the_writer_ends_the_run_and_not_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, errno.ENOSPC, FILE, times=None, mode="w")
-    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=Keep(every_steps=1))
+    job = assign(tmp_path / "run", few_digits(tmp_path / "data"), keep=CheckpointPolicy(every_steps=1))
     with pytest.raises(DiskError, match=r"run on .* cannot be written to: No space left on device \(.* bytes are free"):
         go(job)
     assert read_epochs(job.folder.epochs) == [], "within its first epoch"
@@ -274,7 +274,7 @@ def test_the_last_and_the_best_stay(
     """None stands for one within an epoch, which has no metric. Of equals the later one is the better."""
     folder = tmp_path_factory.mktemp("keep")
     states = [state_at(epoch, 3 if top1 is None else 0, top1 or 99.0) for epoch, top1 in enumerate(tops)]
-    write(folder, *states, keep=Keep(last=last, best=best))
+    write(folder, *states, keep=CheckpointPolicy(last=last, best=best))
     order = sorted((top1, epoch) for epoch, top1 in enumerate(tops) if top1 is not None)
     kept = {*range(len(tops))[-last:], *(epoch for _, epoch in order[len(order) - min(best, len(order)) :])}
     assert names(folder) == [states[epoch].name for epoch in sorted(kept)]
@@ -282,7 +282,7 @@ def test_the_last_and_the_best_stay(
 
 def test_what_a_run_went_back_behind_does_not_count_among_the_last(tmp_path: Path) -> None:
     """Else a broken one would push out those that are whole, and the run could begin anew. It is kept, too."""
-    keep = Keep(last=1, best=0)
+    keep = CheckpointPolicy(last=1, best=0)
     checkpoints = write(tmp_path, state_at(0, 4), state_at(0, 8), state_at(0, 12))
     for step in (8, 12):
         DAMAGES["half a state"][0](checkpoints.path_of(0, step))
@@ -301,7 +301,7 @@ def test_what_a_run_went_back_behind_does_not_count_among_the_last(tmp_path: Pat
 def test_what_lies_beyond_is_never_pruned(tmp_path: Path) -> None:
     """Whoever wrote it."""
     write(tmp_path, state_at(0, 8), state_at(0, 12))
-    write(tmp_path, state_at(0, 4), keep=Keep(last=1, best=0))
+    write(tmp_path, state_at(0, 4), keep=CheckpointPolicy(last=1, best=0))
     assert len(names(tmp_path)) == 3
 
 
@@ -310,4 +310,4 @@ def test_what_lies_beyond_is_never_pruned(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="--"):
-        Keep(**wrong)
+        CheckpointPolicy(**wrong)

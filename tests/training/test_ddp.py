@@ -12,7 +12,7 @@ from training.ranks import run_ranks
 from training.small import RUN
 
 from mvlab.config import RunConfig
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.tasks.classification import Tally
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.schedule import Step

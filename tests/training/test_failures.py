@@ -8,8 +8,8 @@ import pytest
 import ray.exceptions
 from transient import failing
 
-from mvlab.data.shards import CorruptRowError
-from mvlab.data.storage import DataError, MissingDataError, StoreError
+from mvlab.data.store.shards import CorruptRowError
+from mvlab.data.store.storage import DataError, MissingDataError, StoreError
 from mvlab.disk import DiskError
 from mvlab.durable import partial_name
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS, GiveUp, NoProgressError, certain

@@ -8,10 +8,10 @@ import pytest
 import torch
 from training.small import RUN, assign, few_digits, go, newest
 
+from mvlab.data.ingest.write import write_split
 from mvlab.data.sources.digits import CLASSES, digits
-from mvlab.data.write import write_split
 from mvlab.models.initial import InitialWeightsError, file_sha256
-from mvlab.training.keep import Keep
+from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.state import FILE
 
 
@@ -29,7 +29,9 @@ def test_fine_tuning_begins_with_the_averaged_weights_and_a_new_classifier(tmp_p
     file = last / FILE
     frozen = replace(RUN.optimizer, lr_start=0.0, lr_peak=1e-30, lr_end=0.0, weight_decay=0.0)
     run = replace(RUN, initial_weights=file_sha256(file), optimizer=frozen, epochs=1)
-    after = assign(tmp_path / "after", three_digits(tmp_path / "three"), run, initial=file, keep=Keep(last=1))
+    after = assign(
+        tmp_path / "after", three_digits(tmp_path / "three"), run, initial=file, keep=CheckpointPolicy(last=1)
+    )
     go(after)
     ours, theirs = newest(after).model, newest(before).ema
     assert ours["classifier.weight"].shape == (3, theirs["classifier.weight"].shape[1])

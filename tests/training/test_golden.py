@@ -11,11 +11,11 @@ import torch
 import xxhash
 from training.small import ALONE, SMOKE
 
-from mvlab.data.images import TrainingView
-from mvlab.data.locate import embedded_digits
-from mvlab.data.manifest import read_manifest
+from mvlab.data.data_set import embedded_digits
+from mvlab.data.feed.images import TrainingView
+from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import plan_epoch
-from mvlab.data.render import Order, render_batches
+from mvlab.data.store.manifest import read_manifest
 from mvlab.tasks.classification import Tally
 from mvlab.training.build import build_model, build_trainer
 from mvlab.training.ledger import batch_digest

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.training.ledger import (
     KINDS,
     Entry,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.training.ledger import batch_digest, loss_bits, loss_value, weights_digest
 
 shapes = st.lists(st.integers(0, 4), max_size=5).map(tuple)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.small import ALONE, SMOKE
 
 from mvlab.config import OptimizerConfig, RunConfig
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.tasks.classification import Tally, smoothed_loss
 from mvlab.training.build import build_model, build_trainer
 from mvlab.training.loop import NonFiniteError, Trainer, evaluate, to_device

@@ -25,11 +25,11 @@ from training.small import (
     outcome,
 )
 
-from mvlab.data.batch import Batch
-from mvlab.data.images import EvaluationView, TrainingView
-from mvlab.data.manifest import read_manifest
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.images import EvaluationView, TrainingView
+from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import MIN_BATCH, Position, plan_evaluation
-from mvlab.data.render import Order, render_batches
+from mvlab.data.store.manifest import read_manifest
 from mvlab.tasks.classification import Tally
 from mvlab.training import checkpoints
 from mvlab.training.build import World, build_model

@@ -14,10 +14,10 @@ import torch
 from training.ranks import run_ranks
 from training.small import ALONE, assign, few_digits, go, ledger_of, newest
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
-from mvlab.training.keep import Keep
+from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.profile import OPERATORS, OTHER, STEP, WARM_UP_STEPS, Phase, read_steps, summary
 from mvlab.training.state import weights_sha256
 
@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def profiled(data: str, tmp_path_factory: pytest.TempPathFactory) -> Assignment:
     """A whole run, which was profiled and made checkpoints meanwhile."""
-    keep = Keep(every_minutes=None, every_steps=4)
+    keep = CheckpointPolicy(every_minutes=None, every_steps=4)
     job = assign(tmp_path_factory.mktemp("runs") / "profiled", data, profile=True, keep=keep)
     assert go(job)
     return job
@@ -59,7 +59,7 @@ def count(job: Assignment, name: str) -> int:
 
 
 def test_training_has_the_same_bits_with_and_without(data: str, tmp_path: Path, profiled: Assignment) -> None:
-    plain = assign(tmp_path / "plain", data, keep=profiled.manner.keep)
+    plain = assign(tmp_path / "plain", data, keep=profiled.execution.keep)
     assert go(plain)
     assert ledger_of(plain) == ledger_of(profiled)
     assert weights_sha256(newest(plain).ema) == weights_sha256(newest(profiled).ema)
@@ -99,7 +99,7 @@ def test_the_summary_is_a_page_with_sizes_and_costly_operators(profiled: Assignm
 
 def test_an_epoch_of_few_steps_is_traced_as_far_as_it_goes(profiled: Assignment, data: str, tmp_path: Path) -> None:
     """Here: what is left of one, when a run goes on."""
-    job = assign(tmp_path / "run", data, profile=True, keep=profiled.manner.keep)
+    job = assign(tmp_path / "run", data, profile=True, keep=profiled.execution.keep)
     assert not go(job, stop_at=3)
     assert not job.folder.profile_summary.exists(), "it was warming up"
     assert not go(job, stop_at=4)

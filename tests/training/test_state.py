@@ -12,6 +12,7 @@ from training.small import ALONE, RUN, assign, few_digits, go, newest, state_at,
 
 from mvlab.data.plan import Position
 from mvlab.training.build import build_trainer
+from mvlab.training.epoch_state import COUNTERS, TALLIED
 from mvlab.training.state import (
     FILE,
     FORMAT,
@@ -24,7 +25,6 @@ from mvlab.training.state import (
     weights_sha256,
     write_state,
 )
-from mvlab.training.tally import COUNTERS, TALLIED
 
 
 def flat(value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from training.ranks import run_ranks
 
-from mvlab.models.mobilevit import MobileViT
+from mvlab.models.backbones.mobilevit import MobileViT
 from mvlab.networks import NANO, MobileViTConfig
 from mvlab.training.sync_batch_norm import BatchNormOverRanks, synchronise
 

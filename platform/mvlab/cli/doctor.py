@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mvlab.cli.tracking import add_tracking_uri
 
 if TYPE_CHECKING:
-    from mvlab.study.doctor import Finding
+    from mvlab.study.repair.doctor import Finding
 
 WRONG = 1
 
@@ -40,7 +40,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    from mvlab.study.doctor import diagnose, findings, mend, num_wrong  # MLflow: seconds to import
+    from mvlab.study.repair.doctor import diagnose, findings, mend, num_wrong  # MLflow: seconds to import
 
     storage = Path(parsed.storage)
     diagnosis = diagnose(parsed.tracking_uri, storage, gone=parsed.host)

@@ -8,7 +8,7 @@ from mvlab.cli.find import in_file, known_experiments
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
 from mvlab.record.journal import SWEEP, Journal
-from mvlab.study.folder import JOURNAL, newest_study, scale_of, started_at
+from mvlab.study.run.folder import JOURNAL, newest_study, scale_of, started_at
 
 
 def add_to(commands: Any) -> None:

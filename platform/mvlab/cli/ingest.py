@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mvlab.cli.progress import ProgressLine
-from mvlab.data.manifest import MANIFEST, Manifest, read_manifest
-from mvlab.data.recipe import Recipe
+from mvlab.data.ingest.recipe import Recipe
 from mvlab.data.sources.folders import Listing, is_flat, list_images
 from mvlab.data.sources.splits import SPLITS, beside, folder_of, refuse_overlap, splits_in
-from mvlab.data.storage import DataError, Folder, absolute_uri
+from mvlab.data.store.manifest import MANIFEST, Manifest, read_manifest
+from mvlab.data.store.storage import DataError, Folder, absolute_uri
 from mvlab.report.data import describe_manifest
 from mvlab.report.listing import describe_listings
 from mvlab.training.meter import clock
@@ -79,7 +79,7 @@ class _Stopped(Exception):  # noqa: N818 - nothing went wrong
 
 
 def _ingest_all(work: list[tuple[Listing, Recipe]], parsed: argparse.Namespace) -> list[Manifest]:
-    from mvlab.data.ingest import ingest  # Ray: seconds to import
+    from mvlab.data.ingest.job import ingest  # Ray: seconds to import
     from mvlab.sweep import cluster
     from mvlab.sweep.interrupts import interruptible
 

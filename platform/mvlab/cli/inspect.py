@@ -5,10 +5,10 @@ import sys
 from typing import Any
 
 from mvlab.cli.progress import ProgressLine
-from mvlab.data.manifest import MANIFEST, Manifest, read_manifest
 from mvlab.data.sources.splits import SPLITS
-from mvlab.data.storage import DataError, Folder
-from mvlab.data.verify import Checked, verify
+from mvlab.data.store.manifest import MANIFEST, Manifest, read_manifest
+from mvlab.data.store.storage import DataError, Folder
+from mvlab.data.store.verify import Checked, verify
 from mvlab.report.data import describe_manifest, describe_shards
 
 

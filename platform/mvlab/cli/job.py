@@ -9,20 +9,20 @@ from typing import Any, NoReturn, get_args
 
 from mvlab.cli.parser import Parser
 from mvlab.cli.tracking import add_tracking_uri
-from mvlab.data.render import OnCorrupt
-from mvlab.data.storage import StoreError
+from mvlab.data.feed.render import OnCorrupt
+from mvlab.data.store.storage import StoreError
 from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
 from mvlab.record.lock import InUseError
 from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
-from mvlab.study.dry_run import describe
-from mvlab.study.folder import ResumeError
-from mvlab.study.prepare import Options, Study, prepare, require_few
+from mvlab.study.plan.dry_run import describe
+from mvlab.study.plan.prepare import Options, Study, prepare, require_few
+from mvlab.study.run.folder import ResumeError
 from mvlab.sweep.errors import ClusterError
 from mvlab.sweep.interrupts import Interrupted
-from mvlab.training.keep import Keep
-from mvlab.training.manner import Manner
+from mvlab.training.checkpoint_policy import CheckpointPolicy
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.placement import PlacementError
 
 BAD_INPUT = 2
@@ -52,7 +52,7 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
         print(describe(study))
         return _timed(study) if parsed.estimate else 0
 
-    from mvlab.study.carry_out import carry_out  # seconds to import: only for what is known to be good
+    from mvlab.study.run.carry_out import carry_out  # seconds to import: only for what is known to be good
 
     try:
         summary = carry_out(study)
@@ -76,7 +76,7 @@ def _as_asked(run: dict[str, Any]) -> bool:
 
 def _timed(study: Study) -> int:
     """Says how long the study would take."""
-    from mvlab.study.predict import describe_study  # torch
+    from mvlab.study.forecast.predict import describe_study  # torch
 
     try:
         print(f"\n{describe_study(study)}")
@@ -105,9 +105,9 @@ def _options(parsed: argparse.Namespace) -> Options:
         mix_machines=parsed.mix_machines,
         grace_epochs=parsed.asha,
         estimate=parsed.estimate,
-        manner=Manner(
+        execution=ExecutionOptions(
             on_corrupt=parsed.on_corrupt,
-            keep=Keep(
+            keep=CheckpointPolicy(
                 every_steps=parsed.checkpoint_steps,
                 every_minutes=parsed.checkpoint_minutes,
                 last=parsed.keep_last,

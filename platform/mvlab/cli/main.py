@@ -22,13 +22,13 @@ from mvlab.cli import (
 from mvlab.cli.find import ExperimentError
 from mvlab.cli.job import BAD_INPUT
 from mvlab.cli.parser import Parser
-from mvlab.data.storage import DataError
+from mvlab.data.store.storage import DataError
 from mvlab.export.errors import ExportError, PackageError, PicturesError
 from mvlab.measure.on_device import LatencyError
 from mvlab.models.weights.errors import WeightsError
 from mvlab.record.results import ResultsError
 from mvlab.record.tracking import TrackingError
-from mvlab.study.bundle import BundleError
+from mvlab.study.run.bundle import BundleError
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.ledger import LedgerError
 from mvlab.training.placement import PlacementError

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from mvlab.config import SamplerConfig
-from mvlab.data.manifest import read_manifest
 from mvlab.data.plan import plan_epoch
-from mvlab.data.shards import open_split
-from mvlab.data.storage import DataError
+from mvlab.data.store.manifest import read_manifest
+from mvlab.data.store.shards import open_split
+from mvlab.data.store.storage import DataError
 from mvlab.report.plan import plan_csv, plan_markdown
 from mvlab.samplers import PUBLISHED
 

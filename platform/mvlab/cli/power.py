@@ -12,7 +12,7 @@ from mvlab.record.results import Results, read_results
 from mvlab.report.tables import judged, number
 from mvlab.scale import SCALES
 from mvlab.statistics.power import equivalence_power, power, seeds_needed, seeds_needed_for_equal
-from mvlab.study.folder import JOURNAL, newest_study
+from mvlab.study.run.folder import JOURNAL, newest_study
 
 TARGET = 0.8
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from mvlab.cli.plan import add_plan_options, sampler_of
 from mvlab.config import AugmentationConfig, EvaluationConfig
-from mvlab.data.images import EvaluationView, TrainingView, View
-from mvlab.data.manifest import Manifest, read_manifest
+from mvlab.data.feed.images import EvaluationView, TrainingView, View
+from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import PlannedBatch, plan_epoch, plan_evaluation
-from mvlab.data.render import Order, render_batches
-from mvlab.data.storage import DataError
+from mvlab.data.store.manifest import Manifest, read_manifest
+from mvlab.data.store.storage import DataError
 from mvlab.report.preview import draw_batch
 
 

@@ -9,7 +9,7 @@ from mvlab.masking import masked
 from mvlab.record.results import Results, read_results
 from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import SCALES
-from mvlab.study.folder import JOURNAL, newest_study
+from mvlab.study.run.folder import JOURNAL, newest_study
 
 
 def add_to(commands: Any) -> None:

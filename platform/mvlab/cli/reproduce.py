@@ -10,10 +10,10 @@ from mvlab.cli.find import find_experiment
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
-from mvlab.study.bundle import Bundle, BundleError, read_bundle, require_same, trials_of, version_differences
-from mvlab.study.prepare import Options, Study, prepare
+from mvlab.study.plan.prepare import Options, Study, prepare
+from mvlab.study.run.bundle import Bundle, BundleError, read_bundle, require_same, trials_of, version_differences
 from mvlab.sweep.interrupts import Interrupted
-from mvlab.training.manner import Manner
+from mvlab.training.execution_options import ExecutionOptions
 
 DIFFERENT = 1
 
@@ -47,7 +47,7 @@ def run(parsed: argparse.Namespace) -> int:
     except ValueError as error:
         raise BundleError(f"{parsed.bundle}: {error}") from error
 
-    from mvlab.study.carry_out import carry_out  # seconds to import
+    from mvlab.study.run.carry_out import carry_out  # seconds to import
 
     try:
         summary = carry_out(study)
@@ -87,7 +87,7 @@ def _study(bundle: Bundle, experiment: Experiment, parsed: argparse.Namespace) -
         storage=parsed.storage,
         tracking_uri=parsed.tracking_uri,
         only=tuple(dict.fromkeys(trial.arm for trial in trials)),
-        manner=Manner(
+        execution=ExecutionOptions(
             export=False,
             on_corrupt=bundle.on_corrupt,
             initial=Path(parsed.initial_weights).absolute() if parsed.initial_weights else None,

@@ -18,7 +18,7 @@ from mvlab.record.tracking import TrackingError
 
 if TYPE_CHECKING:
     from mvlab.export.zoo import MadePackage, Wanted
-    from mvlab.study.tables import Made
+    from mvlab.study.run.tables import Made
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def run_facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
     def write(chosen: Sequence[FactTable], folder: Path) -> "Made":
         from mvlab.measure.facts import find_facts  # torch: only for what is known to be good
         from mvlab.report.facts import FILES, count_verdicts, write_facts
-        from mvlab.study.tables import Made
+        from mvlab.study.run.tables import Made
 
         facts = [(table, find_facts(table)) for table in chosen]
         print(write_facts(facts, folder).markdown())
@@ -81,7 +81,7 @@ def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     def write(chosen: Sequence[CostTable], folder: Path) -> "Made":
         from mvlab.measure.timings import time_tables
         from mvlab.report.latency import FILES, write_latencies
-        from mvlab.study.tables import Made
+        from mvlab.study.run.tables import Made
 
         measured = time_tables(chosen, settings, tell=partial(print, file=sys.stderr))
         print(write_latencies(chosen, [measured], folder).markdown())
@@ -100,7 +100,7 @@ def run_packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     """`submit_packages` without the end of the process."""
     from mvlab.export.zoo import make_packages, wanted  # torch and coremltools: seconds to import
     from mvlab.report.packages import FILES, count, write_packages
-    from mvlab.study.tables import Made
+    from mvlab.study.run.tables import Made
 
     by_name = {each.name: each for each in wanted(tables)}
     parser = _parser("Makes a CoreML package of every network of the paper's tables, and runs it.", by_name, "packages")
@@ -134,7 +134,7 @@ def _run(
 ) -> int:
     """`params` are those beside the tables' names; `machine` is this one's CPU if nothing is said."""
     from mvlab.measure.machine import machine_name  # torch
-    from mvlab.study.tables import FolderError, record_tables  # MLflow: seconds to import
+    from mvlab.study.run.tables import FolderError, record_tables  # MLflow: seconds to import
 
     try:
         chosen = _chosen(tables, options.only)

@@ -11,10 +11,10 @@ from mvlab.export.claims import false_claims
 from mvlab.export.coreml import MAIN, OUTPUTS
 from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
 from mvlab.export.errors import PackageError
-from mvlab.export.losses import Loss, by_kind, by_operation, rounding
 from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
 from mvlab.export.mil.program import Program, Ref, Value
 from mvlab.export.reference import Preprocess, Reference, Weight, tensors_of, trace
+from mvlab.export.rounding_error import Loss, by_kind, by_operation, rounding
 from mvlab.export.stored_weights import ChangedWeight, StoredWeights, compare_weights, is_rounding, with_weights
 from mvlab.export.verification import OutputErrors
 from mvlab.training.state import weights_sha256

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mvlab.export.losses import Loss
+from mvlab.export.rounding_error import Loss
 from mvlab.export.verification import OutputErrors, Verification
 from mvlab.markdown import markdown_table
 

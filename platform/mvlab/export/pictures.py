@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mvlab.data.images import SUFFIXES, decode
+from mvlab.data.feed.images import SUFFIXES, decode
 from mvlab.data.sources.left_out import Reason, summary
 from mvlab.data.sources.tree import Tree, walk
-from mvlab.data.storage import Folder
+from mvlab.data.store.storage import Folder
 from mvlab.export.errors import PicturesError
 from mvlab.models.plausible import clouds
 

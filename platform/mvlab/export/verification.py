@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mvlab.export.deviation import Deviation
-from mvlab.export.losses import Loss
+from mvlab.export.rounding_error import Loss
 from mvlab.export.stored_weights import ChangedWeight
 
 EXACT_TOLERANCE = 1e-4

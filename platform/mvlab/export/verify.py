@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from mvlab.export.comparison import Comparison
-from mvlab.export.losses import rounding
 from mvlab.export.mil.load import function_names, load_program
 from mvlab.export.pictures import Pictures
 from mvlab.export.reference import Preprocess
+from mvlab.export.rounding_error import rounding
 from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, OutputErrors, Verification
 from mvlab.models.weights.preprocessing import Preprocessing
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mvlab.models.layers import Attention
+from mvlab.models.backbones.layers import Attention
 
 PRODUCTS = ("bmm", "baddbmm")
 """Operators that only attention has: the products of queries, keys and values."""

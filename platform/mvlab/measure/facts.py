@@ -24,8 +24,8 @@ from mvlab.measure.architecture import Block, blocks
 from mvlab.measure.cost import CONVENTIONS, LAYERS, Convention, Cost, count_cost, count_parameters
 from mvlab.measure.levels import levels
 from mvlab.measure.memory import map_bytes, materialised
+from mvlab.models.backbones.layers import MobileViTBlock
 from mvlab.models.build import build_network
-from mvlab.models.layers import MobileViTBlock
 from mvlab.networks import ReferenceConfig
 
 IMAGENET_CLASSES = 1000
@@ -51,7 +51,7 @@ def network_on_meta(network: Network, num_classes: int) -> nn.Module:
     """Without weights: only shapes."""
     with torch.device("meta"):
         if isinstance(network, ReferenceConfig):
-            from mvlab.models.references import build_reference  # seconds to import
+            from mvlab.models.heads.references import build_reference  # seconds to import
 
             return build_reference(network, num_classes)
         return build_network(network, num_classes)

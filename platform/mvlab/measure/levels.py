@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mvlab.measure.architecture import Block
 from mvlab.measure.cost import count_parameters
-from mvlab.models.layers import MV2, MobileViTBlock
+from mvlab.models.backbones.layers import MV2, MobileViTBlock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

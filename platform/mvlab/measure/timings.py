@@ -110,7 +110,7 @@ def of_tables(found: OnDevice, tables: Sequence[CostTable]) -> Measured:
 
 def _built(network: Network, num_classes: int) -> nn.Module:
     if isinstance(network, ReferenceConfig):
-        from mvlab.models.references import build_reference  # seconds to import
+        from mvlab.models.heads.references import build_reference  # seconds to import
 
         return build_reference(network, num_classes)
     return build_network(network, num_classes)

@@ -4,9 +4,9 @@ from typing import assert_never
 
 from torch import nn
 
-from mvlab.models.deeplabv3 import DeepLabv3
-from mvlab.models.mobilevit import MobileViT
-from mvlab.models.ssdlite import SSDLite
+from mvlab.models.backbones.mobilevit import MobileViT
+from mvlab.models.heads.deeplabv3 import DeepLabv3
+from mvlab.models.heads.ssdlite import SSDLite
 from mvlab.networks import (
     AnyNetworkConfig,
     DeepLabv3Config,
@@ -59,11 +59,11 @@ def build_network(config: AnyNetworkConfig, num_classes: int) -> nn.Module:
         case DeepLabv3Config():
             return DeepLabv3(config, num_classes)
         case TorchvisionConfig():
-            from mvlab.models.torchvision_networks import build_torchvision  # seconds to import
+            from mvlab.models.backbones.torchvision_networks import build_torchvision  # seconds to import
 
             return build_torchvision(config, num_classes)
         case TimmConfig():
-            from mvlab.models.timm_networks import build_timm  # seconds to import
+            from mvlab.models.backbones.timm_networks import build_timm  # seconds to import
 
             return build_timm(config, num_classes)
         case _:

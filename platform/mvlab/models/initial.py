@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mvlab.data.storage import store_errors
+from mvlab.data.store.storage import store_errors
 from mvlab.models.weights.errors import WeightsError
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, preprocessing_in

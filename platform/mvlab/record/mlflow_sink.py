@@ -13,13 +13,13 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from mvlab.disk import FULL
-from mvlab.record.carried import Carried, read_carried, store_id, write_carried
 from mvlab.record.datasets import dataset_inputs
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.limits import MAX_NAME, MAX_PARAM, MAX_TAG, fitted
 from mvlab.record.model import is_model, log_model
 from mvlab.record.process import OWNER_TAG, Process
 from mvlab.record.store import search_all
+from mvlab.record.sync_cursor import Carried, read_carried, store_id, write_carried
 from mvlab.record.tags import JOURNAL_FILE_TAG, JOURNAL_TAG, RUN_TAG
 from mvlab.record.tracking import first_line
 from mvlab.record.waiting import Placed, to_carry_again

@@ -10,11 +10,11 @@ from mlflow.entities import Experiment, LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from mvlab.record.carried import store_id
 from mvlab.record.journal import Journal
 from mvlab.record.lock import InUseError, undisturbed
 from mvlab.record.open_store import open_store, reaching, sqlite_file
 from mvlab.record.process import OWNER_TAG, Process
+from mvlab.record.sync_cursor import store_id
 from mvlab.record.tags import JOURNAL_FILE_TAG, RUN_TAG
 from mvlab.record.tracking import PREFIX, TrackingError
 from mvlab.record.waiting import ends_that_wait

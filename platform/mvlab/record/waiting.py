@@ -4,8 +4,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mvlab.masking import masked_command
-from mvlab.record.carried import read_carried
 from mvlab.record.journal import Event, Journal
+from mvlab.record.sync_cursor import read_carried
 
 Placed = tuple[Event, int]
 """An event, and the journal's offset after it."""

@@ -1,6 +1,6 @@
 """What is in a data set, as text."""
 
-from mvlab.data.manifest import Manifest
+from mvlab.data.store.manifest import Manifest
 from mvlab.markdown import markdown_table
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 
 GAP = 6
 CAPTION = 18

@@ -8,8 +8,8 @@ from typing import Any
 
 import ray
 
-from mvlab.data.manifest import read_manifest
-from mvlab.data.patience import patiently
+from mvlab.data.store.manifest import read_manifest
+from mvlab.data.store.patience import patiently
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
 from mvlab.sweep.trial import Trial

@@ -10,8 +10,8 @@ from mvlab.disk import naming_the_disk
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import write_epochs
-from mvlab.training.manner import Manner
 from mvlab.training.placement import Placement
 from mvlab.training.shared import require_shared
 from mvlab.training.state import FILE as CHECKPOINT
@@ -24,7 +24,7 @@ FAILURE = "failure"
 
 
 def attempt(
-    trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path, mark: Path
+    trial: Trial, *, data: str, execution: ExecutionOptions, placement: Placement, storage: Path, mark: Path
 ) -> dict[str, str]:
     """Return why `run_trial` failed, under FAILURE, or nothing; Tune reports it, and tries again what it sees fail.
 
@@ -32,13 +32,15 @@ def attempt(
     """
     try:
         with naming_the_disk(storage):
-            run_trial(trial, data=data, manner=manner, placement=placement, storage=storage, mark=mark)
+            run_trial(trial, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
     except Exception:  # noqa: BLE001 - whatever it is, it is this trial's end and no other's
         return {FAILURE: traceback.format_exc()}
     return {}
 
 
-def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, storage: Path, mark: Path) -> None:
+def run_trial(
+    trial: Trial, *, data: str, execution: ExecutionOptions, placement: Placement, storage: Path, mark: Path
+) -> None:
     """Train from the newest checkpoint, if there is one; the last one ends up in the trial's results.
 
     Ends without it if it was told to stop. What has trained to its end, and was not exported, starts no workers again.
@@ -68,9 +70,9 @@ def run_trial(trial: Trial, *, data: str, manner: Manner, placement: Placement, 
         planned_world=placement.workers,
         feed_cpus=placement.feed_cpus,
         threads=placement.threads,
-        manner=manner,
+        execution=execution,
     )
-    checkpoints = Checkpoints(folder.checkpoints, manner.keep)
+    checkpoints = Checkpoints(folder.checkpoints, execution.keep)
     state, _ = checkpoints.newest()
     if state is None or state.epoch < trial.run.epochs:
         result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still show version 1's

@@ -25,9 +25,9 @@ from mvlab.sweep.pruned import pruning
 from mvlab.sweep.run_trial import FAILURE, attempt
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tune_trials import tune_trials
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.failures import Stalls
 from mvlab.training.files import RunFolder
-from mvlab.training.manner import Manner
 from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
 from mvlab.training.shared import marked
@@ -45,7 +45,7 @@ def run_sweep(
     begin: Callable[[Trial], None],
     *,
     data: str,
-    manner: Manner,
+    execution: ExecutionOptions,
     placement: Placement,
     storage: Path,
     grace_epochs: int | None = None,
@@ -61,12 +61,12 @@ def run_sweep(
     by_slug = {trial.slug: trial for trial in trials}
     epochs = {trial.name: trial.run.epochs for trial in trials}
     halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs)
-    reporter = Reporter(by_slug, journal, begin, storage, export=manner.export, halving=halving)
+    reporter = Reporter(by_slug, journal, begin, storage, export=execution.export, halving=halving)
 
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
     with marked(storage) as mark, closing(reporter.console), follow(logs, reporter.hear):
         started = time.monotonic()
-        do = partial(attempt, data=data, manner=manner, placement=placement, storage=storage, mark=mark)
+        do = partial(attempt, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
         tune_trials(by_slug, do, reporter, at_once=placement.concurrent_trials, storage=storage).fit()
         trained_s = time.monotonic() - started
         for trial, failure in exported(reporter.trained, data=data, storage=storage, is_stopped=reporter.is_stopped):

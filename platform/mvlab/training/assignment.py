@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mvlab.config import RunConfig
+from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import RunFolder
-from mvlab.training.manner import Manner
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,4 +25,4 @@ class Assignment:
     """CPUs for this rank's feed."""
     threads: int = 1
     """Of torch. Part of what makes bits repeat: sums depend on how they are split."""
-    manner: Manner = field(default_factory=Manner)
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)

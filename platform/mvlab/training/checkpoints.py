@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mvlab.data.patience import patiently
-from mvlab.data.storage import store_errors
+from mvlab.data.store.patience import patiently
+from mvlab.data.store.storage import store_errors
 from mvlab.durable import PARTIAL, atomic_folder
+from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.files import checkpoint_name, whole_checkpoints
-from mvlab.training.keep import Keep
 from mvlab.training.state import FILE, MISSING, DamagedCheckpointError, State, parse_state, write_state
 
 DIGEST = "digest.json"
@@ -33,7 +33,7 @@ REFUSED = "refused-"
 class Checkpoints:
     """Reads and writes those of one run. One process writes; any may read."""
 
-    def __init__(self, folder: Path, keep: Keep) -> None:
+    def __init__(self, folder: Path, keep: CheckpointPolicy) -> None:
         self.folder, self.keep = folder, keep
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
@@ -113,7 +113,7 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)  # another process may be at it
 
 
-def best(paths: list[Path], keep: Keep) -> list[Path]:
+def best(paths: list[Path], keep: CheckpointPolicy) -> list[Path]:
     """Of these checkpoints the `keep.best` with the highest metric; the later one where two are equal."""
     scored: list[tuple[float, Path]] = []
     for path in paths:

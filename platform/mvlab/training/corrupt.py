@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.durable import append_line
-from mvlab.training.tally import EpochSoFar
+from mvlab.training.epoch_state import EpochState
 
 
-def watch(batches: Iterable[Batch], so_far: EpochSoFar, path: Path, *, epoch: int, rank: int) -> Iterator[Batch]:
+def watch(batches: Iterable[Batch], so_far: EpochState, path: Path, *, epoch: int, rank: int) -> Iterator[Batch]:
     """The batches, whose corrupt rows are counted as they pass; all ranks add a line for each to `path`."""
     for batch in batches:
         if batch.corrupt:

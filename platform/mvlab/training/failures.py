@@ -5,7 +5,7 @@ from pathlib import Path
 import ray.exceptions
 import ray.train
 
-from mvlab.data.storage import DataError, StoreError
+from mvlab.data.store.storage import DataError, StoreError
 from mvlab.disk import DiskError
 from mvlab.models.initial import InitialWeightsError
 from mvlab.training.files import whole_checkpoints

@@ -20,7 +20,7 @@ import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.durable import atomic_write
 
 FORMAT_VERSION = 1

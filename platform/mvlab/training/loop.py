@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from mvlab.config import RunConfig
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.data.randomness import Stream, generator
 from mvlab.tasks.classification import Tally, smoothed_loss
 from mvlab.training.ema import Ema

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.data.plan import EpochPlan
+from mvlab.training.epoch_state import EpochState
 from mvlab.training.schedule import Schedule
-from mvlab.training.tally import EpochSoFar
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -18,7 +18,7 @@ class Meter:
     """Times the steps of an epoch on one rank; says a line every few seconds, unless there is nobody to say it to."""
 
     def __init__(
-        self, schedule: Schedule, plan: EpochPlan, so_far: EpochSoFar, say: Callable[[str], None] | None
+        self, schedule: Schedule, plan: EpochPlan, so_far: EpochState, say: Callable[[str], None] | None
     ) -> None:
         self.schedule, self.plan, self.so_far, self.say = schedule, plan, so_far, say
         self._mark = self._said = time.perf_counter()

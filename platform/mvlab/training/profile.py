@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, record_function
 
-from mvlab.data.batch import Batch
+from mvlab.data.feed.batch import Batch
 from mvlab.data.plan import EpochPlan
 from mvlab.durable import atomic_write, partial_name
 from mvlab.training.files import RunFolder

@@ -13,17 +13,18 @@ import torch
 from torch import nn
 
 from mvlab.config import EvaluationConfig
-from mvlab.data.batch import Batch
-from mvlab.data.images import EvaluationView, TrainingView
-from mvlab.data.manifest import Manifest
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.images import EvaluationView, TrainingView
+from mvlab.data.feed.render import Order
 from mvlab.data.plan import EPOCH_START, EpochPlan, PlannedBatch, Position, plan_epoch, plan_evaluation
-from mvlab.data.render import Order
+from mvlab.data.store.manifest import Manifest
 from mvlab.tasks.classification import Tally
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.collectives import Consensus, Latch, Preempted, Wish, of_all_ranks, share_buffers, sum_over_ranks
 from mvlab.training.corrupt import watch
+from mvlab.training.epoch_state import EpochState
 from mvlab.training.files import append_epoch
 from mvlab.training.ledger import Ledger
 from mvlab.training.loop import Trainer, evaluate
@@ -31,7 +32,6 @@ from mvlab.training.meter import Meter
 from mvlab.training.profile import Phase, Profiler
 from mvlab.training.schedule import Schedule
 from mvlab.training.state import capture, weights_sha256
-from mvlab.training.tally import EpochSoFar
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Session:
     profiler: Profiler
     epoch: int
     position: Position
-    so_far: EpochSoFar
+    so_far: EpochState
     history: list[dict[str, Any]]
     checkpointed: float = field(default_factory=monotonic)
     """When the last checkpoint was asked for."""
@@ -121,14 +121,14 @@ class Session:
         return True
 
     def _wish(self) -> Wish:
-        minutes = self.job.manner.keep.every_minutes
+        minutes = self.job.execution.keep.every_minutes
         is_due = minutes is not None and monotonic() - self.checkpointed >= 60 * minutes
         mine = Wish.CHECKPOINT if self.is_writer and is_due and not self.checkpoints.is_writing() else Wish.NOTHING
         return max(mine, self.notice())
 
     def _granted(self, wish: Wish, step: int) -> bool:
         """Do what all agreed on after a step; false if no step is to follow."""
-        every, together = self.job.manner.keep.every_steps, self.job.run.optimizer.accumulate
+        every, together = self.job.execution.keep.every_steps, self.job.run.optimizer.accumulate
         is_due = every is not None and (step + 1) // every > (step + 1 - together) // every
         if wish != Wish.NOTHING or is_due:
             with self.profiler.phase(Phase.CHECKPOINT):
@@ -206,7 +206,7 @@ class Session:
         if self.is_writer:
             metrics["weights_sha256"] = weights_sha256(self.trainer.ema.module.state_dict())
         self.history.append(metrics)
-        self.epoch, self.position, self.so_far = self.epoch + 1, EPOCH_START, EpochSoFar.zero(self.world.device)
+        self.epoch, self.position, self.so_far = self.epoch + 1, EPOCH_START, EpochState.zero(self.world.device)
         self.checkpoint(then=partial(append_epoch, self.job.folder.epochs, metrics))
 
     def checkpoint(self, *, then: Callable[[], object] = lambda: None) -> None:

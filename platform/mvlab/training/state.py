@@ -59,7 +59,7 @@ class State:
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     so_far: Tensor
-    """(world, counters) of the epoch; see `EpochSoFar.pack`."""
+    """(world, counters) of the epoch; see `EpochState.pack`."""
     history: list[dict[str, Any]]
     """What every epoch before reported."""
     config: str

@@ -33,7 +33,7 @@ def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
             norm.__class__ = BatchNormActOverRanks if is_timms(norm) else BatchNormOverRanks
         return model
     if any(map(is_timms, norms)):
-        from mvlab.models.timm_networks import synchronised  # timm: seconds to import
+        from mvlab.models.backbones.timm_networks import synchronised  # timm: seconds to import
 
         return synchronised(model)
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What Ray Train runs on each rank: `carry_on`, with Ray for its surroundings."""
+"""What Ray Train runs on each rank: `run_rank`, with Ray for its surroundings."""
 
 import os
 import signal
@@ -13,11 +13,11 @@ import ray.train.torch
 from ray.train.v2._internal.execution.callback import WorkerCallback
 from ray.train.v2._internal.execution.context import get_train_context
 
-from mvlab.data.feed import stream
+from mvlab.data.feed.stream import stream
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
-from mvlab.training.carry_on import Surroundings, carry_on
 from mvlab.training.collectives import Wish
+from mvlab.training.run_rank import Surroundings, run_rank
 
 SECONDS_AFTER_SIGTERM = 10.0
 """How long a process that was told to end may work on its checkpoint."""
@@ -40,10 +40,10 @@ def train(assignment: Assignment) -> bool:
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     surroundings = Surroundings(
-        feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.manner.on_corrupt),
+        feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.execution.on_corrupt),
         notice=Notice(assignment),
     )
-    return carry_on(assignment, world, surroundings)
+    return run_rank(assignment, world, surroundings)
 
 
 class Notice:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mvlab.data.sample import Sample
+from mvlab.data.sources.sample import Sample
 
 CLASSES = tuple(str(digit) for digit in range(10))
 VALIDATION_EVERY = 5

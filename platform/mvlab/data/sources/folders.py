@@ -8,12 +8,12 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mvlab.data.entries import escaped, is_utf8
+from mvlab.data.sources.entries import escaped, is_utf8
 from mvlab.data.sources.ground_truth import META, GroundTruth
 from mvlab.data.sources.left_out import MISSING, LeftOut, Reason, summary
 from mvlab.data.sources.splits import folder_of
 from mvlab.data.sources.tree import Tree, top, walk
-from mvlab.data.storage import DataError, Folder, absolute_uri
+from mvlab.data.store.storage import DataError, Folder, absolute_uri
 
 NO_CLASSES = frozenset({"images", "labels", "annotations"})
 """Folders that hold the kinds of files of a set, not its classes: Tiny ImageNet's `val/images`."""

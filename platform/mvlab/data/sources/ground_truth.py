@@ -19,8 +19,8 @@ from typing import Any
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from mvlab.data.images import SUFFIXES
-from mvlab.data.storage import DataError
+from mvlab.data.feed.images import SUFFIXES
+from mvlab.data.store.storage import DataError
 
 META = "meta.mat"
 FILE_COLUMNS = frozenset({"imageid", "image_id", "image", "filename", "file_name", "file", "path", "id", "name"})

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mvlab.data.entries import Entry, Kind
+from mvlab.data.sources.entries import Entry, Kind
 
 
 class Reason(StrEnum):

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from mvlab.data.entries import Entry, Kind, escaped
+from mvlab.data.sources.entries import Entry, Kind, escaped
 from mvlab.data.sources.left_out import LeftOut, Reason, reason_by_name
-from mvlab.data.storage import DataError, Folder
+from mvlab.data.store.storage import DataError, Folder
 
 SPLITS = ("train", "val")
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mvlab.data.entries import Entry, Kind, escaped, is_utf8
+from mvlab.data.sources.entries import Entry, Kind, escaped, is_utf8
 from mvlab.data.sources.left_out import LeftOut, Reason, reason_by_name
-from mvlab.data.storage import Folder
+from mvlab.data.store.storage import Folder
 
 
 @dataclass(frozen=True, slots=True)

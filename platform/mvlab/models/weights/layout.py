@@ -6,8 +6,8 @@ from functools import cache
 import torch
 from torch import Size, nn
 
+from mvlab.models.backbones.layers import ConvNormAct
 from mvlab.models.build import build_network
-from mvlab.models.layers import ConvNormAct
 from mvlab.networks import AnyNetworkConfig
 
 

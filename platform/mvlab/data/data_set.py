@@ -1,0 +1,82 @@
+"""Where the data of a job is: the folder that it names, or the embedded digits, written once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mvlab.data.ingest.write import write_split
+from mvlab.data.sources.digits import CLASSES, digits
+from mvlab.data.sources.splits import SPLITS
+from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
+from mvlab.data.store.storage import absolute_uri
+from mvlab.durable import atomic_folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSet:
+    """What planning needs to know of a data set."""
+
+    uri: str
+    name: str
+    num_classes: int
+    train_group_rows: tuple[int, ...]
+    """Rows of each row group."""
+    num_val: int
+    digest: str
+    """Of the training split; empty while it is not written yet."""
+    val_digest: str = ""
+    """Of the validation split; likewise."""
+
+    @property
+    def num_train(self) -> int:
+        return sum(self.train_group_rows)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.num_train:,} train, {self.num_val:,} val, {self.num_classes} classes)"
+
+
+def open_data(uri: str) -> DataSet:
+    """The data set of train and val splits at `uri`.
+
+    Raises:
+        DataError: there is none, or the splits disagree.
+    """
+    uri = absolute_uri(uri)
+    train, val = (read_manifest(uri, split) for split in SPLITS)
+    train.require_same_classes(val)
+    return DataSet(
+        uri=uri,
+        name=train.name,
+        num_classes=len(train.classes),
+        train_group_rows=tuple(train.group_rows.tolist()),
+        num_val=val.num_samples,
+        digest=train.digest,
+        val_digest=val.digest,
+    )
+
+
+def digits_folder(storage: Path) -> Path:
+    """Where the embedded digits are, or will be."""
+    return storage / "datasets" / f"digits-v{FORMAT_VERSION}"
+
+
+def describe_digits(storage: Path) -> DataSet:
+    """The embedded digits as they will be written; writes nothing."""
+    num_train, num_val = (sum(1 for _ in digits(split)) for split in ("train", "val"))
+    return DataSet(
+        uri=absolute_uri(str(digits_folder(storage))),
+        name="digits",
+        num_classes=len(CLASSES),
+        train_group_rows=tuple(Shard("", num_train, 0, "").group_rows),
+        num_val=num_val,
+        digest="",
+    )
+
+
+def embedded_digits(storage: Path) -> DataSet:
+    """The embedded digits, written as shards on first use; another job that writes them at once does no harm."""
+    folder = digits_folder(storage)
+    if not all((folder / split / MANIFEST).exists() for split in SPLITS):
+        with atomic_folder(folder, replace=False) as partial:
+            for split in ("train", "val"):
+                write_split(digits(split), str(partial), name="digits", split=split, classes=CLASSES, seed=0)
+    return open_data(str(folder))

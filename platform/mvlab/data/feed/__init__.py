@@ -1,0 +1,1 @@
+"""Plan and store -> batches in a training worker."""

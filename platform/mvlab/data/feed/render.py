@@ -1,0 +1,135 @@
+"""An order for a batch -> the batch: rows read, cut and resized. What a reader process does; knows no Ray."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from typing import Literal
+
+import numpy as np
+
+from mvlab.codecs.encoded_images import EncodedImages
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.images import TrainingView, View, render
+from mvlab.data.plan import PlannedBatch, SampleIds
+from mvlab.data.store.manifest import SplitRef
+from mvlab.data.store.read_ahead import read_ahead
+from mvlab.data.store.shards import Changed, CorruptRowError, SplitReader, open_split
+
+ROWS_A_READ = 8
+READS_AHEAD = 32
+MOST_SUBSTITUTES = 20
+
+OnCorrupt = Literal["stop", "skip"]
+
+
+_Work = tuple[SplitReader, SampleIds]
+"""Rows to read, and from where."""
+_Content = tuple[EncodedImages, Changed]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A batch to make: which rows of which split, and how an image becomes pixels."""
+
+    planned: PlannedBatch
+    split: SplitRef
+    view: View
+
+
+def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
+    """The batch of each order; rows of the next are read while one is decoded.
+
+    Raises:
+        CorruptRowError: a row is not what was ingested, and `on_corrupt` is "stop". With "skip" another sample takes
+            its place (none does in an evaluation), and the batch names it.
+    """
+    work = [(open_split(order.split), order.planned.samples) for order in orders]
+    contents = _here(work) if all(reader.folder.is_local for reader, _ in work) else _from_afar(work)
+    for order, (encoded, corrupt) in zip(orders, contents, strict=True):
+        yield _render(order, encoded, corrupt, on_corrupt)
+
+
+def _here(work: list[_Work]) -> Iterator[_Content]:
+    """From a disk, which fetches the next batch while one is decoded: no thread takes our time."""
+    memory = np.empty(0, np.uint8)  # the same for all: fresh memory costs as much as reading into it
+    for (reader, samples), (next_reader, next_samples) in zip_longest(work, work[1:], fillvalue=work[-1]):
+        next_reader.expect(next_samples)
+        num_bytes = int(reader.lengths[samples].sum())
+        if num_bytes > len(memory):
+            memory = np.empty(num_bytes * 5 // 4, np.uint8)
+        yield reader.read_all(samples, memory)
+
+
+def _from_afar(work: list[_Work]) -> Iterator[_Content]:
+    """From an object store, many requests at a time."""
+    pieces = [
+        (reader, samples[start : start + ROWS_A_READ])
+        for reader, samples in work
+        for start in range(0, len(samples), ROWS_A_READ)
+    ]
+    rows = chain.from_iterable(read_ahead(pieces, _read_piece, ahead=READS_AHEAD, threads=READS_AHEAD))
+    for _, samples in work:
+        contents = list(islice(rows, len(samples)))
+        corrupt = {number: content for number, content in enumerate(contents) if isinstance(content, CorruptRowError)}
+        sound = (b"" if isinstance(content, CorruptRowError) else content for content in contents)
+        yield EncodedImages.of(sound), corrupt
+
+
+def _read_piece(piece: _Work) -> list[bytes | CorruptRowError]:
+    """The encoded images, or why there is none: an error belongs to its row, not to the ones read with it."""
+    reader, samples = piece
+    return [_read(reader, sample) for sample in samples.tolist()]
+
+
+def _read(reader: SplitReader, sample: int) -> bytes | CorruptRowError:
+    try:
+        return reader.read(sample)
+    except CorruptRowError as error:
+        return error
+
+
+def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: OnCorrupt) -> Batch:
+    planned, reader = order.planned, open_split(order.split)
+    samples: SampleIds = planned.samples
+    named: list[str] = []
+    if corrupt:
+        if on_corrupt == "stop":
+            raise next(iter(corrupt.values()))
+        samples, encoded, named = _replace(order, reader, encoded, corrupt)
+    tiled = reader.tiled[samples]
+    cuts = order.view.cuts(reader.widths[samples], reader.heights[samples], samples, compiled=bool(tiled.any()))
+    pixels = np.empty((len(samples), 3, planned.resolution, planned.resolution), dtype=np.uint8)
+    render(encoded, cuts, pixels, tiled=tiled)
+    return Batch(planned.step, pixels, reader.labels[samples].astype(np.int64), tuple(named))
+
+
+def _replace(
+    order: Order, reader: SplitReader, encoded: EncodedImages, corrupt: Changed
+) -> tuple[SampleIds, EncodedImages, list[str]]:
+    """The samples and their images, others in place of corrupt ones where there may be; and why."""
+    kept: list[tuple[int, bytes]] = []
+    named: list[str] = []
+    for number, asked in enumerate(order.planned.samples.tolist()):
+        for sample, content in _candidates(order, reader, asked, corrupt.get(number) or encoded[number]):
+            if not isinstance(content, CorruptRowError):
+                kept.append((sample, content))
+                break
+            named.append(str(content))
+        else:
+            _require_dropped(order.view, named)
+    samples = np.array([sample for sample, _ in kept], dtype=np.int64)
+    return samples, EncodedImages.of(content for _, content in kept), named
+
+
+def _require_dropped(view: View, named: list[str]) -> None:
+    if isinstance(view, TrainingView):
+        raise CorruptRowError(f"{MOST_SUBSTITUTES} samples in a row are corrupt: this data set is broken. {named[-1]}")
+
+
+def _candidates(
+    order: Order, reader: SplitReader, asked: int, content: bytes | CorruptRowError
+) -> Iterator[tuple[int, bytes | CorruptRowError]]:
+    """The sample that was asked for, then those that may stand in for it."""
+    yield asked, content
+    for sample in islice(order.view.substitutes(asked, len(reader)), MOST_SUBSTITUTES):
+        yield sample, _read(reader, sample)

@@ -1,0 +1,195 @@
+"""Plan + shards -> Ray Data -> batches in a training worker, one planned batch each, in order, prefetched.
+
+A custom Datasource, because Ray Data's own readers cannot express "these rows, at this resolution, as one
+batch": a read task renders a run of planned batches, of which a few are a block, a table of one row.
+Imports no torch, so that reader processes start quickly.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice, zip_longest
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+from numpy.typing import NDArray
+from ray.data import DataContext
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.blocks import MOST_BATCHES_A_BLOCK, Block, block_bytes, blocks_of, bytes_a_block
+from mvlab.data.feed.render import OnCorrupt, Order, render_batches
+from mvlab.ray_internals import blocks_at_pace, go_at_the_consumers_pace
+
+BLOCKS_A_TASK = 64
+"""From one task of a reader to its next takes a tenth of a second or more; of one that is lost all is made again."""
+BATCHES_A_SEGMENT = 1024
+"""Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
+BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
+"""When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
+
+
+def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
+    """Makes batches on the cluster and yields them in order, ahead of their use.
+
+    One stream may serve a whole run: orders are drawn lazily, and the next epoch's first batches are made
+    while the last ones are evaluated. Orders are dealt to as many readers as there are CPUs, block by block, and
+    batches collected likewise, so that all readers work on the next few batches.
+
+    Args:
+        orders: one rank's.
+        cpus: how many of them this stream may keep busy, at least one; whoever calls has reserved them.
+        on_corrupt: what a row does that is not what was ingested: ends the stream with an error, or is replaced by
+            another sample (left out, in an evaluation) and named in its batch.
+
+    Raises:
+        ray.exceptions.RayTaskError: a row is corrupt (caused by CorruptRowError, which names it).
+    """
+    readers, remaining = max(1, int(cpus)), iter(orders)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
+    with ThreadPoolExecutor(1, thread_name_prefix="next-segment") as beside:
+        segment = _start(remaining, readers, on_corrupt)
+        while segment:
+            following: Future[_Segment | None] | None = None
+            for left, batch in zip(reversed(range(segment.num_batches)), segment.batches, strict=True):
+                if following is None and left <= readers * BATCHES_BEFORE_THE_NEXT:
+                    following = beside.submit(_start, remaining, readers, on_corrupt)
+                yield batch
+            segment = following.result() if following else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Data sets that are running, one for each reader."""
+
+    num_batches: int
+    batches: Iterator[Batch]
+
+
+def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _Segment | None:
+    """Starts the readers on the next orders and waits for their first batches; None where no orders are left."""
+    orders = list(islice(remaining, readers * BATCHES_A_SEGMENT))
+    if not orders:
+        return None
+    blocks = list(blocks_of(orders, readers, bytes_a_block(_resources_here())))
+    _configure(DataContext.get_current())
+    lanes = [blocks[reader::readers] for reader in range(min(readers, len(blocks)))]
+    with ThreadPoolExecutor(len(lanes), thread_name_prefix="start-reader") as pool:
+        started = list(pool.map(partial(_start_lane, on_corrupt=on_corrupt), lanes))
+    in_turn = chain.from_iterable(zip_longest(*started))
+    return _Segment(len(orders), chain.from_iterable(_unpack(table) for table in in_turn if table is not None))
+
+
+def _resources_here() -> dict[str, float]:
+    """Of the consumer's own machine, whose readers feed it."""
+    here = ray.get_runtime_context().get_node_id()
+    return next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+
+
+def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+    """One reader's blocks, the first of them made."""
+    source = _OrderSource(blocks, on_corrupt)
+    dataset = ray.data.read_datasource(
+        source,
+        override_num_blocks=len(source.tasks),
+        num_cpus=0,
+        concurrency=1,
+        # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
+        label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
+    )
+    tables = blocks_at_pace(dataset, len(blocks))
+    return chain([next(tables)], tables)
+
+
+def _configure(context: DataContext) -> None:
+    """A task's outputs in order, each table a block, and few of them waiting.
+
+    What waits is bounded not for its size alone: a store that uses the same pages again and again is faster than one
+    that grows, since a fresh page costs a fault in each process that touches it (15% of the images a second).
+    """
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    context.target_max_block_size = 1  # byte: each table, of a single row, is a block
+    go_at_the_consumers_pace(context)
+
+
+class _OrderSource(Datasource):
+    """A read task for each BLOCKS_A_TASK blocks."""
+
+    def __init__(self, blocks: list[Block], on_corrupt: OnCorrupt) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.tasks = [blocks[i : i + BLOCKS_A_TASK] for i in range(0, len(blocks), BLOCKS_A_TASK)]
+        self.on_corrupt = on_corrupt
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return sum(block_bytes(block) for task in self.tasks for block in task)
+
+    def get_read_tasks(
+        self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
+    ) -> list[ReadTask]:
+        return [
+            ReadTask(
+                partial(_make, task, self.on_corrupt),
+                BlockMetadata(
+                    num_rows=len(task),
+                    size_bytes=sum(map(block_bytes, task)),
+                    exec_stats=None,
+                    input_files=None,
+                ),
+            )
+            for task in self.tasks
+        ]
+
+
+def _make(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
+    """Runs in a reader process: a table for each block."""
+    batches = render_batches(list(chain.from_iterable(blocks)), on_corrupt)
+    for block in blocks:
+        yield _pack(list(islice(batches, len(block))))
+
+
+def _pack(batches: list[Batch]) -> pa.Table:
+    """One row, with columns for each batch; the pixels are not copied."""
+    return pa.table([column for batch in batches for column in _columns(batch)], names=list(_names(len(batches))))
+
+
+def _names(num_batches: int) -> Iterator[str]:
+    return (f"{field} {number}" for number in range(num_batches) for field in ("about", "labels", "pixels"))
+
+
+def _columns(batch: Batch) -> tuple[pa.Array, ...]:
+    about = {"step": batch.step, "resolution": batch.pixels.shape[-1], "corrupt": batch.corrupt}
+    return pa.array([json.dumps(about)]), _one(batch.labels), _one(batch.pixels)
+
+
+def _one(numbers: NDArray[Any]) -> pa.LargeBinaryArray:
+    """An array of one element, the bytes of `numbers`, which are not copied."""
+    ends = np.array([0, numbers.nbytes], dtype=np.int64)
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(numbers)])
+
+
+def _unpack(table: pa.Table) -> Iterator[Batch]:
+    """The inverse. The pixels stay where they are, in the object store."""
+    columns = [column.chunk(0) for column in table.columns]
+    for text, labels, pixels in zip(*[iter(columns)] * 3, strict=True):
+        about = json.loads(text[0].as_py())
+        yield Batch(
+            step=about["step"],
+            pixels=_numbers(pixels, np.uint8).reshape(-1, 3, about["resolution"], about["resolution"]),
+            labels=_numbers(labels, np.int64),
+            corrupt=tuple(about["corrupt"]),
+        )
+
+
+def _numbers(column: pa.LargeBinaryArray, dtype: type[Any]) -> NDArray[Any]:
+    """What `_one` was given; `column[0]` would be a copy."""
+    _, ends, data = column.buffers()
+    start, end = np.frombuffer(ends, dtype=np.int64)[column.offset : column.offset + 2]
+    return np.frombuffer(data, dtype=np.uint8)[start:end].view(dtype)

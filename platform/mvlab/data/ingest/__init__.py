@@ -1,0 +1,1 @@
+"""A listing of samples -> shards, on a cluster."""

@@ -1,0 +1,72 @@
+"""Intake of an image file: checked to be readable, and rewritten, without loss, so that crops decode fast."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from mvlab.data.feed.images import decode
+
+JPEG_START = b"\xff\xd8"
+
+
+class UnreadableImageError(ValueError):
+    """A file that is no image, or a broken one; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """An image as it is stored."""
+
+    image: bytes
+    width: int
+    height: int
+    tiled: bool
+    """Whether crops of it can be decoded alone (see codecs/tiled_jpeg)."""
+
+
+def take_in(encoded: bytes, max_side: int | None = None) -> Intake:
+    """Checks an image file by decoding all of it, and makes of it what is stored.
+
+    Its pixels are those that torchvision's reference pipeline sees: Pillow's, converted to RGB, EXIF rotation
+    ignored. A JPEG is stored tiled where a tiled one decodes to the same pixels, bit for bit, and as it is where not
+    (progressive, CMYK, PNG and so on). An image with a side longer than `max_side` pixels is resized, which is the
+    only lossy thing here.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded.
+    """
+    if not encoded:
+        raise UnreadableImageError("the file is empty")
+    try:
+        image = decode(encoded)
+    except OSError as error:
+        raise UnreadableImageError(str(error)) from error
+    if max_side is not None and max(image.size) > max_side:
+        encoded, image = _shrunk(image, max_side)
+    tiled = _tiled(encoded, image) if encoded.startswith(JPEG_START) else None
+    return Intake(tiled or encoded, *image.size, tiled=tiled is not None)
+
+
+def _shrunk(image: Image.Image, max_side: int) -> tuple[bytes, Image.Image]:
+    scale = max_side / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    file = io.BytesIO()
+    image.resize((width, height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=95, subsampling=0)
+    return file.getvalue(), decode(file.getvalue())
+
+
+def _tiled(jpeg: bytes, image: Image.Image) -> bytes | None:
+    """The JPEG rewritten in tiles, if these decode to the pixels of `image`."""
+    from mvlab.codecs.tiled_jpeg.decode import decode_box
+    from mvlab.codecs.tiled_jpeg.rewrite import retile  # numba: a second to import, and only JPEGs need it
+
+    tiled = retile(jpeg)
+    if tiled is None:
+        return None
+    try:
+        pixels = decode_box(tiled, (0, 0, *image.size))
+    except ValueError:  # of a size, say, that its data do not bear out: it stays as it is
+        return None
+    return tiled if np.array_equal(pixels.transpose(1, 2, 0), np.asarray(image)) else None

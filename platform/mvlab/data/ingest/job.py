@@ -1,0 +1,272 @@
+"""A listing of image files -> shards, as a Ray Data job: parallel over the cluster, in constant memory, resumable.
+
+The shuffle is a permutation of the listing, so every shard is a task of its own, and any machine writes it to the
+same bytes. A shard is published when it is whole, with a part file beside it that says what is in it; the parts
+become the split's index once all are there. Whoever starts again finds the parts and makes the rest.
+"""
+
+import hashlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray.data
+from ray.exceptions import NodeDiedError, WorkerCrashedError
+from ray.util.annotations import RayDeprecationWarning
+
+from mvlab.data.ingest.apart import Apart
+from mvlab.data.ingest.image_check import Intake, UnreadableImageError, take_in
+from mvlab.data.ingest.parts import PARTS, Part, begun_before, part_name, read_part, write_part
+from mvlab.data.ingest.recipe import Recipe
+from mvlab.data.randomness import Stream, generator
+from mvlab.data.sources.folders import Listing
+from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest, write_manifest
+from mvlab.data.store.read_ahead import read_ahead
+from mvlab.data.store.shards import Row, shard_name, write_shard
+from mvlab.data.store.storage import DataError, Folder, absolute_uri
+from mvlab.durable import PARTIAL
+
+QUARANTINE = "quarantine.jsonl"
+JOB = "job.json"
+FILES_AHEAD = 32
+MOST_DEATHS = 3
+"""How often a task is tried again whose worker died. Ray's own rule is to try for ever."""
+KEPT = "Finished shards are kept, and the same command goes on from there"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOrder:
+    """One shard to write."""
+
+    number: int
+    files: list[str]
+    labels: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an ingest is, over all its runs."""
+
+    shards: int
+    num_shards: int
+    files: int
+    num_files: int
+    quarantined: int
+    files_per_s: float
+    """Of this run; 0 before its first shard."""
+
+
+Tell = Callable[[Progress], None]
+
+
+class TooManyBadFilesError(DataError):
+    """More files are unreadable than was allowed."""
+
+
+def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
+    """Shuffles the listing once, globally, and cuts it where `shard_mb` is reached. Pure."""
+    order = generator(recipe.shuffle_seed, Stream.INGEST).permutation(len(listing))
+    before = np.cumsum(np.asarray(listing.sizes, dtype=np.int64)[order]) - np.asarray(listing.sizes)[order]
+    shard_of = before // max(1, int(recipe.shard_mb * 1e6))
+    pieces = np.split(order, np.flatnonzero(np.diff(shard_of)) + 1)
+    return [
+        ShardOrder(number, [listing.files[i] for i in piece], [listing.labels[i] for i in piece])
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_progress: Tell) -> Manifest:
+    """Writes the split, or what an ingest that was interrupted left to write of it; needs a Ray cluster.
+
+    Args:
+        max_bad: share of files that may be unreadable or missing.
+
+    Raises:
+        DataError: something else lies at `out`.
+        TooManyBadFilesError: more than `max_bad` of the files are unreadable or missing; they are in
+            quarantine.jsonl, and no manifest is written.
+    """
+    folder, parts = Folder.of(out, recipe.split), Folder.of(out, recipe.split, PARTS)
+    job = _job(listing, recipe)
+    if MANIFEST in folder.sizes():
+        manifest = _finished(out, recipe, job)
+        _clean(folder, parts)
+        return manifest
+    _begin(parts, job)
+    orders = plan_shards(listing, recipe)
+    there = parts.sizes().keys() | folder.sizes().keys()
+    whole = [order.number for order in orders if {part_name(order.number), shard_name(order.number)} <= there]
+    done = {number: read_part(parts, number) for number in whole}
+    watch = _Watch(orders, done, listing, max_bad, on_progress)
+    try:
+        watch.check()
+        for number in _run([order for order in orders if order.number not in done], listing.src, out, recipe):
+            watch.add(number, read_part(parts, number))
+    finally:
+        _write_quarantine(watch.quarantined, folder)
+    manifest = _publish(listing, recipe, orders, watch, folder, job)
+    _clean(folder, parts)
+    return manifest
+
+
+def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterator[int]:
+    """Numbers of the shards as they are written, by as many tasks as the cluster has CPUs."""
+    if not orders:
+        return
+    rows = [asdict(order) for order in orders]
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    with warnings.catch_warnings():  # Ray, which is pinned, has no named parameter for how often a task is tried again
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1, max_retries=MOST_DEATHS
+        )
+    try:
+        for row in written.iter_rows():
+            if row["problem"]:
+                raise DataError(f"{shard_name(row['number'])} cannot be written: {row['problem']}. {KEPT}")
+            yield row["number"]
+    except (WorkerCrashedError, NodeDiedError) as error:
+        raise DataError(
+            f"a worker died {MOST_DEATHS + 1} times as it wrote a shard, of too little memory perhaps. {KEPT}"
+        ) from error
+
+
+def _attempt(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str, int | str]:
+    """Writes a shard in a Ray worker; what the store says against it is a result, for the driver to tell."""
+    number = int(row["number"])
+    try:
+        _write(row, number, src, out, recipe)
+    except (OSError, MemoryError) as error:
+        return {"number": number, "problem": str(error) or type(error).__name__}
+    return {"number": number, "problem": ""}
+
+
+def _write(row: dict[str, Any], number: int, src: str, out: str, recipe: Recipe) -> None:
+    """One shard and its part file. After an attempt that died, files are decoded apart: one may be what it died of."""
+    source, folder = Folder.of(src), Folder.of(out, recipe.split)
+    bad: list[dict[str, str]] = []
+    files, labels = list(row["files"]), [int(label) for label in row["labels"]]
+    with closing(Apart()) as apart:
+        take = apart.take_in if begun_before(folder.sub(PARTS), number) else take_in
+        shard, index = write_shard(
+            _rows(source, files, labels, partial(take, max_side=recipe.max_side), bad), folder, number
+        )
+    write_part(Part(shard, index, bad, len(files)), folder.sub(PARTS), number)
+
+
+def _rows(
+    source: Folder, files: list[str], labels: list[int], take: Callable[[bytes], Intake], bad: list[dict[str, str]]
+) -> Iterator[Row]:
+    """The readable images; the others go to `bad`, with the reason."""
+    contents = read_ahead(files, partial(_read_file, source), ahead=FILES_AHEAD)
+    for file, label, content in zip(files, labels, contents, strict=True):
+        try:
+            kept = take(content)
+        except UnreadableImageError as error:
+            bad.append({"file": file, "reason": str(error)})
+            continue
+        except (MemoryError, OSError) as error:
+            raise OSError(f"{file} cannot be decoded: {str(error) or 'not enough memory'}") from error
+        yield Row(key=file, image=kept.image, label=label, width=kept.width, height=kept.height, tiled=kept.tiled)
+
+
+def _read_file(source: Folder, file: str) -> bytes:
+    """All of it. A store that does not answer ends the ingest: a file is bad only for what is in it."""
+    with source.filesystem.open_input_stream(source.at(file)) as stream:
+        content: bytes = stream.read()
+        return content
+
+
+class _Watch:
+    """Counts what is done, and stops an ingest whose source is broken."""
+
+    def __init__(
+        self, orders: list[ShardOrder], done: dict[int, Part], listing: Listing, max_bad: float, tell: Tell
+    ) -> None:
+        self.orders, self.parts, self.most_bad, self.tell = orders, done, listing.most_bad(max_bad), tell
+        self.missing = [{"file": each.path, "reason": str(each.reason)} for each in listing.missing]
+        self.num_files = sum(len(order.files) for order in orders)
+        self.started, self.files_before = time.monotonic(), self.files
+
+    @property
+    def files(self) -> int:
+        return sum(part.files for part in self.parts.values())
+
+    @property
+    def quarantined(self) -> list[dict[str, str]]:
+        return self.missing + [entry for number in sorted(self.parts) for entry in self.parts[number].quarantined]
+
+    def add(self, number: int, part: Part) -> None:
+        self.parts[number] = part
+        self.check()
+
+    def check(self) -> None:
+        bad = len(self.quarantined)
+        rate = (self.files - self.files_before) / max(1e-9, time.monotonic() - self.started)
+        self.tell(Progress(len(self.parts), len(self.orders), self.files, self.num_files, bad, rate))
+        if bad > self.most_bad:
+            raise TooManyBadFilesError(
+                f"{bad:,} of the {self.files + len(self.missing):,} files read so far are no readable images, e.g. "
+                f"{self.quarantined[0]['file']}: {self.quarantined[0]['reason']}. All are in {QUARANTINE}. Mend the "
+                f"source, or allow more with --max-bad (here {self.most_bad:,.1f} files); what is written is kept"
+            )
+
+
+def _job(listing: Listing, recipe: Recipe) -> dict[str, Any]:
+    """Names an ingest: two with the same name write the same shards."""
+    rows = json.dumps([listing.files, listing.sizes, listing.labels, listing.classes]).encode()
+    return {**asdict(recipe), "listing_sha256": hashlib.sha256(rows).hexdigest(), "format_version": FORMAT_VERSION}
+
+
+def _begin(parts: Folder, job: dict[str, Any]) -> None:
+    parts.make()
+    if JOB not in parts.sizes():
+        parts.write(JOB, json.dumps(job, indent=1).encode())
+        return
+    other = json.loads(parts.read(JOB).to_pybytes())
+    if differs := [key for key in job if other.get(key) != job[key]]:
+        raise DataError(
+            f"{parts.path} belongs to an unfinished ingest that differs in {', '.join(differs)}: finish it with the "
+            f"same options, or start anew: remove {parts.path} and the {shard_name(0)} ... beside it, nothing else"
+        )
+
+
+def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
+    manifest = read_manifest(out, recipe.split)
+    if manifest.source != job:
+        raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out")
+    return manifest
+
+
+def _publish(
+    listing: Listing, recipe: Recipe, orders: list[ShardOrder], watch: _Watch, folder: Folder, job: dict[str, Any]
+) -> Manifest:
+    parts = [watch.parts[order.number] for order in orders]
+    index = pa.concat_tables([part.index for part in parts])
+    shards = [part.shard for part in parts]
+    bad = len(watch.quarantined)
+    manifest = Manifest.of(recipe.name, recipe.split, listing.classes, shards, index, num_quarantined=bad, source=job)
+    write_manifest(manifest, index, folder)
+    return manifest
+
+
+def _write_quarantine(entries: list[dict[str, str]], folder: Folder) -> None:
+    folder.write(QUARANTINE, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
+
+
+def _clean(folder: Folder, parts: Folder) -> None:
+    """Removes what only an unfinished ingest needs, and what killed tasks left half written."""
+    for name in folder.sizes():
+        if PARTIAL in name:
+            folder.remove(name)
+    if JOB in parts.sizes():
+        parts.filesystem.delete_dir(parts.path)

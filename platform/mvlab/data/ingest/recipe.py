@@ -1,0 +1,34 @@
+"""Options of an ingest that decide the bytes of its shards; checked before anything is started."""
+
+import math
+from dataclasses import dataclass
+
+from mvlab.data.store.storage import DataError
+
+MOST_PIXELS = 65_500
+"""Longest side of a JPEG, which images that are made smaller become."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything but the source that decides the bytes of the shards."""
+
+    name: str
+    split: str
+    shuffle_seed: int = 0
+    shard_mb: float = 256.0
+    """A shard holds this many megabytes of source files, and at least one file."""
+    max_side: int | None = None
+    """Images with a longer side are made smaller, pixels; None keeps all as they are."""
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise DataError(f"--name {self.name!r}: must be printable text")
+        if not 0 < self.shard_mb < math.inf:
+            raise DataError(f"--shard-mb {self.shard_mb:g}: must be more than 0")
+        if not 0 <= self.shuffle_seed < 2**32:
+            raise DataError(f"--shuffle-seed {self.shuffle_seed}: must be in [0, 2^32)")
+        if self.max_side is not None and self.max_side < 32:
+            raise DataError(f"--max-side {self.max_side}: at least 32 pixels are needed")
+        if self.max_side is not None and self.max_side > MOST_PIXELS:
+            raise DataError(f"--max-side {self.max_side}: a JPEG has at most {MOST_PIXELS:,} pixels a side")

@@ -1,0 +1,67 @@
+"""Writes a stream of samples that memory holds as a split; `ingest.py` is for sets that it does not hold."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+
+from mvlab.data.ingest.image_check import UnreadableImageError, take_in
+from mvlab.data.randomness import Stream, generator
+from mvlab.data.sources.sample import Sample
+from mvlab.data.store.manifest import INDEX_SCHEMA, MANIFEST, Manifest, write_manifest
+from mvlab.data.store.shards import Row, write_shard
+from mvlab.data.store.storage import DataError, Folder
+
+ROWS_PER_SHARD = 4_096
+
+
+def write_split(
+    samples: Iterable[Sample], uri: str, *, name: str, split: str, classes: Sequence[str], seed: int
+) -> Manifest:
+    """Shuffles `samples` once, globally, and writes them as shards, index and manifest.
+
+    Raises:
+        DataError: a class name occurs twice, a label is no index of `classes`, or an image cannot be read.
+    """
+    require_distinct(classes, split)
+    rows = list(_rows(samples, split, len(classes)))
+    order = generator(seed, Stream.INGEST).permutation(len(rows))
+    folder = Folder.of(uri, split)
+    folder.make()
+    if MANIFEST in folder.sizes():
+        folder.remove(MANIFEST)  # it would name shards that are replaced
+    shards, parts = [], [INDEX_SCHEMA.empty_table()]
+    for number, start in enumerate(range(0, len(rows), ROWS_PER_SHARD)):
+        shard, part = write_shard((rows[i] for i in order[start : start + ROWS_PER_SHARD]), folder, number)
+        shards.append(shard)
+        parts.append(part)
+    index = pa.concat_tables(parts)
+    manifest = Manifest.of(name, split, classes, shards, index, source={"shuffle_seed": seed})
+    write_manifest(manifest, index, folder)
+    return manifest
+
+
+def require_distinct(classes: Sequence[str], split: str) -> None:
+    """Raises DataError where two classes have one name."""
+    if twice := [name for name, count in Counter(classes).items() if count > 1]:
+        raise DataError(f"{split}: class names must differ, but {twice[0]!r} occurs twice")
+
+
+def _rows(samples: Iterable[Sample], split: str, num_classes: int) -> Iterator[Row]:
+    for sample in samples:
+        if not 0 <= sample.label < num_classes:
+            raise DataError(
+                f"{split}: sample {sample.key} has label {sample.label}, but there are {num_classes} classes"
+            )
+        try:
+            stored = take_in(sample.image)
+        except UnreadableImageError as error:
+            raise DataError(f"{split}: sample {sample.key} is no readable image: {error}") from error
+        yield Row(
+            key=sample.key,
+            image=stored.image,
+            label=sample.label,
+            width=stored.width,
+            height=stored.height,
+            tiled=stored.tiled,
+        )

@@ -1,0 +1,223 @@
+"""What a split holds, in two files beside its shards: `manifest.json` for people, `index.arrow` a row a sample.
+
+A data set is a folder `URI/<split>/` of `shard-00000.parquet ...`, index and manifest. The manifest is written
+last: a folder without one is no data set.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mvlab.data.store.storage import DataError, Folder, MissingDataError, store_errors
+
+FORMAT_VERSION = 2
+MANIFEST = "manifest.json"
+INDEX = "index.arrow"
+ROWS_PER_GROUP = 32
+INDEX_SCHEMA = pa.schema(
+    [
+        ("shard", pa.int32()),
+        ("offset", pa.int64()),  # of the image's bytes in the shard's file
+        ("length", pa.int32()),
+        ("label", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("tiled", pa.bool_()),  # rewritten by codecs/tiled_jpeg, so that a crop can be decoded alone
+        ("checksum", pa.uint64()),  # xxh3-64 of the image's bytes
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One Parquet file."""
+
+    file: str
+    rows: int
+    """In row groups of ROWS_PER_GROUP; the last one has the rest."""
+    num_bytes: int
+    sha256: str
+
+    @property
+    def group_rows(self) -> list[int]:
+        full, rest = divmod(self.rows, ROWS_PER_GROUP)
+        return [ROWS_PER_GROUP] * full + ([rest] if rest else [])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a split holds. `digest` covers classes, index and every byte of every shard."""
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    index_sha256: str
+    digest: str
+    image_sizes: dict[str, list[int]]
+    """"width" and "height": smallest, median and largest, pixels; "bytes" likewise, as stored."""
+    num_tiled: int
+    """Images that are stored so that a crop of them decodes alone."""
+    num_quarantined: int = 0
+    """Files of the source that are no readable images, or are missing; they are listed in quarantine.jsonl."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """How it was made: seed of the shuffle, and what else decided the content."""
+    rows_per_group: int = ROWS_PER_GROUP
+    format_version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(
+        cls, name: str, split: str, classes: Sequence[str], shards: Sequence[Shard], index: pa.Table, **how: Any
+    ) -> "Manifest":
+        """Of shards and index as written; `num_quarantined` and `source` in `how`."""
+        index_sha256 = hashlib.sha256(index_bytes(index)).hexdigest()
+        return cls(
+            name=name,
+            split=split,
+            classes=tuple(classes),
+            shards=tuple(shards),
+            index_sha256=index_sha256,
+            digest=digest_of(classes, shards, index_sha256),
+            image_sizes={
+                what: _low_middle_high(index[column].to_numpy())
+                for what, column in (("width", "width"), ("height", "height"), ("bytes", "length"))
+            },
+            num_tiled=int(np.count_nonzero(index["tiled"].to_numpy())),
+            **how,
+        )
+
+    def ref(self, uri: str) -> "SplitRef":
+        """Of this split, which lies at `uri`."""
+        return SplitRef(uri, self.split, self.digest)
+
+    def require_same_classes(self, other: "Manifest") -> None:
+        """Raises DataError unless both splits name the same classes in the same order."""
+        if self.classes != other.classes:
+            raise DataError(
+                f"{self.split} has {len(self.classes)} classes, {other.split} has {len(other.classes)}, "
+                "or they differ in name or order: write both splits from one class list"
+            )
+
+    @property
+    def group_rows(self) -> NDArray[np.int64]:
+        """(row groups,) Rows of each, over all shards in order."""
+        return np.asarray([rows for shard in self.shards for rows in shard.group_rows], dtype=np.int64)
+
+    @property
+    def num_samples(self) -> int:
+        return sum(shard.rows for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(shard.num_bytes for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRef:
+    """Names a split and its exact content; small enough to travel with every read task."""
+
+    uri: str
+    split: str
+    digest: str
+
+
+def read_manifest(uri: str, split: str) -> Manifest:
+    """The manifest of `URI/<split>`.
+
+    Raises:
+        MissingDataError: there is none, or a shard that it names is missing.
+        DataError: it is not one of ours, or a shard that it names has another size.
+        StoreError: the store does not answer.
+    """
+    folder = Folder.of(uri, split)
+    with store_errors(f"{uri}/{split}"):
+        manifest = _read(folder, uri, split)
+        _require_files(manifest, folder.sizes(), folder.path)
+    return manifest
+
+
+def _read(folder: Folder, uri: str, split: str) -> Manifest:
+    try:
+        return _parse(json.loads(folder.read(MANIFEST).to_pybytes()), f"{uri}/{split}")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingDataError(
+            f"{uri} holds no {split} split: {split}/{MANIFEST} cannot be read ({error}). A data set is a folder with "
+            "train/ and val/, each with Parquet shards and a manifest: `mvlab ingest` writes one"
+        ) from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{uri}/{split}/{MANIFEST} is no manifest of this platform: {error!r}") from error
+
+
+def write_manifest(manifest: Manifest, index: pa.Table, folder: Folder) -> None:
+    """Publishes a split whose shards are in place: its index, and, last, its manifest."""
+    folder.write(INDEX, index_bytes(index))
+    folder.write(MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+
+
+def digest_of(classes: Sequence[str], shards: Sequence[Shard], index_sha256: str) -> str:
+    """Names the content of a split."""
+    text = json.dumps([list(classes), [shard.sha256 for shard in shards], index_sha256])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def index_bytes(index: pa.Table) -> pa.Buffer:
+    """The content of `index.arrow`: one record batch, so that its columns can be used where they lie."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, INDEX_SCHEMA) as file:
+        file.write_table(index.combine_chunks(), max_chunksize=max(1, len(index)))
+    return sink.getvalue()
+
+
+def read_index(folder: Folder) -> pa.Table:
+    """
+    Raises:
+        DataError: it is no index.
+        StoreError: the store does not answer.
+    """
+    with store_errors(folder.at(INDEX)):
+        content = folder.read(INDEX)
+    try:
+        return pa.ipc.open_file(content).read_all()
+    except (pa.ArrowInvalid, OSError) as error:  # of bytes in memory: they are no such file
+        raise DataError(f"{folder.at(INDEX)} is damaged: {error}. Copy it again, or ingest again") from error
+
+
+def _parse(fields: dict[str, Any], where: str) -> Manifest:
+    if (version := fields["format_version"]) != FORMAT_VERSION:
+        raise DataError(f"{where} has shard format {version}; this version reads {FORMAT_VERSION}: ingest it again")
+    if (rows := fields["rows_per_group"]) != ROWS_PER_GROUP:
+        raise DataError(f"{where} has row groups of {rows}; this version reads {ROWS_PER_GROUP}: ingest it again")
+    fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
+    fields["classes"] = tuple(fields["classes"])
+    return Manifest(**fields)
+
+
+def _require_files(manifest: Manifest, sizes: Mapping[str, int], path: str) -> None:
+    """
+    Raises:
+        DataError: a shard that the manifest names is missing, or has another size than `sizes` says.
+    """
+    needed = {shard.file: shard.num_bytes for shard in manifest.shards}
+    missing = [file for file in (*needed, INDEX) if file not in sizes]
+    if missing:
+        raise MissingDataError(f"{path}: its manifest names shards that are not there: {', '.join(missing[:3])}")
+    for file, num_bytes in needed.items():
+        if sizes[file] != num_bytes:
+            raise DataError(
+                f"{path}/{file} has {sizes[file]:,} bytes where the manifest says {num_bytes:,}: "
+                "it was cut short or changed; copy it again, or ingest again"
+            )
+    if manifest.num_samples == 0:
+        raise DataError(f"{path} is empty: a split needs at least one sample")
+
+
+def _low_middle_high(values: NDArray[Any]) -> list[int]:
+    return [int(v) for v in (values.min(), np.median(values), values.max())] if len(values) else [0, 0, 0]

@@ -1,0 +1,256 @@
+"""Images <-> Parquet shards. Parquet is the form for everyone; the index says where in a shard each image lies.
+
+Rows are read by position (`SplitReader`), not through Parquet's row groups: a batch of an epoch draws its rows
+from everywhere, and reading the groups that they lie in would read many times what is used.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from numpy.typing import NDArray
+
+from mvlab.codecs.encoded_images import EncodedImages
+from mvlab.data.store.manifest import INDEX_SCHEMA, ROWS_PER_GROUP, Manifest, Shard, SplitRef, read_index, read_manifest
+from mvlab.data.store.patience import patiently
+from mvlab.data.store.storage import DataError, Folder, LocalFile, StoreError
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image", pa.large_binary()),
+        ("label", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("tiled", pa.bool_()),
+    ]
+)
+SHARDS_OPEN = 128
+"""Files that a reader process keeps open: those that the rows of a window of the plan lie in."""
+
+
+T = TypeVar("T")
+
+
+class CorruptRowError(DataError):
+    """A row that is not what was ingested; the message names shard and row."""
+
+
+Changed = dict[int, CorruptRowError]
+"""Number of an image among those that were read -> what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One labelled image as it is stored."""
+
+    key: str
+    """Unique within the set, e.g. the source file's name."""
+    image: bytes
+    """JPEG, PNG or whatever else Pillow reads."""
+    label: int
+    width: int
+    height: int
+    tiled: bool
+    """Whether `image` is a JPEG whose crops can be decoded alone."""
+
+
+def shard_name(number: int) -> str:
+    return f"shard-{number:05d}.parquet"
+
+
+def write_shard(rows: Iterable[Row], folder: Folder, number: int) -> tuple[Shard, pa.Table]:
+    """Writes a shard, a row group at a time, and publishes it when it is whole; also returns its rows' index.
+
+    Memory holds one row group of ROWS_PER_GROUP images, however large the shard.
+    """
+    file = shard_name(number)
+    partial = folder.partial(file)
+    parts = []
+    with folder.filesystem.open_output_stream(partial) as out:
+        sink = _Sink(out)
+        with pq.ParquetWriter(
+            sink, SCHEMA, compression="none", use_dictionary=False, write_statistics=["key", "label"]
+        ) as writer:
+            for group in _groups(rows):
+                start = sink.num_bytes
+                sink.kept.clear()
+                writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], schema=SCHEMA))
+                parts.append(_index_of(group, number, b"".join(sink.kept), start))
+    folder.publish(partial, file)
+    index = pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+    return Shard(file, len(index), sink.num_bytes, sink.sha256.hexdigest()), index
+
+
+class SplitReader:
+    """Images of one split by row number, each checked against the checksum taken when it was ingested."""
+
+    def __init__(self, uri: str, manifest: Manifest) -> None:
+        self.uri, self.manifest = uri, manifest
+        self.folder = Folder.of(uri, manifest.split)
+        index = read_index(self.folder)
+        self.labels = _column(index, "label")
+        self.widths, self.heights = _column(index, "width"), _column(index, "height")
+        self.tiled = _column(index, "tiled")
+        self._shards, self._offsets = _column(index, "shard"), _column(index, "offset")
+        self.lengths, self._checksums = _column(index, "length"), _column(index, "checksum")
+        self._open = lru_cache(maxsize=SHARDS_OPEN)(self._open_shard)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, row: int) -> bytes:
+        """The encoded image. May be called from several threads.
+
+        Raises:
+            CorruptRowError: the bytes are not those that were ingested.
+            StoreError: the store has given none for a long time, which says nothing of the row.
+        """
+        length, offset = int(self.lengths[row]), int(self._offsets[row])
+        encoded: bytes = self._patiently(row, int(self._shards[row]), lambda shard: shard.read_at(length, offset))
+        if len(encoded) != length or xxhash.xxh3_64_intdigest(encoded) != int(self._checksums[row]):
+            raise self._changed(row)
+        return encoded
+
+    def read_all(self, rows: NDArray[np.int64], memory: NDArray[np.uint8]) -> tuple[EncodedImages, Changed]:
+        """Encoded images from a local disk, in `memory` from its start on, and which of them are corrupt.
+
+        Args:
+            rows: (N,)
+            memory: as many bytes as the images have, or more.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        ends, content, start = np.cumsum(self.lengths[rows], dtype=np.int64), memory.data, 0
+        columns = rows, self._shards[rows], self._offsets[rows], self._checksums[rows], ends
+        corrupt: Changed = {}
+        of_each = zip(*(column.tolist() for column in columns), strict=True)
+        for number, (row, shard, offset, checksum, end) in enumerate(of_each):
+            image = content[start:end]
+            num_bytes = self._patiently(row, shard, partial(LocalFile.read_into, memory=image, offset=offset))
+            if num_bytes != len(image) or xxhash.xxh3_64_intdigest(image) != checksum:
+                corrupt[number] = self._changed(row)
+            start = end
+        return EncodedImages(memory[:start], ends), corrupt
+
+    def _patiently(self, row: int, shard: int, read: Callable[[Any], T]) -> T:
+        """Return `read` of a shard's file, which is opened anew after an error: a handle may be stale for good."""
+
+        def once() -> T:
+            try:
+                return read(self._open(shard))
+            except OSError as error:
+                self._open.cache_clear()
+                raise StoreError(f"{self.where(row)} cannot be read: {error}") from error
+
+        return patiently(once)
+
+    def _changed(self, row: int) -> CorruptRowError:
+        return CorruptRowError(
+            f"{self.where(row)} is not what was ingested: its bytes changed. `mvlab inspect --verify` says what "
+            "else did; copy the shard again, or go on without such rows with --on-corrupt skip"
+        )
+
+    def expect(self, rows: NDArray[np.int64]) -> None:
+        """Tells a local disk to fetch `rows` into memory, and does not wait; a store far away has to be read ahead."""
+        columns = self._shards[rows], self.lengths[rows], self._offsets[rows]
+        with suppress(OSError):  # reading will say so, and wait
+            for number, length, offset in zip(*(column.tolist() for column in columns), strict=True):
+                shard = self._open(number)
+                if isinstance(shard, LocalFile):
+                    shard.expect(length, offset)
+
+    def where(self, row: int) -> str:
+        """The shard and the row within it, for people."""
+        shard = int(self._shards[row])
+        first = int(np.searchsorted(self._shards, shard))
+        return f"{self.uri}/{self.manifest.split}/{shard_name(shard)}, row {row - first},"
+
+    def _open_shard(self, number: int) -> LocalFile | pa.NativeFile:
+        return self.folder.open(shard_name(number))
+
+
+@lru_cache(maxsize=8)
+def open_split(ref: SplitRef) -> SplitReader:
+    """The reader of a split, once a process; it waits for a store that does not answer.
+
+    Raises:
+        DataError: the split is gone, or is no longer the one that `ref` was made from.
+        StoreError: the store has not answered for a long time.
+    """
+    return patiently(partial(_open_split, ref))
+
+
+def _open_split(ref: SplitRef) -> SplitReader:
+    manifest = read_manifest(ref.uri, ref.split)
+    if manifest.digest != ref.digest:
+        raise DataError(f"{ref.uri}/{ref.split} was written anew while it was being read: start the run again")
+    return SplitReader(ref.uri, manifest)
+
+
+class _Sink(io.RawIOBase):
+    """Passes bytes on, hashes and counts them, and keeps them until somebody clears `kept`."""
+
+    def __init__(self, out: Any) -> None:
+        super().__init__()
+        self.out = out
+        self.sha256 = hashlib.sha256()
+        self.num_bytes = 0
+        self.kept: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        data = bytes(data)
+        self.out.write(data)
+        self.sha256.update(data)
+        self.num_bytes += len(data)
+        self.kept.append(data)
+        return len(data)
+
+
+def _groups(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    group: list[Row] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == ROWS_PER_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _index_of(group: Sequence[Row], shard: int, written: bytes, start: int) -> pa.Table:
+    """Where each image lies: Parquet stores it as it is, so its bytes are found among those written."""
+    position, entries = 0, []
+    for row in group:
+        position = written.index(row.image, position)
+        entries.append(
+            {
+                "shard": shard,
+                "offset": start + position,
+                "length": len(row.image),
+                "label": row.label,
+                "width": row.width,
+                "height": row.height,
+                "tiled": row.tiled,
+                "checksum": xxhash.xxh3_64_intdigest(row.image),
+            }
+        )
+        position += len(row.image)
+    return pa.Table.from_pylist(entries, schema=INDEX_SCHEMA)
+
+
+def _column(index: pa.Table, name: str) -> NDArray[Any]:
+    column: NDArray[Any] = index[name].combine_chunks().to_numpy(zero_copy_only=False)
+    return column

@@ -1,0 +1,1 @@
+"""Classifiers, whose feature maps the heads read."""

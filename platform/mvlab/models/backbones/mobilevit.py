@@ -1,0 +1,87 @@
+"""MobileViT (section 3.1, Table 4) as an image classifier, and as the backbone of other tasks' networks."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from mvlab.models.backbones.layers import MV2, ConvNormAct, MobileViTBlock
+from mvlab.models.cpu.linear import Linear
+from mvlab.networks import MobileViTConfig
+
+STAGE_STRIDES: dict[int, tuple[int, int, int]] = {32: (2, 2, 2), 16: (2, 2, 1), 8: (2, 1, 1)}
+"""Of the MV2 blocks that begin the last three stages, by the output stride of the last."""
+LAST_DILATION: dict[int, int] = {32: 1, 16: 1, 8: 2}
+"""The release dilates the last stage by the stride that the one before gave up."""
+
+
+class MobileViTBackbone(nn.Module):
+    """MobileViT without what classifies. Other tasks may want its last maps larger than a 32nd of the image."""
+
+    def __init__(self, config: MobileViTConfig, *, output_stride: Literal[8, 16, 32] = 32) -> None:
+        super().__init__()
+        widths = config.widths
+        at_2, at_4 = widths.mv2
+        mv2 = widths.expansion
+        self.stem = ConvNormAct(3, widths.stem, 3, stride=2)
+        self.stage1 = nn.Sequential(MV2(widths.stem, at_2, stride=1, expansion=mv2))
+        self.stage2 = nn.Sequential(
+            MV2(at_2, at_4, stride=2, expansion=mv2),
+            MV2(at_4, at_4, stride=1, expansion=mv2),
+            MV2(at_4, at_4, stride=1, expansion=mv2),
+        )
+        before = (at_4, *(stage.channels for stage in widths.stages[:2]))
+        self.stage3, self.stage4, self.stage5 = (
+            nn.Sequential(
+                MV2(in_channels, stage.channels, stride=stride, expansion=mv2, dilation=dilation),
+                MobileViTBlock(
+                    stage.channels,
+                    dim=stage.dim,
+                    depth=stage.depth,
+                    patch=patch,
+                    kernel_size=config.kernel_size,
+                    skip_connection=config.skip_connection,
+                    dropout=widths.dropout,
+                ),
+            )
+            for in_channels, stage, patch, stride, dilation in zip(
+                before,
+                widths.stages,
+                config.patch_sizes,
+                STAGE_STRIDES[output_stride],
+                (1, 1, LAST_DILATION[output_stride]),
+                strict=True,
+            )
+        )
+
+    def maps(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, 3, H, W) in [0, 1] -> maps of stages 3, 4 and 5; H and W need not be multiples of 32."""
+        stage3 = self.stage3(self.stage2(self.stage1(self.stem(images_BCHW))))
+        stage4 = self.stage4(stage3)
+        return stage3, stage4, self.stage5(stage4)
+
+
+class MobileViT(MobileViTBackbone):
+    """Images (B, 3, H, W) in [0, 1] -> logits (B, classes). H and W need not be multiples of 32."""
+
+    def __init__(self, config: MobileViTConfig, num_classes: int) -> None:
+        super().__init__(config)
+        widths = config.widths
+        self.tail = ConvNormAct(widths.stages[-1].channels, widths.tail, 1)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = Linear(widths.tail, num_classes)
+        self.apply(initialise)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        x = self.stage2(self.stage1(self.stem(images_BCHW)))
+        x = self.stage5(self.stage4(self.stage3(x)))
+        logits: Tensor = self.classifier(self.dropout(self.tail(x).mean(dim=(2, 3))))
+        return logits
+
+
+def initialise(module: nn.Module) -> None:
+    """The release's: kaiming normal (fan out) for convolutions, std 0.02 for linear layers, norms 1 and 0."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    elif isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Faster computation of the same layers on a CPU."""

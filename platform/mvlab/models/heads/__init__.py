@@ -1,0 +1,1 @@
+"""Detectors and segmenters on a backbone's feature maps."""

@@ -1,0 +1,119 @@
+"""SSDLite on MobileViT (section 4.2.1): SSD (arXiv 1512.02325) with separable convolutions, and its priors.
+
+Shapes: B batch, C channels, H W pixels, N priors of an image.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from mvlab.models.backbones.layers import ConvNormAct
+from mvlab.models.backbones.mobilevit import MobileViTBackbone, initialise
+from mvlab.networks import SSDLiteConfig
+
+EXTRA_CHANNELS = (256, 128, 128, 64)
+"""Of the maps after the backbone's two: each half as large as the one before, the last a single cell."""
+HEAD_CHANNELS = (512, 256, 256, 128, 128, 64)
+"""What the head of each map predicts from; a map of other channels is projected."""
+ASPECT_RATIOS = ((2, 3), (2, 3), (2, 3), (2, 3), (2, 3), (2,))
+"""Of each map's priors, width to height; the inverse of each, and two squares, come along."""
+SCALES = torch.linspace(0.1, 1.05, len(ASPECT_RATIOS) + 1, dtype=torch.float64).tolist()
+"""Side of each map's smaller square, as a share of the image's; the larger one is halfway to the next map's."""
+BOX = 4
+
+
+class SSDLite(nn.Module):
+    """Images (B, 3, H, W) in [0, 1] -> box offsets (B, N, 4) and class logits (B, N, classes + 1).
+
+    Both are in the order of `priors(H, W)`. The first class is the background, which `num_classes` does not count.
+    """
+
+    def __init__(self, config: SSDLiteConfig, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = MobileViTBackbone(config.backbone)
+        channels = [stage.channels for stage in config.backbone.widths.stages[1:]] + [*EXTRA_CHANNELS]
+        halving = [
+            Separable(before, ConvNormAct(before, after, 1, act=nn.ReLU), stride=2)
+            for before, after in pairwise(channels[1:-1])
+        ]
+        single_cell = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels[-2], channels[-1], 1, bias=False), nn.ReLU()
+        )
+        self.extra = nn.ModuleList([*halving, single_cell])
+        self.heads = nn.ModuleList(
+            Head(have, want, priors_per_cell(ratios), BOX + 1 + num_classes, separable=want != EXTRA_CHANNELS[-1])
+            for have, want, ratios in zip(channels, HEAD_CHANNELS, ASPECT_RATIOS, strict=True)
+        )
+        self.backbone.apply(initialise)
+        self.extra.apply(_initialise)
+        self.heads.apply(_initialise)
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        _, *maps = self.backbone.maps(images_BCHW)
+        for smaller in self.extra:
+            maps.append(smaller(maps[-1]))
+        predicted = torch.cat([head(x_BCHW) for head, x_BCHW in zip(self.heads, maps, strict=True)], dim=1)
+        return predicted[..., :BOX], predicted[..., BOX:]
+
+
+class Separable(nn.Sequential):
+    """Depthwise 3x3 convolution with BatchNorm, then `pointwise`."""
+
+    def __init__(self, channels: int, pointwise: nn.Module, *, stride: int = 1) -> None:
+        super().__init__(ConvNormAct(channels, channels, 3, stride=stride, groups=channels, act=None), pointwise)
+
+
+class Head(nn.Module):
+    """A map (B, C, H, W) -> what is predicted for its priors (B, priors, values)."""
+
+    def __init__(self, have: int, want: int, num_priors: int, num_values: int, *, separable: bool) -> None:
+        super().__init__()
+        self.num_values = num_values
+        self.project = ConvNormAct(have, want, 1, act=nn.ReLU) if have != want else nn.Identity()
+        predict = nn.Conv2d(want, num_priors * num_values, 1)
+        self.predict = Separable(want, predict) if separable else predict
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        predicted_BHWC: Tensor = self.predict(self.project(x_BCHW)).permute(0, 2, 3, 1)
+        return predicted_BHWC.reshape(x_BCHW.shape[0], -1, self.num_values)
+
+
+def priors_per_cell(ratios: tuple[int, ...]) -> int:
+    return 2 + 2 * len(ratios)
+
+
+def map_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """(rows, columns) of the maps that an image of this size becomes: 20, 10, 5, 3, 2 and 1 at 320 pixels."""
+    strides = [16 * 2**index for index in range(len(ASPECT_RATIOS) - 1)]
+    return [(-(-height // stride), -(-width // stride)) for stride in strides] + [(1, 1)]
+
+
+def priors(height: int, width: int) -> Tensor:
+    """(N, 4): centre x and y, width and height of each prior, as shares of the image, clipped to [0, 1]."""
+    sizes = zip(map_sizes(height, width), pairwise(SCALES), ASPECT_RATIOS, strict=True)
+    boxes = [_priors_of_map(*size, _shapes(*scales, ratios)) for size, scales, ratios in sizes]
+    return torch.cat(boxes).float().clamp(0, 1)
+
+
+def _shapes(scale: float, next_scale: float, ratios: tuple[int, ...]) -> list[tuple[float, float]]:
+    """Widths and heights of a cell's priors."""
+    larger = math.sqrt(scale * next_scale)
+    roots = [root for ratio in ratios for root in (math.sqrt(ratio), 1 / math.sqrt(ratio))]
+    return [(scale, scale), (larger, larger), *((scale * root, scale / root) for root in roots)]
+
+
+def _priors_of_map(rows: int, columns: int, shapes: list[tuple[float, float]]) -> Tensor:
+    y, x = torch.meshgrid(*((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in (rows, columns)), indexing="ij")
+    centres = torch.stack((x, y), dim=-1).reshape(-1, 1, 2).expand(-1, len(shapes), 2)
+    sides = torch.tensor(shapes, dtype=torch.float64).expand(rows * columns, -1, 2)
+    return torch.cat((centres, sides), dim=-1).reshape(-1, BOX)
+
+
+def _initialise(module: nn.Module) -> None:
+    """The release's."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,1 @@
+"""Time and updates that a study takes, known before it starts."""

@@ -1,0 +1,81 @@
+"""How long a study will take: said before, written down, and held against what it took."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from mvlab.data.data_set import DataSet
+from mvlab.durable import atomic_write
+from mvlab.markdown import markdown_table
+from mvlab.study.forecast.estimate import Range, Work, span, stored_bytes, total
+from mvlab.study.forecast.probe import measure
+from mvlab.study.plan.dry_run import left_of
+from mvlab.study.plan.prepare import Study
+from mvlab.sweep.trial import Trial
+from mvlab.training.meter import clock
+from mvlab.training.placement import Node, Placement, place
+
+FILE = "estimate.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """Seconds, measured on this machine."""
+
+    runs: dict[str, Range]
+    at_once: int
+    total: Range
+
+
+def this_machine() -> list[Node]:
+    """As a cluster of its own."""
+    return [Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))]
+
+
+def predict(trials: Sequence[Trial], data: DataSet, placement: Placement) -> Prediction:
+    """Takes some seconds: steps of the runs are made and timed (`mvlab.study.forecast.probe`)."""
+    num_bytes = stored_bytes(data)
+    works = [Work.of(trial, data, num_bytes, placement.workers) for trial in trials]
+    speeds = measure([trial.run for trial in trials], data, placement)
+    runs = {work.name: speed.seconds(work) for work, speed in zip(works, speeds, strict=True)}
+    at_once = placement.concurrent_trials
+    return Prediction(runs=runs, at_once=at_once, total=total(list(runs.values()), at_once))
+
+
+def describe_study(study: Study) -> str:
+    """Of what a dry run has told of: as if on this machine alone."""
+    options, left = study.options, left_of(study)
+    if not left:
+        return "### Time\n\nNone."
+    placement = place(
+        this_machine(),
+        workers=options.workers,
+        min_workers=options.min_workers,
+        trials=len(left),
+        gpu_share=options.gpus_per_worker,
+    )
+    return (
+        f"### Time on this machine, from steps that were measured on it (10th to 90th percentile)\n\n"
+        f"{describe(predict(left, study.data, placement))}"
+    )
+
+
+def describe(prediction: Prediction) -> str:
+    """A table; the last row is the study's."""
+    rows = [[name, span(seconds)] for name, seconds in prediction.runs.items()]
+    return markdown_table(["run", "takes"], [*rows, [f"all, {prediction.at_once} at once", span(prediction.total)]])
+
+
+def write(prediction: Prediction, folder: Path) -> None:
+    """For `compare`, and for whoever looks into the study's folder."""
+    atomic_write(folder / FILE, json.dumps(asdict(prediction), indent=1))
+
+
+def compare(folder: Path, actual_s: float) -> str:
+    """ "predicted 3m10s to 4m20s, actual 3m55s"; what was said before is in the study's folder."""
+    before = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return f"predicted {span(Range(**before['total']))}, actual {clock(actual_s)}"

@@ -1,0 +1,138 @@
+"""Measures, for some seconds and on this machine, how fast the runs of a study are: one rank, without Ray.
+
+For each network: training steps at each of its resolutions, evaluation batches, and what it takes a reader to make
+them. The interval is from the tenth to the ninetieth percentile of what was measured.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mvlab.config import EvaluationConfig, RunConfig
+from mvlab.data.data_set import DataSet, embedded_digits
+from mvlab.data.feed.batch import Batch
+from mvlab.data.feed.images import EvaluationView, TrainingView, View
+from mvlab.data.feed.render import Order, render_batches
+from mvlab.data.plan import PlannedBatch
+from mvlab.data.store.manifest import SplitRef, read_manifest
+from mvlab.study.forecast.estimate import EVALUATED_MODELS, Range, Speed
+from mvlab.tasks.classification import Tally
+from mvlab.training.build import World, build_model, build_trainer
+from mvlab.training.loop import Trainer, evaluate
+from mvlab.training.placement import Placement
+from mvlab.training.schedule import Step
+
+WARM_UP = 2
+LEAST = 3
+"""Steps that are timed at least, after WARM_UP."""
+MOST_SECONDS = 2.0
+"""That steps of one kind are timed for; less where there are many kinds."""
+SECONDS_IN_ALL = 12.0
+
+
+def measure(runs: Sequence[RunConfig], data: DataSet, placement: Placement) -> list[Speed]:
+    """Of each run, as `placement` has it; runs that differ in nothing that takes time are measured once."""
+    device = torch.device("cuda" if placement.use_gpu and torch.cuda.is_available() else "cpu")
+    distinct = {_costs(run): run for run in runs}
+    kinds = sum(len(run.sampler.resolutions) + 1 + len(run.evaluation.also) for run in distinct.values())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(placement.threads)
+    try:
+        with _written(data) as written:
+            probe = _Probe(written, device, placement, min(MOST_SECONDS, SECONDS_IN_ALL / kinds))
+            speeds = {costs: probe.speed(run) for costs, run in distinct.items()}
+    finally:
+        torch.set_num_threads(threads)
+    return [speeds[_costs(run)] for run in runs]
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    data: DataSet
+    device: torch.device
+    placement: Placement
+    seconds: float
+    """To time steps of one kind for."""
+
+    def speed(self, run: RunConfig) -> Speed:
+        run = replace(run, numerics=replace(run.numerics, compile=False))  # which takes minutes, once
+        model = build_model(run, self.data.num_classes, self.device)
+        trainer = build_trainer(run, model, World(0, 1, self.device))
+        view = run.evaluation
+        views = [view, *(view.at(side) for side in view.also)]
+        return Speed(
+            train={side: self._train(trainer, side) for side in run.sampler.resolutions},
+            evaluate={each.crop: self._evaluate(trainer, each) for each in views},
+        )
+
+    def _train(self, trainer: Trainer, side: int) -> Range:
+        """Seconds an image of a training step at this resolution."""
+        run, tally = trainer.run, Tally.zero(self.device)
+        batch, read_s = self._read(
+            "train", TrainingView(run.augmentation, run.seed, 0), run.sampler.batch_at(side), side
+        )
+        numbers = count()
+        return self._timed(
+            lambda: trainer.step(0, batch, Step(next(numbers), 1.0, closes=True, lr=run.optimizer.lr_start), tally),
+            batch,
+            read_s,
+        )
+
+    def _evaluate(self, trainer: Trainer, view: EvaluationConfig) -> Range:
+        """Seconds an image and network."""
+        batch, read_s = self._read("val", EvaluationView(view), view.batch, view.crop)
+        models = {str(index): trainer.bare for index in range(EVALUATED_MODELS)}
+        per_image = self._timed(lambda: evaluate(models, [batch], trainer.run, self.device), batch, read_s)
+        return per_image * (1 / EVALUATED_MODELS)
+
+    def _read(self, split: str, view: View, size: int, side: int) -> tuple[Batch, float]:
+        """A batch, and how long a reader takes for one."""
+        manifest = read_manifest(self.data.uri, split)
+        samples = np.arange(size) % manifest.num_samples
+        order = Order(PlannedBatch(0, side, samples), SplitRef(self.data.uri, split, manifest.digest), view)
+        for _ in range(2):  # the first one opens files and compiles
+            started = time.perf_counter()
+            (batch,) = render_batches([order])
+            read_s = time.perf_counter() - started
+        return batch, read_s
+
+    def _timed(self, step: Callable[[], object], batch: Batch, read_s: float) -> Range:
+        """Seconds an image, of a rank that has to share its CPUs with its readers."""
+        for _ in range(WARM_UP):
+            self._once(step)
+        times = [self._once(step) for _ in range(LEAST)]
+        until = time.perf_counter() + self.seconds - sum(times)
+        while time.perf_counter() < until:
+            times.append(self._once(step))
+        cpus, readers = self.placement.rank_cpus, max(1.0, self.placement.feed_cpus)
+        low, high = (max(s, read_s / readers, (s + read_s) / cpus) for s in np.percentile(times, (10, 90)))
+        return Range(low / len(batch.labels), high / len(batch.labels))
+
+    def _once(self, step: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+
+def _costs(run: RunConfig) -> tuple[object, ...]:
+    """What a step's time depends on."""
+    return run.model, run.sampler, run.evaluation, run.numerics, run.optimizer.name, run.augmentation
+
+
+@contextmanager
+def _written(data: DataSet) -> Iterator[DataSet]:
+    """The data, or, where they are not written yet, the digits in a folder that is gone afterwards."""
+    if data.digest:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="mvlab-probe-") as folder:
+        yield embedded_digits(Path(folder))

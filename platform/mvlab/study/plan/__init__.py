@@ -1,0 +1,1 @@
+"""Resolution of what was asked for, before anything is started."""

@@ -1,0 +1,123 @@
+"""What a study would do, as text, without doing any of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mvlab.config import RunConfig, flatten
+from mvlab.data.data_set import DataSet
+from mvlab.data.plan import count_updates, plan_epoch
+from mvlab.markdown import markdown_table
+from mvlab.masking import masked
+from mvlab.record.journal import Journal
+from mvlab.study.forecast.estimate import Work, describe_work, stored_bytes
+from mvlab.study.plan.prepare import Study, require_few
+from mvlab.study.plan.rates import rate_note
+from mvlab.study.plan.remaining import remaining
+from mvlab.study.run.folder import JOURNAL
+from mvlab.sweep.trial import Trial
+
+SHOWN = 24
+"""Runs that are shown and planned; of more, their number is told, and what they take is taken to be alike."""
+
+
+def describe(study: Study) -> str:
+    """Resolved config, bucket table, steps, trials, and what would be recorded where, as markdown."""
+    options, first = study.options, study.trials[0].run
+    return "\n\n".join(
+        [
+            f"## {study.experiment.title}, at {options.scale} scale (dry run: nothing is started or written)",
+            f"### Config of {study.trials[0].name}\n\n{_config(first)}",
+            f"### Batches: {options.workers} ranks on {study.data}\n\n{_buckets(first, options.workers)}",
+            _updates(first, study.data, options.workers),
+            *([f"### Learning rate\n\n{note}"] if (note := rate_note(study)) else []),
+            f"### Runs: {len(study.trials):,}\n\n{_trials(study)}",
+            f"### Work{'' if study.resumed is None else ' that is left'}\n\n{_work(study)}",
+            f"### Record\n\n{_record(study)}",
+        ]
+    )
+
+
+def _config(run: RunConfig) -> str:
+    flat = flatten(run.as_dict())
+    return "\n".join(f"    {name:24} {_readable(flat[name])}" for name in sorted(flat))
+
+
+def _readable(value: Any) -> str:
+    """A value of a config; a tuple of parts, as a network's stages are, without its brackets and quotes."""
+    if not isinstance(value, tuple) or not all(isinstance(part, dict) for part in value):
+        return str(value)
+    return "; ".join(" ".join(f"{name}={each}" for name, each in part.items()) for part in value)
+
+
+def _buckets(run: RunConfig, world: int) -> str:
+    """Every resolution is drawn equally often; a larger batch takes a larger share of the samples."""
+    sizes = {side: run.sampler.batch_at(side) for side in run.sampler.resolutions}
+    return markdown_table(
+        ["resolution", "batch a rank", "batch in all", "share of samples"],
+        [
+            [f"{side}x{side}", str(size), str(size * world), f"{size / sum(sizes.values()):.1%}"]
+            for side, size in sizes.items()
+        ],
+    )
+
+
+def _updates(run: RunConfig, data: DataSet, world: int) -> str:
+    first = plan_epoch(data.train_group_rows, run.sampler, world=world, seed=run.seed, epoch=0)
+    total = count_updates(data.num_train, run.sampler, world=world, seed=run.seed, epochs=run.epochs)
+    return (
+        f"Steps: {first.num_steps:,} in the first epoch, {total / run.epochs:,.1f} an epoch on average, "
+        f"{total:,} in {run.epochs} epochs; warm-up over the first {run.optimizer.warmup_updates:,}."
+    )
+
+
+def _trials(study: Study) -> str:
+    varies = study.experiment.varies
+    shown = study.trials[:SHOWN]
+    table = markdown_table(
+        ["run", varies, "seed", "config digest"],
+        [[trial.name, _varied(trial, varies), str(trial.seed), trial.run.digest()] for trial in shown],
+    )
+    more = len(study.trials) - len(shown)
+    return f"{table}\n\n… and {more:,} more{_too_many(study)}" if more else table
+
+
+def _too_many(study: Study) -> str:
+    try:
+        require_few(study)
+    except ValueError as error:
+        return f". It will be refused: {error}"
+    return ""
+
+
+def _work(study: Study) -> str:
+    left, num_bytes = left_of(study), stored_bytes(study.data)
+    if not left:
+        return "None: all of these runs have ended."
+    works = [Work.of(trial, study.data, num_bytes, study.options.workers) for trial in left[:SHOWN]]
+    return describe_work(works, len(left))
+
+
+def left_of(study: Study) -> Sequence[Trial]:
+    """The trials that would be run: all of them, or those that a study that is gone on with has left."""
+    if study.resumed is None:
+        return study.trials
+    return remaining(study.trials, Journal(study.resumed / JOURNAL))
+
+
+def _varied(trial: Trial, varies: str) -> str:
+    """The value of the field that runs differ in; of a whole part of the config, as the model is, the arm's name."""
+    return str(flatten(trial.run.as_dict()).get(varies, trial.arm))
+
+
+def _record(study: Study) -> str:
+    options = study.options
+    folder = study.resumed or f"{study.storage / study.experiment.name}/{options.scale}-<time>"
+    return "\n".join(
+        [
+            f"- MLflow: {masked(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
+            f"a parent run, and {len(study.trials):,} children with metrics by epoch, config, checkpoint, "
+            "CoreML package and its verification; table and figure on the parent",
+            f"- files: {folder}/" + (", gone on with" if study.resumed else ""),
+            f"- data: {study.data.uri}",
+        ]
+    )

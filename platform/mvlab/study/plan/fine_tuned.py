@@ -1,0 +1,52 @@
+"""Trials that begin with the weights of a file, and what a study that is gone on with remembers of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mvlab.record.journal import Journal
+from mvlab.study.plan.remaining import remaining
+from mvlab.study.run.folder import JOURNAL, STUDY, ResumeError
+from mvlab.sweep.trial import Trial
+from mvlab.training.files import whole_checkpoints
+
+
+def fine_tuned(trials: Sequence[Trial], initial: Path, num_classes: int) -> list[Trial]:
+    """The trials, which begin with the weights of the file `initial`; it is tried on each of their networks.
+
+    Raises:
+        InitialWeightsError: it does not fit.
+    """
+    from mvlab.models.build import build_network  # torch: seconds to import, and not needed otherwise
+    from mvlab.models.initial import file_sha256, load_initial
+
+    sha256 = file_sha256(initial)
+    for network in {trial.run.model for trial in trials}:
+        load_initial(build_network(network, num_classes), initial, sha256=sha256)
+    return _begun_with(trials, sha256)
+
+
+def as_begun(trials: Sequence[Trial], folder: Path) -> list[Trial]:
+    """The trials, with the initial weights of the study in `folder`; it goes on from checkpoints, without their file.
+
+    Raises:
+        ResumeError: one of them has no checkpoint yet, so that the file is needed.
+    """
+    before = json.loads((folder / STUDY).read_text(encoding="utf-8"))["trials"].values()
+    digests = {run["initial_weights"] for run in before if run.get("initial_weights")}
+    if len(digests) != 1:  # more than one is told as the difference that it is
+        return list(trials)
+    (sha256,) = digests
+    trials = _begun_with(trials, sha256)
+    for trial in remaining(trials, Journal(folder / JOURNAL)):
+        if not whole_checkpoints(trial.folder(folder).checkpoints):
+            raise ResumeError(
+                f"--resume: {trial.name} has no checkpoint yet, and begins with the weights of a file (sha256 "
+                f"{sha256[:16]}): name it again with --initial-weights"
+            )
+    return list(trials)
+
+
+def _begun_with(trials: Sequence[Trial], sha256: str) -> list[Trial]:
+    return [replace(trial, run=replace(trial.run, initial_weights=sha256)) for trial in trials]

@@ -1,0 +1,159 @@
+"""Resolves what was asked for, and refuses what cannot be done, before anything is started or written."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from mvlab.data.data_set import DataSet, describe_digits, open_data
+from mvlab.experiment import Experiment
+from mvlab.masking import masked
+from mvlab.paths import expanded
+from mvlab.record.lock import require_free
+from mvlab.record.tracking import mlflow_experiment
+from mvlab.scale import Scale
+from mvlab.study.plan.fine_tuned import as_begun, fine_tuned
+from mvlab.study.run.description import require_epochs_ahead, require_same_study
+from mvlab.study.run.folder import find_folder
+from mvlab.sweep.trial import Trial, plan_trials
+from mvlab.training.execution_options import ExecutionOptions
+from mvlab.training.placement import require_gpu_share
+
+MOST_RUNS = 10_000
+"""Limit of a study that is carried out: its driver holds all runs in memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """Where and how much; never what."""
+
+    scale: Scale
+    data: str | None
+    """URI of shards; None for the embedded digits."""
+    seeds: int
+    workers: int
+    """Ranks of every run."""
+    min_workers: int
+    """With how few a run goes on when the cluster has no room for more."""
+    storage: str
+    """A local folder, or one that all machines of the cluster share."""
+    tracking_uri: str
+    only: tuple[str, ...]
+    """Rows to run; empty for all."""
+    execution: ExecutionOptions
+    gpus_per_worker: float = 1.0
+    """Of each rank, where the cluster has GPUs."""
+    mix_machines: bool = False
+    """Permission to put a run on machines that are unlike."""
+    grace_epochs: int | None = None
+    """That every run gets before those behind are ended; None lets all of them end by themselves."""
+    estimate: bool = False
+    """Whether to measure first how long it will take."""
+    resume: str | None = None
+    """The folder of a study to go on with; empty for the newest, None to begin a new one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Study:
+    """What would be done."""
+
+    experiment: Experiment
+    options: Options
+    storage: Path
+    """Absolute."""
+    data: DataSet
+    trials: Sequence[Trial]
+    resumed: Path | None = None
+    """The folder of the study that is gone on with."""
+
+    @property
+    def mlflow_experiment(self) -> str:
+        return mlflow_experiment(self.experiment.name)
+
+    @property
+    def rows(self) -> list[str]:
+        return list(dict.fromkeys(trial.arm for trial in self.trials))
+
+
+def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] = ()) -> Study:
+    """Resolves and checks everything that can be checked without starting or writing anything.
+
+    Args:
+        recorded: trials of an earlier study, to do again as they were; without them they are planned from `experiment`.
+
+    Raises:
+        ValueError: an option cannot be what it is; the message says what to do.
+    """
+    trials: Sequence[Trial] = recorded or plan_trials(experiment, list(options.only), options.scale, options.seeds)
+    _check(options, trials)
+    storage = _writable_folder(options.storage)
+    if options.data is not None:
+        data = open_data(options.data)
+    elif options.scale == "paper" and experiment.made_for != "digits":
+        raise ValueError(
+            "--scale paper needs --data URI: shards of ImageNet, or of your own images; `mvlab ingest` writes them"
+        )
+    else:
+        data = describe_digits(storage)
+    if options.execution.initial is not None:
+        trials = fine_tuned(trials, options.execution.initial, data.num_classes)
+    resumed = None
+    if options.resume is not None:
+        resumed = find_folder(storage / experiment.name, options.scale, options.resume)
+        require_free(resumed)
+        if options.execution.initial is None:
+            trials = as_begun(trials, resumed)
+        if options.execution.accept_changes:
+            require_epochs_ahead(resumed, trials)
+        else:
+            require_same_study(resumed, trials, data, options.workers)
+    return Study(experiment=experiment, options=options, storage=storage, data=data, trials=trials, resumed=resumed)
+
+
+def require_few(study: Study) -> None:
+    """
+    Raises:
+        ValueError: these are more runs than a study carries out.
+    """
+    if len(study.trials) > MOST_RUNS:
+        arms = sum(1 for _ in takewhile(lambda trial: trial.seed == study.trials[0].seed, study.trials))
+        raise ValueError(
+            f"--seeds {study.options.seeds} makes {len(study.trials):,} runs, and a study carries out at most "
+            f"{MOST_RUNS:,}: ask for --seeds {MOST_RUNS // arms}, or for fewer rows with --only"
+        )
+
+
+def _check(options: Options, trials: Sequence[Trial]) -> None:
+    """
+    Raises:
+        ValueError: what is asked for contradicts itself.
+    """
+    if not 1 <= options.min_workers <= options.workers:
+        asked = str(options.workers)
+        if options.min_workers != options.workers:
+            asked = f"{options.min_workers}:{options.workers}"
+        raise ValueError(f"--workers {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX")
+    if options.execution.accept_changes and options.resume is None:
+        raise ValueError("--accept-changes: a study that begins has no changes to accept; say it with --resume")
+    require_gpu_share(options.gpus_per_worker, options.workers)
+    if options.grace_epochs is None:
+        return
+    shortest = min(trial.run.epochs for trial in trials)
+    if not 1 <= options.grace_epochs < shortest:
+        raise ValueError(
+            f"--asha {options.grace_epochs}: runs have {shortest} epochs here, so that the grace is 1 to {shortest - 1}"
+        )
+    if len(trials) < 2 and options.resume is None:
+        raise ValueError("--asha: one run has nothing to compete with; leave the option out, or add runs")
+
+
+def _writable_folder(text: str) -> Path:
+    """The folder as an absolute path; makes nothing."""
+    if "://" in text:
+        raise ValueError(f"--storage {masked(text)}: a folder is needed; mount the store, or name a shared folder")
+    folder = Path(expanded(text)).absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ValueError(f"--storage {text}: {nearest} is no folder that can be written to")
+    return folder

@@ -1,0 +1,57 @@
+"""Ranks that a study's learning rates are made for, and the consequences of others."""
+
+from itertools import takewhile
+
+from mvlab.config import RunConfig
+from mvlab.data.data_set import DataSet
+from mvlab.scale import PAPER_RANKS, ranks_made_for
+from mvlab.study.forecast.estimate import updates
+from mvlab.study.plan.prepare import Study
+
+
+def rate_note(study: Study) -> str | None:
+    """Warning for people that runs have other ranks than their learning rates are made for; None where they have these.
+
+    The config stays what was asked for.
+    """
+    ranks = study.options.workers
+    meant = ranks_made_for(study.options.scale, study.experiment.made_for)
+    if ranks == meant:
+        return None
+    alike: dict[str, list[str]] = {}
+    for trial in takewhile(lambda each: each.seed == study.trials[0].seed, study.trials):  # one of each arm
+        alike.setdefault(_numbers(trial.run, study.data, ranks, meant), []).append(trial.arm)
+    told = " ".join(f"{_named(arms)}: {numbers}." for numbers, arms in alike.items())
+    whose = "the paper's" if meant == PAPER_RANKS else "this scale's"
+    return (
+        f"--workers {ranks}, but learning rates are made for {whose} {meant} ranks; by the linear scaling rule a rate "
+        f"follows the images of an update. {told} Nothing is changed for it: use --workers {meant}, "
+        f"{_instead(ranks, meant)}."
+    )
+
+
+def _named(arms: list[str]) -> str:
+    return arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
+
+
+def _numbers(run: RunConfig, data: DataSet, ranks: int, meant: int) -> str:
+    """An update's images, the run's updates and its rate: as they are, and as they are meant to be."""
+    sampler, optimizer = run.sampler, run.optimizer
+    images = sampler.base_batch * optimizer.accumulate
+    here, there = (updates(run, data.num_train, world) for world in (ranks, meant))
+    return (
+        f"an update has {images * ranks:,} images at {sampler.base_resolution} px ({ranks} x {images}), made for "
+        f"{images * meant:,}; {here:,} updates in {run.epochs} epochs, made for {there:,}; the peak rate is "
+        f"{optimizer.lr_peak:g}, by the rule {optimizer.lr_peak * ranks / meant:g} after a warm-up of "
+        f"{round(optimizer.warmup_updates * meant / ranks):,} updates"
+    )
+
+
+def _instead(ranks: int, meant: int) -> str:
+    """Other ways to updates, or a rate, that fit."""
+    if ranks > meant:
+        return f"or set optimizer.lr_peak and the other rates to {ranks / meant:g} times as much"
+    elastic = f"--workers {ranks}:{meant}, which scales the rate by the ranks there are"
+    if meant % ranks:
+        return f"or {elastic}"
+    return f"or {elastic}, or optimizer.accumulate={meant // ranks} (times its own), which makes updates as large"

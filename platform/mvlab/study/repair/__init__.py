@@ -1,0 +1,1 @@
+"""Records of dead processes, found and mended."""

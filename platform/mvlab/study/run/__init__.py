@@ -1,0 +1,1 @@
+"""Execution and record of a study."""

@@ -1,0 +1,148 @@
+"""A provenance bundle: all that it takes to do a study again, and to say whether it came to the same."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvlab.config import config_differences
+from mvlab.data.data_set import DataSet
+from mvlab.data.feed.render import OnCorrupt
+from mvlab.record.results import Results
+from mvlab.report.tags import EARLIER, ON_CORRUPT_TAG
+from mvlab.scale import SCALES, Scale
+from mvlab.study.config_from_json import run_from_dict
+from mvlab.study.run.description import Description, arm_of
+from mvlab.sweep.trial import Trial
+
+BUNDLE = "bundle.json"
+FORMAT = 1
+
+
+class BundleError(ValueError):
+    """The bundle cannot be read, or does not fit this code or these data; the message says what differs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bundle:
+    """What a study was."""
+
+    experiment: str
+    scale: Scale
+    only: tuple[str, ...]
+    seeds: int
+    workers: int
+    data: str | None
+    """URI of the shards; None for the embedded digits."""
+    dataset_digest: str
+    val_digest: str = ""
+    """Empty in bundles of earlier versions."""
+    on_corrupt: OnCorrupt = "stop"
+    configs: Mapping[str, dict[str, Any]]
+    """Name of a run -> its whole config."""
+    weights: Mapping[str, str]
+    """Name of a run -> sha256 of its EMA weights at the end, of those that came to it."""
+    tags: Mapping[str, str]
+    """Where it was made: revision, versions, machine, command."""
+
+
+def bundle_of(study: Description, results: Results, *, data: str | None) -> dict[str, Any]:
+    """As JSON: of all runs that have begun in the study at whatever time and are what it is now."""
+    runs = {f"{run.arm} seed {run.seed}": run for run in results.runs}
+    runs = {name: run for name, run in runs.items() if name in study.trials and name not in study.changed}
+    return {
+        "format": FORMAT,
+        "experiment": results.experiment,
+        "scale": results.scale,
+        "only": list(dict.fromkeys(run.arm for run in runs.values())),
+        "seeds": len({run.seed for run in runs.values()}),
+        "workers": study.workers,
+        "data": data,
+        "dataset_digest": study.data["digest"],
+        "val_digest": study.data.get("val_digest", ""),
+        "on_corrupt": _on_corrupt(results.tags),
+        "configs": {name: study.trials[name] for name in runs},
+        "weights": {name: run.weights_sha256 for name, run in runs.items() if run.is_complete},
+        "tags": {name: value for name, value in sorted(results.tags.items()) if name.startswith("mvlab.")},
+    }
+
+
+def _on_corrupt(tags: Mapping[str, str]) -> OnCorrupt:
+    """Of all attempts: the one that has met no corrupt row would have come to the same with "skip"."""
+    told = (tags.get(ON_CORRUPT_TAG, "stop"), tags.get(f"{EARLIER}{ON_CORRUPT_TAG}", "stop"))
+    return "skip" if "skip" in told else "stop"
+
+
+def read_bundle(path: Path) -> Bundle:
+    """
+    Raises:
+        BundleError: it is no bundle, or one of another format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise BundleError(f"{path} is no bundle that a study wrote ({type(error).__name__}: {error})") from error
+    if version != FORMAT:
+        raise BundleError(f"{path} has format {version}; this code reads {FORMAT}")
+    try:
+        bundle = Bundle(**content | {"only": tuple(content["only"])})
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path} is no bundle that a study wrote ({error})") from error
+    if bundle.scale not in SCALES:
+        raise BundleError(f"{path} is of scale {bundle.scale!r}; there are {', '.join(SCALES)}")
+    return bundle
+
+
+def trials_of(bundle: Bundle) -> list[Trial]:
+    """The runs that have weights to be held against, as they were.
+
+    Raises:
+        BundleError: there is none, or this code has no such runs.
+    """
+    if not bundle.weights:
+        raise BundleError("it has the weights of no run, so that nothing can be compared: its runs never ended")
+    try:
+        runs = {name: run_from_dict(bundle.configs[name]) for name in bundle.weights}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            f"this code cannot do what it was made of ({error}): check out {_revision(bundle)}, which could"
+        ) from error
+    return [Trial(arm_of(name, run.seed), run.seed, run) for name, run in runs.items()]
+
+
+def require_same(bundle: Bundle, trials: Sequence[Trial], data: DataSet) -> None:
+    """
+    Raises:
+        BundleError: the runs or the data are not those of the bundle.
+    """
+    found = [
+        f"{trial.name}: {difference}"
+        for trial in trials
+        for difference in config_differences(json.dumps(bundle.configs[trial.name]), trial.run)
+        if ": absent then, " not in difference  # a field that is younger has its default, as it had then
+    ]
+    pairs = (("data", bundle.dataset_digest, data.digest), ("validation data", bundle.val_digest, data.val_digest))
+    for what, then, now in pairs:
+        if then and now and then != now:
+            found.insert(0, f"{what}: digest {then[:16]} then, {now[:16]} now")
+    if found:
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        shown = "; ".join(found[:5]) + more
+        raise BundleError(f"this is not what the bundle was made of (code {_revision(bundle)}): {shown}")
+
+
+def _revision(bundle: Bundle) -> str:
+    return bundle.tags.get("mvlab.git.revision", "unknown")[:12]
+
+
+def version_differences(bundle: Bundle, now: Mapping[str, str]) -> list[str]:
+    """Packages, machine and revision that are not what they were: why digests may differ."""
+    told = ("mvlab.version.", "mvlab.git.", "mvlab.python", "mvlab.machine")
+    names = [name for name in bundle.tags if name.startswith(told)]
+    return [
+        f"{name.removeprefix('mvlab.')}: {bundle.tags[name]} then, {now.get(name, 'unknown')} now"
+        for name in names
+        if bundle.tags[name] != now.get(name)
+    ]

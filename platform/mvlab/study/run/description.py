@@ -1,0 +1,137 @@
+"""What a study is, written down in its folder: more with every time that it is gone on with."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mvlab.config import config_differences
+from mvlab.data.data_set import DataSet
+from mvlab.durable import atomic_write
+from mvlab.record.journal import Journal
+from mvlab.study.plan.remaining import remaining
+from mvlab.study.run.folder import JOURNAL, STUDY, ResumeError
+from mvlab.sweep.trial import Trial
+from mvlab.training.files import whole_checkpoints
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What STUDY holds; what earlier versions did not write down is empty."""
+
+    experiment: str
+    scale: str
+    data: Mapping[str, str]
+    """name, digest (of the training split) and val_digest."""
+    workers: int | None = None
+    """Ranks of every run; of elastic ones the most."""
+    trials: Mapping[str, dict[str, Any]]
+    """Name of a run -> its config; of one that has finished the one that it was trained with."""
+    changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Name of a run -> how the study that went on (--accept-changes) is not what the run began with."""
+
+
+def read_description(folder: Path) -> Description:
+    """Of the study in `folder`."""
+    return Description(**json.loads((folder / STUDY).read_text(encoding="utf-8")))
+
+
+def arm_of(run: str, seed: int) -> str:
+    """The inverse of `Trial.name`."""
+    return run.removesuffix(f" seed {seed}")
+
+
+def begin_work(
+    folder: Path, trials: Sequence[Trial], data: DataSet, *, experiment: str, scale: str, workers: int
+) -> Description:
+    """Writes down what the study in `folder` is now that it does `trials`, with all that it was before."""
+    before = read_description(folder) if (folder / STUDY).exists() else None
+    journal = Journal(folder / JOURNAL)
+    left = remaining(trials, journal)
+    study = Description(
+        experiment=experiment,
+        scale=scale,
+        data={"name": data.name, "digest": data.digest, "val_digest": data.val_digest},
+        workers=workers,
+        trials={**(before.trials if before else {}), **{trial.name: trial.run.as_dict() for trial in left}},
+        changed=_changed(before, journal.begun(), trials, data, workers) if before else {},
+    )
+    atomic_write(folder / STUDY, json.dumps(asdict(study), indent=1))
+    for trial in left:
+        trial.folder(folder).stop.unlink(missing_ok=True)
+    return study
+
+
+def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, workers: int) -> None:
+    """
+    Raises:
+        ResumeError: a trial, the data or the number of ranks is not what it was when the study in `folder` began; the
+            message shows the difference.
+    """
+    before = read_description(folder)
+    differences = _of_all(before, data, workers)
+    differences += [f"{trial.name}: {each}" for trial in trials for each in _of_run(before, trial)]
+    if differences:
+        shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        raise ResumeError(
+            f"--resume: {folder} is of another study: {shown}. Give the options that it was begun with, begin a new "
+            "one, or say --accept-changes to go on regardless"
+        )
+
+
+def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
+    """
+    Raises:
+        ResumeError: a trial that has begun would have fewer epochs in all than before, and has trained as many already.
+    """
+    before = read_description(folder).trials
+    for trial in remaining(trials, Journal(folder / JOURNAL)):
+        newest = whole_checkpoints(trial.folder(folder).checkpoints)[-1:]
+        trained = int(newest[0].name.split("-")[1]) if newest else 0
+        then = before.get(trial.name, {}).get("epochs", trial.run.epochs)
+        if then != trial.run.epochs <= trained:
+            raise ResumeError(
+                f"--accept-changes: {trial.name} has trained {trained} epochs already, and would have "
+                f"{trial.run.epochs} in all instead of {then}: give it more, leave it out with --only, or begin a new "
+                "study"
+            )
+
+
+def _changed(
+    before: Description, begun: Sequence[str], trials: Sequence[Trial], data: DataSet, workers: int
+) -> dict[str, Sequence[str]]:
+    """Of the runs that have begun, those that are not what the study is now, and what they were found to be before."""
+    of_all, ours = _of_all(before, data, workers), {trial.name: trial for trial in trials}
+    changed: dict[str, Sequence[str]] = dict(before.changed)
+    for run in begun:
+        if run in before.trials:
+            now = [*of_all, *(_of_run(before, ours[run]) if run in ours else ())]
+            if differences := list(dict.fromkeys([*changed.get(run, ()), *now])):
+                changed[run] = differences
+    return changed
+
+
+def _of_all(before: Description, data: DataSet, workers: int) -> list[str]:
+    """In what all runs differ."""
+    differences = []
+    then, now = before.data, {"name": data.name, "digest": data.digest}
+    if then["digest"] != data.digest if data.digest else then["name"] != data.name:  # the digits, not written yet
+        differences.append(f"data: {_data_line(then)} then, {_data_line(now)} now")
+    val_then = then.get("val_digest", "")
+    if val_then and data.val_digest and val_then != data.val_digest:
+        differences.append(f"validation data: {val_then[:16]} then, {data.val_digest[:16]} now")
+    if before.workers is not None and before.workers != workers:
+        differences.append(f"workers: {before.workers} then, {workers} now")
+    return differences
+
+
+def _of_run(before: Description, trial: Trial) -> list[str]:
+    """In what its config differs; of one that is new, in nothing."""
+    if trial.name not in before.trials:
+        return []
+    return config_differences(json.dumps(before.trials[trial.name]), trial.run)
+
+
+def _data_line(data: Mapping[str, str]) -> str:
+    return f"{data['name']} {data['digest'][:16]}".strip()

@@ -1,0 +1,24 @@
+"""When checkpoints are made, and which stay. Needs no torch, so that a command line can say it cheaply."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointPolicy:
+    """When checkpoints are made, besides after every epoch, and how many stay."""
+
+    every_steps: int | None = None
+    every_minutes: float | None = 10.0
+    last: int = 2
+    best: int = 1
+    """After these epochs' ends, by `metric`."""
+    metric: str = "val_ema/top1"
+    """Of the best, the highest."""
+
+    def __post_init__(self) -> None:
+        if self.every_steps is not None and self.every_steps < 1:
+            raise ValueError(f"--checkpoint-steps {self.every_steps}: at least one step lies between two checkpoints")
+        if self.every_minutes is not None and not self.every_minutes > 0:
+            raise ValueError(f"--checkpoint-minutes {self.every_minutes}: it must be positive")
+        if self.last < 1 or self.best < 0:
+            raise ValueError(f"--keep-last {self.last} --keep-best {self.best}: the last one at least has to stay")

@@ -1,0 +1,56 @@
+"""What an epoch has come to so far on one rank: the part of its metrics that a checkpoint has to keep."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from mvlab.tasks.classification import Tally
+
+TALLIED = 4
+COUNTERS = 5
+
+
+@dataclass(slots=True)
+class EpochState:
+    """Of one rank, since the epoch began, over all processes that worked on it."""
+
+    tally: Tally
+    images: float = 0.0
+    """Trained on."""
+    busy_s: float = 0.0
+    """Time of steps, waiting included."""
+    waited_s: float = 0.0
+    """Of `busy_s`, waiting for data."""
+    corrupt: float = 0.0
+    """Rows that were replaced."""
+    left_out: float = 0.0
+    """Updates that were not made, their gradients not being finite; the same on all ranks."""
+
+    @classmethod
+    def zero(cls, device: torch.device) -> "EpochState":
+        return cls(Tally.zero(device))
+
+    def pack(self) -> Tensor:
+        """(TALLIED + COUNTERS,) float64 on the CPU."""
+        counters = [getattr(self, each.name) for each in fields(self)[1:]]
+        return torch.cat([self.tally.sums.cpu(), torch.tensor(counters, dtype=torch.float64)])
+
+    @classmethod
+    def unpack(cls, ranks: Tensor, rank: int, world: int, device: torch.device) -> "EpochState":
+        """This rank's share of (ranks, TALLIED + COUNTERS) packed rows.
+
+        In the world that packed them, its own row. In another, rank 0 takes over what was counted, so that sums over
+        ranks stay what they were; what is not summed (times, updates) is the largest.
+        """
+        if len(ranks) == world:
+            return cls._of(ranks[rank], device)
+        row = ranks.sum(dim=0) if rank == 0 else torch.zeros_like(ranks[0])
+        names = [each.name for each in fields(cls)[1:]]
+        common = [TALLIED + names.index(name) for name in ("busy_s", "waited_s", "left_out")]
+        row[common] = ranks.max(dim=0).values[common]
+        return cls._of(row, device)
+
+    @classmethod
+    def _of(cls, row: Tensor, device: torch.device) -> "EpochState":
+        return cls(Tally(row[:TALLIED].clone().to(device)), *row[TALLIED:].tolist())

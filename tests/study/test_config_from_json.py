@@ -1,0 +1,46 @@
+"""A run's config comes back from its record as it was."""
+
+import json
+
+import pytest
+
+from mvlab.cli.find import known_experiments
+from mvlab.config import RunConfig
+from mvlab.scale import SCALES, Scale, at_scale
+from mvlab.study.config_from_json import run_from_dict
+
+RUNS = {
+    f"{experiment.name} {arm}": run
+    for experiment in known_experiments().values()
+    for arm, run in experiment.runs.items()
+}
+
+
+def plain(run: RunConfig) -> dict[str, object]:
+    """As it is in a file."""
+    values: dict[str, object] = json.loads(json.dumps(run.as_dict()))
+    return values
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_run_of_every_experiment_comes_back(scale: Scale) -> None:
+    for run in (at_scale(each, scale) for each in RUNS.values()):
+        again = run_from_dict(plain(run))
+        assert again == run
+        assert again.digest() == run.digest()
+
+
+def test_fields_that_are_younger_than_the_record_have_their_defaults() -> None:
+    run = next(iter(RUNS.values()))
+    values = plain(run)
+    del values["initial_weights"], values["evaluation"]["also"]  # type: ignore[attr-defined]
+    assert run_from_dict(values) == run
+
+
+def test_what_this_code_has_no_run_for_is_refused() -> None:
+    run = next(iter(RUNS.values()))
+    for values in ({**plain(run), "depth": 1}, {**plain(run), "sampler": {"depth": 1}}, {"epochs": 3}):
+        with pytest.raises((TypeError, KeyError)):
+            run_from_dict(values)
+    with pytest.raises(ValueError, match="is no network that a run trains"):
+        run_from_dict({**plain(run), "model": {"backbone": plain(run)["model"]}})
