@@ -36,8 +36,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.config import AugmentationConfig, SamplerConfig
-from mvlab.data.feed.images import TrainingView, render
+from mvlab.config import SamplerConfig
+from mvlab.data.feed.images import render
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.feed.stream import stream
 from mvlab.data.ingest.job import ingest
@@ -47,6 +47,8 @@ from mvlab.data.sources.folders import list_images
 from mvlab.data.store.manifest import Manifest
 from mvlab.data.store.shards import open_split
 from mvlab.markdown import markdown_table
+from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.view import TrainingView
 from mvlab.training.trainer import KEEP_FREED_MEMORY
 
 RESOLUTIONS = (160, 192, 256, 288, 320)
@@ -137,7 +139,7 @@ class Resized(ImageFolder):  # type: ignore[misc]
 
 
 def imagefolder(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
-    batches = [[(o.planned.resolution, int(sample)) for sample in o.planned.samples] for o in orders]
+    batches = [[(o.planned.size[0], int(sample)) for sample in o.planned.samples] for o in orders]
     loader = DataLoader(
         Resized(os.path.join(options.images, "train")),
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -199,10 +201,10 @@ def decode_loop(options: argparse.Namespace, orders: list[Order]) -> Callable[[]
 def decode_share(pipe: Any, orders: list[Order]) -> None:
     work = []
     for order in orders:
-        reader, samples, resolution = open_split(order.split), order.planned.samples, order.planned.resolution
+        reader, samples, size = open_split(order.split), order.planned.samples, order.planned.size
         cuts = order.view.cuts(reader.widths[samples], reader.heights[samples], samples, compiled=True)
         encoded = EncodedImages.of(map(reader.read, samples.tolist()))
-        work.append((encoded, cuts, reader.tiled[samples], (len(samples), 3, resolution, resolution)))
+        work.append((encoded, cuts, reader.tiled[samples], (len(samples), 3, *size)))
     pixels = np.empty(max((math.prod(shape) for *_, shape in work), default=0), np.uint8)  # all in one place: unread
     while pipe.recv() == START:
         for encoded, cuts, tiled, shape in work:

@@ -27,7 +27,6 @@ from experiments.recipes import mobilevit_xxs
 from mvlab.config import RunConfig
 from mvlab.data.data_set import open_data
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import TrainingView
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.ingest.write import write_split
 from mvlab.data.plan import plan_epoch
@@ -97,7 +96,7 @@ class Bare:
         started = time.perf_counter()
         for batch in self.batches:
             images = torch.from_numpy(batch.pixels).to(torch.float32, memory_format=torch.channels_last).div_(255)
-            loss = F.cross_entropy(self.model(images), torch.from_numpy(batch.labels), label_smoothing=0.1)
+            loss = F.cross_entropy(self.model(images), torch.from_numpy(batch.targets["label"]), label_smoothing=0.1)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -109,7 +108,7 @@ def decoded(run: RunConfig, data: str) -> list[Batch]:
     """The batches of all epochs but the first."""
     manifest = read_manifest(data, "train")
     orders = (
-        Order(planned, manifest.ref(data), TrainingView(run.augmentation, run.seed, epoch))
+        Order(planned, manifest.ref(data), run.task.training_view(run.seed, epoch))
         for epoch in range(1, run.epochs)
         for planned in plan_epoch(manifest.group_rows, run.sampler, world=1, seed=run.seed, epoch=epoch).for_rank(0)
     )

@@ -7,8 +7,6 @@ recipes: a network trained from scratch on BGR is one trained on RGB with the in
 from dataclasses import replace
 
 from mvlab.config import (
-    AugmentationConfig,
-    EvaluationConfig,
     NumericsConfig,
     OptimizerConfig,
     RunConfig,
@@ -17,6 +15,7 @@ from mvlab.config import (
 from mvlab.networks import XS, XXS, MobileViTConfig, S, TorchvisionConfig, Widths
 from mvlab.samplers import MOBILENETV2_MULTI_SCALE as CNN_MULTI_SCALE
 from mvlab.samplers import MULTI_SCALE
+from mvlab.tasks.classification.task import AugmentationConfig, Classification, EvaluationConfig
 
 CNN_STANDARD = SamplerConfig(resolutions=(224,), base_resolution=224, base_batch=128)
 """Table 5's standard sampler at the resolution of its CNNs."""
@@ -25,7 +24,10 @@ CNN_STANDARD = SamplerConfig(resolutions=(224,), base_resolution=224, base_batch
 def mobilevit(widths: Widths) -> RunConfig:
     """Section 4.1: 300 epochs on ImageNet-1k in fp16; other numbers are defaults of `mvlab.config`, with sources."""
     return RunConfig(
-        model=MobileViTConfig(widths=widths), sampler=MULTI_SCALE, numerics=NumericsConfig(precision="fp16")
+        task=Classification(),
+        model=MobileViTConfig(widths=widths),
+        sampler=MULTI_SCALE,
+        numerics=NumericsConfig(precision="fp16"),
     )
 
 
@@ -62,6 +64,7 @@ def _cnn(
     """The paper gives epochs and updates of its CNNs; the rest is in the release's first version (mobilenetv2.yaml,
     resnet.yaml): SGD on 8 x 128 images, norms and biases do not decay, 256 -> 224 px for evaluation."""
     return RunConfig(
+        task=Classification(evaluation=EvaluationConfig(resize=256, crop=224)),
         model=model,
         sampler=sampler,
         optimizer=OptimizerConfig(
@@ -75,7 +78,6 @@ def _cnn(
             decay="matrices",
             nesterov=nesterov,
         ),
-        evaluation=EvaluationConfig(resize=256, crop=224),
         numerics=NumericsConfig(precision="fp16"),
         epochs=epochs,
     )
@@ -87,11 +89,13 @@ def digits_xxs() -> RunConfig:
     Digits are not mirrored, and crops stay large: a flipped or halved digit is another digit.
     """
     return RunConfig(
+        task=Classification(
+            augmentation=AugmentationConfig(crop_scale=(0.7, 1.0), crop_ratio=(0.85, 1.18), flip=0.0),
+            evaluation=EvaluationConfig(resize=64, crop=64, batch=64),
+        ),
         model=MobileViTConfig(widths=XXS),
         sampler=SamplerConfig(resolutions=(32, 64), base_resolution=64, base_batch=32),
-        augmentation=AugmentationConfig(crop_scale=(0.7, 1.0), crop_ratio=(0.85, 1.18), flip=0.0),
         optimizer=OptimizerConfig(warmup_updates=100),
-        evaluation=EvaluationConfig(resize=64, crop=64, batch=64),
         epochs=36,
         ema_decay=0.95,
     )

@@ -17,8 +17,7 @@ HAVE_THEIR_OWN = ("mobilenet_v2", "resnet50")
 
 def rival(network: NetworkConfig) -> RunConfig:
     """`network`, trained as a MobileViT at 224 px."""
-    evaluation = mobilenetv2(CNN_STANDARD).evaluation
-    return replace(mobilevit_s(), model=network, sampler=CNN_STANDARD, evaluation=evaluation)
+    return replace(mobilevit_s(), task=mobilenetv2(CNN_STANDARD).task, model=network, sampler=CNN_STANDARD)
 
 
 NETWORKS: dict[str, NetworkConfig] = {

@@ -7,7 +7,7 @@ from functools import partial
 from experiments.recipes import CNN_STANDARD, mobilenetv2, mobilevit, resnet50
 from mvlab.config import RunConfig
 from mvlab.experiment import Claim, Experiment, vary
-from mvlab.metrics import EACH_TEST_TOP1, MEAN_TEST_TOP1
+from mvlab.metrics import each_test, mean_test
 from mvlab.networks import XS, XXS, S
 from mvlab.samplers import MOBILENETV2_MULTI_SCALE, STANDARD
 
@@ -34,7 +34,7 @@ def _runs() -> dict[str, RunConfig]:
     for name, cnn in (("MobileNetv2", mobilenetv2), ("ResNet-50", resnet50)):
         runs[f"{name} standard"] = cnn(CNN_STANDARD)
         runs[f"{name} multi-scale"] = cnn(MOBILENETV2_MULTI_SCALE)
-    return {name: vary(run, "evaluation.also", TEST_SIDES) for name, run in runs.items()}
+    return {name: vary(run, "task.evaluation.also", TEST_SIDES) for name, run in runs.items()}
 
 
 def _claims(network: str) -> list[Claim]:
@@ -55,7 +55,7 @@ def _section_b(size: str, claim: Callable[..., Claim]) -> list[Claim]:
         less(says=f"{size} needs fewer updates (3.2, Figure 5b)", metric="updates"),
         less(says=f"{size} trains in less time (3.2, Figure 5b)", metric="train_s"),
         claim(says=f"{size} has a smaller generalisation gap (B, 9b)", metric="gap", paper=None, higher=False),
-        claim(says=f"{size} is better over test resolutions (3.2, 9c)", metric=MEAN_TEST_TOP1, paper=None),
+        claim(says=f"{size} is better over test resolutions (3.2, 9c)", metric=mean_test("top1"), paper=None),
     ]
     if size == "S":
         claims.append(claim(says="S has a higher training error (9a)", metric="train/top1", paper=None, higher=False))
@@ -86,7 +86,7 @@ EXPERIMENT = Experiment(
     runs=_runs(),
     paper=PAPER,
     claims=tuple(claim for network in (*MOBILEVITS, "MobileNetv2", "ResNet-50") for claim in _claims(network)),
-    columns=("updates", "train_s", "gap", EACH_TEST_TOP1),
+    columns=("updates", "train_s", "gap", each_test("top1")),
     panels=("accuracy", "errors", "resolutions"),
     compares_networks=True,
 )

@@ -65,7 +65,7 @@ PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQV
 
 def write_shards(folder: Path) -> str:
     for split in ("train", "val"):
-        samples = (Sample(key=f"{i}", image=PIXEL, label=0) for i in range(3_000))
+        samples = (Sample(key=f"{i}", image=PIXEL, targets={"label": 0}) for i in range(3_000))
         write_split(samples, str(folder), name="mine", split=split, classes=("a",), seed=0)
     return str(folder)
 

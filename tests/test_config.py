@@ -6,10 +6,11 @@ import pytest
 
 from experiments.recipes import mobilevit_s
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig, flatten
+from mvlab.config import RunConfig, SamplerConfig, flatten
 from mvlab.experiment import vary
 from mvlab.networks import MobileViTConfig, S
 from mvlab.scale import SCALES, at_scale
+from mvlab.tasks.classification.task import EvaluationConfig
 
 
 def test_the_recipe_is_section_4_1s() -> None:
@@ -19,7 +20,7 @@ def test_the_recipe_is_section_4_1s() -> None:
     assert (run.optimizer.lr_start, run.optimizer.lr_peak, run.optimizer.lr_end) == (0.0002, 0.002, 0.0002)
     assert run.optimizer.warmup_updates == 3_000
     assert run.optimizer.weight_decay == 0.01
-    assert run.label_smoothing == 0.1
+    assert run.task.label_smoothing == 0.1
     assert run.ema_decay == 0.9995
 
 

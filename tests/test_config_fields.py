@@ -4,6 +4,7 @@ import dataclasses
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from operator import attrgetter
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from experiments.recipes import mobilevit_s
 from mvlab import config, networks
-from mvlab.config import AugmentationConfig, OptimizerConfig, RunConfig
+from mvlab.config import OptimizerConfig, RunConfig
+from mvlab.experiment import vary
 from mvlab.networks import (
     XXS,
     DeepLabv3Config,
@@ -22,6 +24,10 @@ from mvlab.networks import (
     TimmConfig,
     TorchvisionConfig,
 )
+from mvlab.targets import TargetField
+from mvlab.tasks.base import EvaluationPass, MetricSpec
+from mvlab.tasks.classification import task as classification
+from mvlab.tasks.classification.task import AugmentationConfig
 
 MOBILEVIT = MobileViTConfig(widths=XXS)
 VALID: dict[type, Any] = {
@@ -29,8 +35,9 @@ VALID: dict[type, Any] = {
     for each in (
         mobilevit_s(),
         mobilevit_s().sampler,
-        mobilevit_s().augmentation,
-        replace(mobilevit_s().evaluation, also=(160, 256)),
+        mobilevit_s().task,
+        mobilevit_s().task.augmentation,
+        replace(mobilevit_s().task.evaluation, also=(160, 256)),
         OptimizerConfig(clip_norm=1.0),
         mobilevit_s().numerics,
         XXS,
@@ -98,9 +105,10 @@ def test_every_config_is_tried() -> None:
     """One that is new needs a valid value here."""
     found = {
         each
-        for module in (config, networks)
+        for module in (config, networks, classification)
         for each in vars(module).values()
         if isinstance(each, type) and dataclasses.is_dataclass(each)
+        if each not in (MetricSpec, EvaluationPass, TargetField)  # of which nothing is recorded
     }
     assert found == VALID.keys()
 
@@ -148,26 +156,21 @@ def test_a_crop_s_ratio_lies_between_two_that_an_image_can_have(ratio: tuple[flo
         ({"optimizer": {"nesterov": True, "momentum": 0.0}}, "nesterov needs a momentum above 0"),
         ({"optimizer": {"name": "lamb"}}, "OptimizerConfig: name='lamb' is unknown.* 'adamw', 'sgd'"),
         ({"numerics": {"precision": "fp8"}}, "precision='fp8' is unknown: did you mean 'fp32'"),
-        ({"augmentation": {"crop_ratio": (4 / 3, 3 / 4)}}, "crop_ratio=.* must satisfy"),
-        ({"evaluation": {"also": (64, 64)}}, "evaluation.also=.* has a side twice"),
+        ({"task.augmentation": {"crop_ratio": (4 / 3, 3 / 4)}}, "crop_ratio=.* must satisfy"),
+        ({"task.evaluation": {"also": (64, 64)}}, "evaluation.also=.* has a side twice"),
         ({"sampler": {"resolutions": (64, 64)}}, "sampler.resolutions=.* has a side twice"),
         ({"sampler": {"resolutions": [64, 96]}}, "is no tuple"),
-        ({"augmentation": {"crop_scale": (0.1, 0.5, 1.0)}}, "has 3 parts: 2 are needed"),
+        ({"task.augmentation": {"crop_scale": (0.1, 0.5, 1.0)}}, "has 3 parts: 2 are needed"),
         ({"initial_weights": "latest"}, "is no sha256"),
     ],
 )
 def test_it_says_what_is_wrong(change: dict[str, Any], why: str) -> None:
     run = mobilevit_s()
+    ((path, value),) = change.items()
     with pytest.raises(ValueError, match=why):
-        replace(
-            run,
-            **{
-                name: replace(getattr(run, name), **value) if isinstance(value, dict) else value
-                for name, value in change.items()
-            },
-        )
+        vary(run, path, replace(attrgetter(path)(run), **value) if isinstance(value, dict) else value)
 
 
 def test_whole_numbers_are_floats_too() -> None:
     """JSON, and people, write 0 for 0.0."""
-    assert isinstance(replace(mobilevit_s(), label_smoothing=0), RunConfig)
+    assert isinstance(vary(mobilevit_s(), "task.label_smoothing", 0), RunConfig)

@@ -43,7 +43,9 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, format="PNG")
     for split, count in (("train", 80), ("val", 10)):
-        samples = [Sample(key=str(number), image=file.getvalue(), label=number % 2) for number in range(count)]
+        samples = [
+            Sample(key=str(number), image=file.getvalue(), targets={"label": number % 2}) for number in range(count)
+        ]
         write_split(samples, folder, name="mine", split=split, classes=CLASSES, seed=0)
     return folder
 

@@ -18,8 +18,8 @@ from experiments.recipes import mobilevit_xxs
 from mvlab.experiment import Experiment, vary
 
 EXPERIMENT = Experiment(
-    name="my_ablation", title="Mine", question="?", source="mine", varies="label_smoothing", label="smoothing",
-    runs={s: vary(mobilevit_xxs(), "label_smoothing", float(s)) for s in ("0.0", "0.2")}, paper={},
+    name="my_ablation", title="Mine", question="?", source="mine", varies="task.label_smoothing", label="smoothing",
+    runs={s: vary(mobilevit_xxs(), "task.label_smoothing", float(s)) for s in ("0.0", "0.2")}, paper={},
 )
 """
 
@@ -81,7 +81,10 @@ def test_a_file_can_import_its_base(tmp_path: Path) -> None:
         (None, "there is no such file"),
         ("x = 1", "defines no Experiment; a file of your own defines one, as EXPERIMENT"),
         ("import nothing_like_this", "cannot be imported: ModuleNotFoundError: No module named 'nothing_like_this'"),
-        (OWN.replace('"label_smoothing", float', '"label_smoothness", float'), "did you mean 'label_smoothing'"),
+        (
+            OWN.replace('"task.label_smoothing", float', '"task.label_smoothness", float'),
+            "did you mean 'label_smoothing'",
+        ),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, content: str | None, why: str) -> None:

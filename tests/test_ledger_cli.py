@@ -46,11 +46,11 @@ def run(
         for epoch, step in steps:
             odd = (differs or {}).get(rank, (-1, -1, ""))
             kind = odd[2] if odd[:2] == (epoch, step) else ""
-            batch = Batch(step, np.full((1, 3, 2, 2), rank, dtype=np.uint8), np.array([step]))
+            batch = Batch(step, np.full((1, 3, 2, 2), rank, dtype=np.uint8), {"label": np.array([step])})
             ledger.record(
                 epoch,
                 step,
-                replace(batch, labels=batch.labels + 1) if kind == "batch" else batch,
+                replace(batch, targets={"label": batch.targets["label"] + 1}) if kind == "batch" else batch,
                 torch.tensor(0.1 + 1e-8 if kind == "loss" else 0.1),
                 {"w": torch.tensor([epoch, step + (kind == "weights")])},
             )

@@ -35,7 +35,9 @@ def test_a_name_that_is_taken_is_one_folder_beside_its_siblings(name: str) -> No
         return
     assert (Path("/storage") / taken).resolve().parent == Path("/storage")
     assert Path(taken).name == taken
-    assert mlflow_experiment(taken).count("/") == 2, "a doctor finds the study by what MLflow calls it"
+    assert mlflow_experiment(taken, "classification").count("/") == 2, (
+        "a doctor finds the study by what MLflow calls it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from ray.data._internal.execution.interfaces import RefBundle
 from ray.data._internal.execution.streaming_executor_state import OpBufferQueue
 
 from mvlab import ray_internals as pace
-from mvlab.config import AugmentationConfig, SamplerConfig
+from mvlab.config import SamplerConfig
 from mvlab.data.data_set import embedded_digits
-from mvlab.data.feed.images import TrainingView
 from mvlab.data.feed.render import Order
 from mvlab.data.feed.stream import stream
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
+from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.view import TrainingView
 
 pytestmark = pytest.mark.cluster
 

@@ -10,6 +10,7 @@ import torch
 
 from experiments.table6_patch_size import EXPERIMENT
 from mvlab.cli.main import run
+from mvlab.experiment import vary
 from mvlab.models.build import build_network
 from mvlab.models.initial import file_sha256
 from mvlab.study.plan.prepare import Study
@@ -92,9 +93,10 @@ def test_other_weights_are_status_1(reproduce: Reproduce) -> None:
 
 
 def test_the_config_is_the_bundles_whatever_this_code_would_do(reproduce: Reproduce, carried_out: list[Study]) -> None:
-    configs = {trial.name: trial.run.as_dict() | {"label_smoothing": 0.3, "epochs": 1} for trial in TRIALS}
+    runs = {trial.name: vary(trial.run, "task.label_smoothing", 0.3) for trial in TRIALS}
+    configs = {name: vary(run, "epochs", 1).as_dict() for name, run in runs.items()}
     assert reproduce(bundle(configs=configs))[0] == 0
-    assert {(trial.run.epochs, trial.run.label_smoothing) for trial in carried_out[0].trials} == {(1, 0.3)}
+    assert {(trial.run.epochs, trial.run.task.label_smoothing) for trial in carried_out[0].trials} == {(1, 0.3)}
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,16 @@ from mlflow.tracking import MlflowClient
 
 from experiments.recipes import mobilevit_s
 from mvlab.cli import job
-from mvlab.config import EvaluationConfig, SamplerConfig
+from mvlab.config import SamplerConfig
 from mvlab.experiment import Experiment
 from mvlab.scale import at_scale
+from mvlab.tasks.classification.task import EvaluationConfig
 
+SMOKE = at_scale(mobilevit_s(), "smoke")
 TINY = replace(
-    at_scale(mobilevit_s(), "smoke"),
+    SMOKE,
     sampler=SamplerConfig(resolutions=(32,), base_resolution=32, base_batch=256),
-    evaluation=EvaluationConfig(resize=32, crop=32, batch=360),
+    task=replace(SMOKE.task, evaluation=EvaluationConfig(resize=32, crop=32, batch=360)),
     epochs=1,
 )
 EXPERIMENT = Experiment(

@@ -7,23 +7,24 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mvlab.checks import require, require_fields, require_number
 from mvlab.networks import NetworkConfig, TimmConfig
+from mvlab.tasks.base import Task
 
 NETWORK_STRIDE = 32
 """Ratio of the input's side to that of the last feature map (Table 4); resolutions are multiples of it."""
-MOST_RATIO = 100.0
-"""Width to height of a crop, and its inverse: beyond it, a crop of a photo has no pixels."""
 
 
-def _require_once(name: str, sides: tuple[int, ...]) -> None:
+def require_once(name: str, sides: tuple[int, ...]) -> None:
+    """Raise a ValueError where a side occurs twice."""
     require(len(set(sides)) == len(sides), f"{name}={sides} has a side twice")
 
 
-def _require_resolution(name: str, side: int) -> None:
+def require_resolution(name: str, side: int) -> None:
+    """Raise a ValueError where the network's stride does not divide a side."""
     require(
         side > 0 and side % NETWORK_STRIDE == 0,
         f"{name}={side} is not a positive multiple of {NETWORK_STRIDE}, the network's stride: "
@@ -58,9 +59,9 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         require_fields(self)
         require(len(self.resolutions) > 0, "sampler.resolutions is empty: name at least one")
-        _require_once("sampler.resolutions", self.resolutions)
+        require_once("sampler.resolutions", self.resolutions)
         for side in (*self.resolutions, self.base_resolution):
-            _require_resolution("sampler resolution", side)
+            require_resolution("sampler resolution", side)
         smallest = self.batch_at(max(self.resolutions))
         require(
             smallest >= 2,
@@ -71,58 +72,6 @@ class SamplerConfig:
     def batch_at(self, resolution: int) -> int:
         """Images a rank in a step at `resolution` pixels."""
         return self.base_resolution**2 * self.base_batch // resolution**2
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AugmentationConfig:
-    """Section 4.1: "basic data augmentation"."""
-
-    crop_scale: tuple[float, float] = (0.08, 1.0)
-    """Share of the image's area that a random resized crop covers."""
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Width of a random resized crop to its height."""
-    flip: float = 0.5
-    """Probability of a horizontal flip."""
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-        low, high = self.crop_scale
-        require(0 < low <= high <= 1, f"crop_scale={self.crop_scale} must satisfy 0 < low <= high <= 1")
-        low, high = self.crop_ratio
-        require(
-            1 / MOST_RATIO <= low <= high <= MOST_RATIO,
-            f"crop_ratio={self.crop_ratio} must satisfy {1 / MOST_RATIO:g} <= low <= high <= {MOST_RATIO:g}",
-        )
-        require(0 <= self.flip <= 1, f"flip={self.flip} is not a probability")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationConfig:
-    """A single centre crop (section 4.1; sizes from the authors' release)."""
-
-    resize: int = 288
-    """The shorter side is resized to this many pixels."""
-    crop: int = 256
-    batch: int = 128
-    """Images a rank."""
-    also: tuple[int, ...] = ()
-    """Crops of other sides, at which the EMA weights are evaluated too after the last epoch (Figure 9c)."""
-
-    def at(self, side: int) -> "EvaluationConfig":
-        """The same for a crop of `side` pixels: resized in proportion, fewer images a batch where they are larger."""
-        batch = max(1, self.batch * self.crop**2 // max(side, self.crop) ** 2)
-        return replace(self, resize=round(self.resize * side / self.crop), crop=side, batch=batch, also=())
-
-    def __post_init__(self) -> None:
-        require_fields(self)
-        for side in (self.crop, *self.also):
-            _require_resolution("evaluation.crop", side)
-        _require_once("evaluation.also", self.also)
-        require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
-        require(
-            self.resize >= self.crop,
-            f"evaluation.resize={self.resize} is smaller than the crop of {self.crop} px",
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,14 +141,13 @@ class NumericsConfig:
 class RunConfig:
     """One training run, complete."""
 
+    task: Task
+    """What the network is trained for: targets, placement, loss, metrics."""
     model: NetworkConfig
     sampler: SamplerConfig
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     numerics: NumericsConfig = field(default_factory=NumericsConfig)
     epochs: int = 300
-    label_smoothing: float = 0.1
     ema_decay: float = 0.9995
     """ema = decay * ema + (1 - decay) * weights, at every update from the first, BN statistics included."""
     seed: int = 0
@@ -209,7 +157,6 @@ class RunConfig:
     def __post_init__(self) -> None:
         require_fields(self)
         require(self.epochs >= 1, f"epochs={self.epochs}: at least one is needed")
-        require(0 <= self.label_smoothing < 1, f"label_smoothing={self.label_smoothing} must be in [0, 1)")
         require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay} must be in [0, 1)")
         require(0 <= self.seed < 2**32, f"seed={self.seed} must be in [0, 2^32)")
         require(
@@ -217,7 +164,7 @@ class RunConfig:
             f"initial_weights={self.initial_weights!r} is no sha256 in lower-case hexadecimal digits",
         )
         if isinstance(self.model, TimmConfig) and self.model.image_size is not None:
-            sides = {*self.sampler.resolutions, self.evaluation.crop, *self.evaluation.also}
+            sides = {*self.sampler.resolutions}.union(*(each.size for each in self.task.evaluations(last=True)))
             require(
                 sides == {self.model.image_size},
                 f"{self.model.name} takes images of {self.model.image_size} px only, and the run has images of "
@@ -225,8 +172,9 @@ class RunConfig:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON."""
-        return asdict(self)
+        """Nested plain values, for JSON; the task's kind is among its values."""
+        values = asdict(self)
+        return {**values, "task": {"kind": self.task.kind, **values["task"]}}
 
     def digest(self) -> str:
         """First 16 hex digits of the sha256 of the canonical JSON of every field."""
@@ -245,9 +193,21 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def as_written_now(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values of a run that any version recorded, as this version records them.
+
+    Before there were tasks, classification's fields lay beside the others.
+    """
+    if "task" in values:
+        return dict(values)
+    once = ("augmentation", "evaluation", "label_smoothing")
+    task = {"kind": "classification", **{name: values[name] for name in once if name in values}}
+    return {"task": task, **{name: value for name, value in values.items() if name not in once}}
+
+
 def config_differences(then: str, run: RunConfig) -> list[str]:
     """Each field in which the JSON of a config is not that of `run`, for people."""
-    before, now = flatten(json.loads(then)), flatten(json.loads(json.dumps(run.as_dict())))
+    before, now = flatten(as_written_now(json.loads(then))), flatten(json.loads(json.dumps(run.as_dict())))
     names = sorted(before.keys() | now.keys())
     return [
         f"{name}: {before.get(name, 'absent')} then, {now.get(name, 'absent')} now"

@@ -6,18 +6,16 @@ from typing import Any, Literal
 
 from mvlab.checks import did_you_mean, require, require_fields
 from mvlab.config import RunConfig
-from mvlab.metrics import EACH_TEST_TOP1, MEAN_TEST_TOP1, require_measured
+from mvlab.metrics import each_test, ema_metric, mean_test, require_measured
 from mvlab.names import require_distinct_folders, require_folder_name
-
-EMA_TOP1 = "val_ema/top1"
-TOP1 = "val/top1"
+from mvlab.tasks.base import Task
 
 Panel = Literal["accuracy", "errors", "latency", "parameters", "resolutions", "varied"]
 """A part of an experiment's figure.
 
-accuracy: what the rows show, over the epochs, where it is measured after each. errors: training and validation error
-over the epochs. latency, parameters: what the rows show against what the network costs. resolutions: top-1 at several
-test resolutions. varied: what the rows show over the value that the runs differ in.
+accuracy: the rows' metric over the epochs, where it is measured after each. errors: training and validation error over
+the epochs. latency, parameters: the rows' metric against the cost of the network. resolutions: the primary metric at
+several test resolutions. varied: the rows' metric over the value that the runs differ in.
 """
 
 
@@ -27,11 +25,11 @@ MadeFor = Literal["imagenet", "digits"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a row of a table shows: a metric of a run's last epoch."""
+    """Content of a table's row: a metric of a run's last epoch."""
 
     run: str
-    metric: str = EMA_TOP1
-    """One of those in `mvlab.metrics`."""
+    metric: str = ""
+    """One of those in `mvlab.metrics`; empty for the primary one of the task, of the EMA weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +69,8 @@ class Point:
 
     name: str
     parameters_M: float  # noqa: N815 - millions
-    top1: float
+    value: float
+    """Its primary metric."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -94,12 +93,12 @@ class Experiment:
     runs: Mapping[str, RunConfig]
     """Name -> the paper-scale run."""
     rows: Mapping[str, Reading] = field(default_factory=dict)
-    """Row name -> what it shows; empty for one row a run, with its EMA top-1."""
+    """Row name -> its content; empty for one row a run, with the primary metric of its EMA weights."""
     paper: Mapping[str, Mapping[str, float]]
-    """Row name -> metric -> the paper's value; "top1" in percent."""
+    """Row name -> metric -> the paper's value; the primary metric goes by its plain name, e.g. "top1"."""
     claims: tuple[Claim, ...] = ()
     columns: tuple[str, ...] = ()
-    """Metrics that are shown for each row besides the one that it is about; `EACH_TEST_TOP1` is one a resolution."""
+    """Metrics that are shown for each row besides its own; `metrics.each_test` stands for one a resolution."""
     points: tuple[Point, ...] = ()
     """Of the paper's plot, besides our runs."""
     note: str = ""
@@ -115,8 +114,12 @@ class Experiment:
         require_folder_name("experiment", self.name)
         require(len(self.runs) > 0, f"{self.name}: it has no runs")
         require_distinct_folders(f"{self.name}: run", self.runs)
-        if not self.rows:
-            object.__setattr__(self, "rows", {name: Reading(name) for name in self.runs})
+        primaries = {run.task.primary.name for run in self.runs.values()}
+        require(len(primaries) == 1, f"{self.name}: its runs have several primary metrics: {', '.join(primaries)}")
+        rows = self.rows or {name: Reading(name) for name in self.runs}
+        primary = ema_metric(self.task)
+        rows = {row: replace(reading, metric=reading.metric or primary) for row, reading in rows.items()}
+        object.__setattr__(self, "rows", rows)
         if unknown := {reading.run for reading in self.rows.values()} - set(self.runs):
             raise ValueError(f"{self.name}: rows of {sorted(unknown)}, which are no runs of it")
         if unknown := set(self.paper) - set(self.rows):
@@ -126,12 +129,18 @@ class Experiment:
         for row, reading in self.rows.items():
             require_measured(reading.metric, self.runs[reading.run], where=f"{self.name}, row {row!r}")
             for column in self.columns:
-                metric = MEAN_TEST_TOP1 if column == EACH_TEST_TOP1 else column
+                name = self.task.primary.name
+                metric = mean_test(name) if column == each_test(name) else column
                 require_measured(metric, self.runs[reading.run], where=f"{self.name}, column {column!r}")
         for claim in self.claims:
             for row in (claim.row, claim.than):
                 reading = reading_of(claim, self.rows[row])
                 require_measured(reading.metric, self.runs[reading.run], where=f"{self.name}, claim {claim.says!r}")
+
+    @property
+    def task(self) -> Task:
+        """Task of its runs; they may vary its fields."""
+        return next(iter(self.runs.values())).task
 
     def select(self, names: Iterable[str]) -> dict[str, RunConfig]:
         """The runs called `names` (all of them where empty), in the experiment's order.

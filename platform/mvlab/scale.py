@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from mvlab.config import AugmentationConfig, EvaluationConfig, OptimizerConfig, RunConfig, SamplerConfig
+from mvlab.config import OptimizerConfig, RunConfig, SamplerConfig
 from mvlab.experiment import MadeFor
 from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TimmConfig, TorchvisionConfig, Widths, halved
 
@@ -24,8 +24,9 @@ def ranks_made_for(scale: Scale, made_for: MadeFor) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Smaller:
-    """What a scale puts in place of the paper's."""
+    """Values that a scale puts in place of the paper's."""
 
+    scale: Scale
     widths: Widths
     """Of a MobileViT."""
     width: float
@@ -38,8 +39,8 @@ class _Smaller:
     ema_decay: float
 
 
-SMOKE = _Smaller(widths=NANO, width=0.25, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
-MINI = _Smaller(widths=XXS, width=0.5, epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.95)
+SMOKE = _Smaller(scale="smoke", widths=NANO, width=0.25, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
+MINI = _Smaller(scale="mini", widths=XXS, width=0.5, epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.95)
 
 
 def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> RunConfig:
@@ -65,19 +66,17 @@ def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> Run
         case "mini":
             return _shrunk(run, MINI, keep_network=keep_network)
         case "smoke":
-            run = _shrunk(run, SMOKE, keep_network=keep_network)
-            return replace(run, augmentation=AugmentationConfig(crop_scale=(0.6, 1.0), flip=0.0))
+            return _shrunk(run, SMOKE, keep_network=keep_network)
 
 
 def _shrunk(run: RunConfig, to: _Smaller, *, keep_network: bool) -> RunConfig:
     images = to.base_batch * SMALL_RANKS / (run.sampler.base_batch * PAPER_RANKS)
     sides = (32, SMALL_SIDE, 96) if len(run.sampler.resolutions) > 1 else (SMALL_SIDE,)
-    also = (32, 64, 96, 128) if run.evaluation.also else ()
     return replace(
         run,
+        task=run.task.scaled(to.scale, SMALL_SIDE),
         model=_kept_apart(run.model, to) if keep_network else _narrower(run.model, to),
         sampler=SamplerConfig(resolutions=sides, base_resolution=SMALL_SIDE, base_batch=to.base_batch),
-        evaluation=EvaluationConfig(resize=SMALL_SIDE, crop=SMALL_SIDE, batch=64, also=also),
         optimizer=replace(_rates_scaled(run.optimizer, images), warmup_updates=to.warmup_updates),
         numerics=replace(run.numerics, precision="fp32"),
         epochs=to.epochs,

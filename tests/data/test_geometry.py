@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from mvlab.config import AugmentationConfig, EvaluationConfig
-from mvlab.data.feed.images import TrainingView
 from mvlab.data.geometry import Cuts, centre_crop
 from mvlab.data.geometry_kernels import fill
 from mvlab.data.randomness import Stream, generator
+from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.view import TrainingView
 
 sides = st.integers(1, 700)
 images = st.lists(st.tuples(sides, sides, st.integers(0, 2**40)), min_size=1, max_size=20)
@@ -83,4 +83,4 @@ def test_the_compiled_generator_is_numpys(seed, stream, epoch, item, count) -> N
 
 
 def test_the_centre_box_of_a_square_without_margin_is_the_whole() -> None:
-    assert centre_crop(8, 8, EvaluationConfig(resize=64, crop=64)) == (0, 0, 8, 8)
+    assert centre_crop(8, 8, crop=64, resize=64) == (0, 0, 8, 8)

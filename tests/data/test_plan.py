@@ -52,9 +52,9 @@ def seen(plan: EpochPlan, stop: int) -> list[np.ndarray]:
 
 
 def same(ours: PlannedBatch, theirs: PlannedBatch) -> bool:
-    return (ours.step, ours.resolution, ours.samples.tolist()) == (
+    return (ours.step, ours.size, ours.samples.tolist()) == (
         theirs.step,
-        theirs.resolution,
+        theirs.size,
         theirs.samples.tolist(),
     )
 
@@ -72,12 +72,12 @@ def test_every_sample_is_seen_once_up_to_the_declared_padding(plan: EpochPlan) -
 @given(group_rows=groups, sampler=samplers, world=worlds, epoch=epochs)
 def test_ranks_agree_on_resolution_and_batch_at_every_step(group_rows, sampler, world, epoch) -> None:
     plan = plan_epoch(group_rows, sampler, world=world, seed=0, epoch=epoch)
-    shapes = [[(b.step, b.resolution, len(b.samples)) for b in plan.for_rank(rank)] for rank in range(world)]
+    shapes = [[(b.step, b.size, len(b.samples)) for b in plan.for_rank(rank)] for rank in range(world)]
     assert all(rank == shapes[0] for rank in shapes)
     assert [step for step, _, _ in shapes[0]] == list(plan.steps)
-    for _, resolution, batch in shapes[0][:-1]:
-        assert batch == sampler.batch_at(resolution)
-    assert MIN_BATCH <= shapes[0][-1][2] <= sampler.batch_at(shapes[0][-1][1])
+    for _, (height, width), batch in shapes[0][:-1]:
+        assert (batch, height) == (sampler.batch_at(width), width)
+    assert MIN_BATCH <= shapes[0][-1][2] <= sampler.batch_at(shapes[0][-1][1][0])
 
 
 @given(group_rows=groups, sampler=samplers, world=worlds, epoch=epochs, data=st.data())
@@ -192,11 +192,11 @@ def test_a_plan_can_be_sent() -> None:
 @given(num_samples=st.integers(1, 500), batch=st.integers(1, 64), world=worlds)
 def test_evaluation_sees_every_sample_exactly_once(num_samples: int, batch: int, world: int) -> None:
     shares = [
-        [b.samples for b in plan_evaluation(num_samples, batch, world=world, rank=rank, resolution=64)]
+        [b.samples for b in plan_evaluation(num_samples, batch, world=world, rank=rank, size=(64, 64))]
         for rank in range(world)
     ]
     dealt = [samples for turn in zip_longest(*shares) for samples in turn if samples is not None]
-    alone = plan_evaluation(num_samples, batch, world=1, rank=0, resolution=64)
+    alone = plan_evaluation(num_samples, batch, world=1, rank=0, size=(64, 64))
     assert all(np.array_equal(ours, b.samples) for ours, b in zip(dealt, alone, strict=True)), "the same batches"
     assert np.array_equal(np.concatenate(dealt), np.arange(num_samples))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1

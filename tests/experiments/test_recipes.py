@@ -45,7 +45,7 @@ def test_the_papers_recipe_is_section_4_1s(name: str) -> None:
     run = RECIPES[name]
     assert (run.optimizer.name, run.optimizer.decay, run.optimizer.weight_decay) == ("adamw", "all", 0.01)
     assert (run.numerics.precision, run.numerics.batch_norm) == ("fp16", "rank")
-    assert (run.epochs, run.label_smoothing, run.ema_decay) == (300, 0.1, 0.9995)
+    assert (run.epochs, run.task.label_smoothing, run.ema_decay) == (300, 0.1, 0.9995)
     assert (run.optimizer.clip_norm, run.optimizer.accumulate) == (None, 1)
 
 
@@ -90,8 +90,8 @@ def test_every_rival_trains_as_mobilevit_does_but_at_one_resolution() -> None:
         assert differing == {
             "sampler.resolutions",
             "sampler.base_resolution",
-            "evaluation.resize",
-            "evaluation.crop",
+            "task.evaluation.resize",
+            "task.evaluation.crop",
         }, name
 
 
@@ -147,6 +147,6 @@ def test_sgds_rates_follow_the_images_of_an_update_and_adamws_stay(scale, images
 
 def test_digits_are_not_mirrored_at_any_scale() -> None:
     for scale in SCALES:
-        augmentation = at_scale(RECIPES["digits_xxs"], scale).augmentation
+        augmentation = at_scale(RECIPES["digits_xxs"], scale).task.augmentation
         assert augmentation.flip == 0
         assert augmentation.crop_scale[0] >= 0.5

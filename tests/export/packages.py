@@ -12,14 +12,13 @@ import torch
 from torch import nn
 
 from experiments.recipes import mobilevit_xxs
-from mvlab.config import EvaluationConfig
-from mvlab.experiment import EMA_TOP1
 from mvlab.export.coreml import Target, export_package
 from mvlab.export.verification import Verification
 from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NANO, AnyNetworkConfig, MobileViTConfig
+from mvlab.tasks.classification.task import Classification, EvaluationConfig
 from mvlab.training.state import FILE, State, write_state
 
 CLASSES = tuple(f"class {number}" for number in range(10))
@@ -42,7 +41,7 @@ def export_classifier(model: nn.Module, path: Path, *, side: int = SIDE, classes
 def run_checkpoint(folder: Path, model: nn.Module) -> Path:
     """That of a finished run, whose averaged weights are those of `model`, one of NANO_MOBILEVIT for CLASSES."""
     evaluation = EvaluationConfig(resize=PREPROCESSING.resize, crop=PREPROCESSING.crop)
-    run = replace(mobilevit_xxs(), model=NANO_MOBILEVIT, evaluation=evaluation)
+    run = replace(mobilevit_xxs(), model=NANO_MOBILEVIT, task=Classification(evaluation=evaluation))
     state = State(
         **dict.fromkeys(("epoch", "step", "consumed", "updates"), 0),
         world=1,
@@ -52,7 +51,7 @@ def run_checkpoint(folder: Path, model: nn.Module) -> Path:
         optimizer={},
         scaler={},
         so_far=torch.zeros(1),
-        history=[{EMA_TOP1: 50.0}],
+        history=[{"val_ema/top1": 50.0}],
         config=json.dumps(run.as_dict(), sort_keys=True),
         config_digest=run.digest(),
         dataset_digest="d" * 64,

@@ -20,7 +20,7 @@ from mvlab.training.placement import Placement
 DATA = DataSet(
     uri="s3://bucket/data?token=hush",
     name="mine",
-    num_classes=2,
+    classes=("a", "b"),
     train_group_rows=(8, 5),
     num_val=4,
     digest="d" * 64,

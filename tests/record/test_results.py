@@ -9,6 +9,7 @@ from studies import COSTS, epoch_of, write_journal
 
 from experiments.figure12_skip_connection import EXPERIMENT
 from mvlab.experiment import Reading
+from mvlab.metrics import spec_of
 from mvlab.record.journal import Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.remote import read_remote
@@ -75,8 +76,12 @@ def test_a_pruned_run_ended_as_it_was_meant_to(journal: Path, tmp_path: Path) ->
 def test_an_image_is_worth_more_of_a_smaller_set(journal: Path) -> None:
     results = read_results(journal)
     shares = ("val_ema/top1", "val/top5", "test_32px/top1", "test/mean_top1", "gap", "train/top1")
-    assert {metric: results.image_worth(metric) for metric in shares} == dict.fromkeys(shares, 0.02)
-    assert [results.image_worth(metric) for metric in ("updates", "train_s", "val/loss")] == [0, 0, 0]
+    assert {metric: results.sample_worth(spec_of(metric, EXPERIMENT.task)) for metric in shares} == dict.fromkeys(
+        shares, 0.02
+    )
+    assert [
+        results.sample_worth(spec_of(metric, EXPERIMENT.task)) for metric in ("updates", "train_s", "val/loss")
+    ] == [0, 0, 0]
 
 
 def test_mlflow_has_the_curves_that_are_asked_for(store: str) -> None:

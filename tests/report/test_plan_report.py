@@ -33,8 +33,8 @@ def test_the_resolutions_of_the_report_are_those_of_the_batches() -> None:
     table = cells(plan_markdown(plan, SAMPLER, lengths=LENGTHS, published={}))
     batches = [batch for rank in range(WORLD) for batch in plan.for_rank(rank)]
     for side in SAMPLER.resolutions:
-        images = sum(len(batch.samples) for batch in batches if batch.resolution == side)
-        steps = len({batch.step for batch in batches if batch.resolution == side})
+        images = sum(len(batch.samples) for batch in batches if batch.size[0] == side)
+        steps = len({batch.step for batch in batches if batch.size[0] == side})
         share = f"{images / (NUM_SAMPLES + plan.num_padded):.1%}"
         assert table[f"{side}x{side}"] == [str(steps), str(SAMPLER.batch_at(side)), f"{images:,}", share]
 
@@ -88,7 +88,7 @@ def test_the_csv_has_a_line_for_each_share_of_each_step() -> None:
         start, size = int(row["samples_start"]), int(row["batch"])
         assert 0 <= start < NUM_SAMPLES
         assert np.array_equal(plan.order.slice(start, start + size), batch.samples)
-        assert (int(row["epoch"]), int(row["resolution"])) == (3, batch.resolution)
+        assert (int(row["epoch"]), int(row["resolution"])) == (3, batch.size[0])
         assert int(row["bytes"]) == LENGTHS[batch.samples].sum()
 
 

@@ -16,12 +16,13 @@ from experiments.table6_patch_size import EXPERIMENT as PATCH
 from experiments.table7_label_smoothing_ema import EXPERIMENT as SMOOTHING
 from mvlab.experiment import Claim, Experiment, Reading, vary
 from mvlab.markdown import markdown_table
+from mvlab.metrics import spec_of
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.results import Results, read_results
 from mvlab.report.figures import PANELS
 from mvlab.report.page import Heading, Page, Paragraph, Table
 from mvlab.report.study import FILES, write_report
-from mvlab.report.tables import claim_table, column_table, name_of, row_table
+from mvlab.report.tables import claim_table, column_table, row_table
 
 
 def results_of(folder: Path, experiment: Experiment, top1: dict[tuple[str, int], list[float]]) -> Results:
@@ -223,7 +224,7 @@ def test_one_image_more_in_both_of_two_seeds_decides_nothing(tmp_path: Path, bet
 
 @pytest.mark.parametrize("metric", ["gap", "test/mean_top1", "test_32px/top1", "val/loss", "updates"])
 def test_rows_can_show_what_has_no_curve(tmp_path: Path, metric: str) -> None:
-    runs = {arm: vary(run, "evaluation.also", (160,)) for arm, run in SKIP.runs.items()}
+    runs = {arm: vary(run, "task.evaluation.also", (160,)) for arm, run in SKIP.runs.items()}
     rows = {arm: Reading(arm, metric) for arm in runs}
     experiment = replace(SKIP, runs=runs, rows=rows, panels=("accuracy", "varied", "parameters", "latency"))
     curves = {
@@ -233,7 +234,7 @@ def test_rows_can_show_what_has_no_curve(tmp_path: Path, metric: str) -> None:
     }
     results = read_results(write_journal(tmp_path / "journal.jsonl", experiment, curves, epochs=2))
     page = write_report(experiment, results, tmp_path / "report")
-    assert f" {name_of(metric)} |" in page.markdown()
+    assert f" {spec_of(metric, SAMPLER.task).label} |" in page.markdown()
 
 
 def test_a_row_without_a_complete_run_takes_no_ticks_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

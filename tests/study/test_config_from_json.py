@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mvlab.cli.find import known_experiments
-from mvlab.config import RunConfig
+from mvlab.config import RunConfig, config_differences
 from mvlab.scale import SCALES, Scale, at_scale
 from mvlab.study.config_from_json import run_from_dict
 
@@ -33,8 +33,23 @@ def test_every_run_of_every_experiment_comes_back(scale: Scale) -> None:
 def test_fields_that_are_younger_than_the_record_have_their_defaults() -> None:
     run = next(iter(RUNS.values()))
     values = plain(run)
-    del values["initial_weights"], values["evaluation"]["also"]  # type: ignore[attr-defined]
+    del values["initial_weights"], values["task"]["evaluation"]["also"]  # type: ignore[attr-defined]
     assert run_from_dict(values) == run
+
+
+def test_a_record_from_before_there_were_tasks_is_one_of_classification() -> None:
+    run = next(iter(RUNS.values()))
+    values = plain(run)
+    task = values.pop("task")
+    del task["kind"]  # type: ignore[attr-defined]
+    assert run_from_dict({**values, **task}) == run  # type: ignore[dict-item]
+    assert config_differences(json.dumps({**values, **task}), run) == []  # type: ignore[dict-item]
+
+
+def test_a_task_that_nobody_defines_is_refused() -> None:
+    values = plain(next(iter(RUNS.values())))
+    with pytest.raises(ValueError, match=r"no task 'pose' is known here.*'classification'.*import the file"):
+        run_from_dict({**values, "task": {"kind": "pose"}})
 
 
 def test_what_this_code_has_no_run_for_is_refused() -> None:

@@ -18,7 +18,7 @@ def keep_ledgers(run: Path, *, odd: tuple[int, int] | None = None, ranks: int = 
     for rank in range(ranks):
         ledger = Ledger(folder.ledger, rank, epoch=0, step=0)
         for epoch, step in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            batch = Batch(step, np.full((1, 3, 2, 2), rank, dtype=np.uint8), np.array([step]))
+            batch = Batch(step, np.full((1, 3, 2, 2), rank, dtype=np.uint8), {"label": np.array([step])})
             weights = {"w": torch.tensor([epoch, step + ((epoch, step) == odd)])}
             ledger.record(epoch, step, batch, torch.tensor(0.5), weights)
         ledger.close()

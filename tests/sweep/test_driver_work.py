@@ -15,7 +15,6 @@ from sweep.test_reporter import as_tune_has_it
 
 from experiments.table6_patch_size import EXPERIMENT
 from mvlab.data.data_set import DataSet
-from mvlab.experiment import EMA_TOP1
 from mvlab.record import journal as journals
 from mvlab.record.journal import Event, Journal
 from mvlab.study.run.events import begin_trial
@@ -28,7 +27,7 @@ from mvlab.training.files import append_epoch
 from mvlab.training.placement import Node, place
 
 TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "4,4,4"], "smoke", 2)
-DATA = DataSet(uri="/d", name="mine", num_classes=2, train_group_rows=(8,), num_val=4, digest="d" * 64)
+DATA = DataSet(uri="/d", name="mine", classes=("a", "b"), train_group_rows=(8,), num_val=4, digest="d" * 64)
 METRICS = ("images_per_s", "data_wait_share", "data/corrupt_rows", "train/updates_left_out", "train/loss", "val/top1")
 LOOKS = 50
 """Rounds of Tune's loop while a run does an epoch."""
@@ -56,7 +55,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def test_what_is_read_is_what_is_new(tmp_path: Path, parsed: Counter[str]) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     for number in range(EARLIER):
-        journal.append(Event(run="earlier", kind="metrics", step=number + 1, metrics={EMA_TOP1: 1.0}))
+        journal.append(Event(run="earlier", kind="metrics", step=number + 1, metrics={"val_ema/top1": 1.0}))
     placement = place([Node(2)], workers=1, trials=1)
     reporter = Reporter(
         {trial.slug: trial for trial in TRIALS},
@@ -64,7 +63,9 @@ def test_what_is_read_is_what_is_new(tmp_path: Path, parsed: Counter[str]) -> No
         lambda trial: begin_trial(EXPERIMENT, trial, DATA, placement, {}, journal),
         tmp_path,
         export=False,
-        halving=Halving({trial.name: trial.run.epochs for trial in TRIALS}, TRIALS[0].run.epochs - 1),
+        halving=Halving(
+            {trial.name: trial.run.epochs for trial in TRIALS}, TRIALS[0].run.epochs - 1, TRIALS[0].run.task
+        ),
     )
     reporter.console = Console(io.StringIO())
     parsed.clear()
@@ -76,7 +77,7 @@ def test_what_is_read_is_what_is_new(tmp_path: Path, parsed: Counter[str]) -> No
             for _ in range(LOOKS):
                 reporter.on_step_end(0, [tuned])
             if epoch < trial.run.epochs:
-                metrics = {"epoch": epoch + 1, "time_ms": 1, "weights_sha256": f"{epoch}", EMA_TOP1: 1.0}
+                metrics = {"epoch": epoch + 1, "time_ms": 1, "weights_sha256": f"{epoch}", "val_ema/top1": 1.0}
                 append_epoch(trial.folder(tmp_path).epochs, metrics | dict.fromkeys(METRICS, 0.0))
         reporter.on_trial_complete(0, [], tuned)
     num_epochs = sum(trial.run.epochs for trial in TRIALS)

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal
 from mvlab.record.tags import PRUNED_TAG
 from mvlab.study.plan.remaining import remaining
@@ -29,7 +28,7 @@ FIRST, SECOND, THIRD = (trial.name for trial in TRIALS)
 
 def told(streams: dict[str, list[float]], grace: int) -> dict[str, int]:
     """Who is told to stop after which epoch, where all go on side by side."""
-    halving = Halving({run: len(top1) for run, top1 in streams.items()}, grace)
+    halving = Halving({run: len(top1) for run, top1 in streams.items()}, grace, TRIALS[0].run.task)
     for epoch in range(max(map(len, streams.values()))):
         for run, top1 in streams.items():
             if epoch < len(top1) and run not in halving.stopped:
@@ -65,14 +64,14 @@ def test_everyone_has_the_grace_and_nobody_is_stopped_at_the_end(streams: dict[s
 def test_the_rule_that_has_read_the_journal_is_the_rule_that_saw_it(steps: list[tuple[str, float]]) -> None:
     """A driver that was killed: the next one decides as the first would have."""
     epochs = dict.fromkeys((FIRST, SECOND, THIRD), 6)
-    seen, events = Halving(epochs, 1), []
+    seen, events = Halving(epochs, 1, TRIALS[0].run.task), []
     count: dict[str, int] = {}
     for run, top1 in steps:
         count[run] = count.get(run, 0) + 1
         seen.see(run, count[run], top1)
-        events.append(Event(run=run, kind="metrics", step=count[run], metrics={EMA_TOP1: top1}))
+        events.append(Event(run=run, kind="metrics", step=count[run], metrics={"val_ema/top1": top1}))
     journal: Any = SimpleNamespace(events=lambda: iter(events))
-    assert Halving.of(journal, epochs, 1).stopped == seen.stopped
+    assert Halving.of(journal, epochs, 1, TRIALS[0].run.task).stopped == seen.stopped
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def report(tmp_path: Path, journal: Journal) -> Callable[[], Reporter]:
     """A driver's reporter, which says nothing."""
 
     def make() -> Reporter:
-        halving = Halving.of(journal, {trial.name: trial.run.epochs for trial in TRIALS}, 1)
+        halving = Halving.of(journal, {trial.name: trial.run.epochs for trial in TRIALS}, 1, TRIALS[0].run.task)
         reporter = Reporter(
             {t.slug: t for t in TRIALS}, journal, lambda trial: begin(journal, trial), tmp_path,
             export=False, halving=halving,
@@ -111,7 +110,7 @@ def tune_trial(trial: Trial) -> Any:
 def end_epoch(trial: Trial, storage: Path, epoch: int, top1: float) -> None:
     """As the run does."""
     rates = dict.fromkeys(("images_per_s", "data_wait_share", "data/corrupt_rows", "train/updates_left_out"), 0.0)
-    losses = {"train/loss": 1.0, "val/top1": top1, EMA_TOP1: top1}
+    losses = {"train/loss": 1.0, "val/top1": top1, "val_ema/top1": top1}
     append_epoch(trial.folder(storage).epochs, {"epoch": epoch, "time_ms": 1, "weights_sha256": "w", **rates, **losses})
 
 

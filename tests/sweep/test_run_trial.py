@@ -44,7 +44,7 @@ def write(storage: Path, epoch: int) -> Path:
     """Makes the checkpoint after an epoch; returns its file."""
     folder = TRIAL.folder(storage).checkpoints
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder, CheckpointPolicy())
+    checkpoints = Checkpoints(folder, CheckpointPolicy(), RUN.task)
     checkpoints.write(state_at(epoch, 0, top1=1.0))
     checkpoints.wait()
     return checkpoints.path_of(epoch, 0) / FILE
@@ -64,7 +64,7 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
     write(tmp_path, epoch)
     assert attempted(tmp_path, monkeypatch, fit) == {}
     assert bool(started) == starts
-    last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, CheckpointPolicy()).path_of(RUN.epochs, 0) / FILE
+    last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, CheckpointPolicy(), RUN.task).path_of(RUN.epochs, 0) / FILE
     assert (TRIAL.folder(tmp_path).results / FILE).read_bytes() == last.read_bytes()
     history = read_state(last).history
     assert read_epochs(TRIAL.folder(tmp_path).epochs) == history, "though it was killed before it wrote that down"

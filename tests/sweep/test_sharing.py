@@ -18,7 +18,6 @@ from ray import tune
 from ray.train.torch import TorchTrainer
 from training.small import RUN, few_digits
 
-from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal
 from mvlab.sweep import cluster
 from mvlab.sweep.pruned import pruned
@@ -87,7 +86,7 @@ def test_trials_that_want_all_of_the_cluster_take_turns(two_cpus: None, data: st
 def test_a_run_that_is_pruned_leaves_its_place_to_the_next(two_cpus: None, data: str, tmp_path: Path) -> None:
     """Both fall behind a run of earlier times."""
     journal = Journal(tmp_path / "journal.jsonl")
-    journal.append(Event(run="champion seed 0", kind="metrics", step=1, metrics={EMA_TOP1: 100.0}))
+    journal.append(Event(run="champion seed 0", kind="metrics", step=1, metrics={"val_ema/top1": 100.0}))
     trials = [Trial("second", 0, replace(RUN, epochs=30)), Trial("third", 0, replace(RUN, epochs=30))]
     sweep(trials, journal, data, grace_epochs=1)
     assert journal.statuses() == {"second seed 0": "KILLED", "third seed 0": "KILLED"}

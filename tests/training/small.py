@@ -10,19 +10,20 @@ import torch
 from torch import nn
 
 from experiments.recipes import mobilevit_s
-from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig
+from mvlab.config import RunConfig, SamplerConfig
 from mvlab.data.feed.batch import Batch
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.ingest.write import write_split
 from mvlab.data.plan import Position, plan_epoch
 from mvlab.data.store.manifest import read_manifest
 from mvlab.scale import at_scale
+from mvlab.tasks.classification.task import EvaluationConfig
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_trainer
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.collectives import Wish
-from mvlab.training.epoch_state import COUNTERS, TALLIED
+from mvlab.training.epoch_state import COUNTERS
 from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import RunFolder, read_epochs
 from mvlab.training.ledger import ledger_path
@@ -36,7 +37,7 @@ SMOKE = at_scale(mobilevit_s(), "smoke")
 RUN = replace(
     SMOKE,
     sampler=SamplerConfig(resolutions=(32, 64), base_resolution=32, base_batch=12),
-    evaluation=EvaluationConfig(resize=32, crop=32, batch=4),
+    task=replace(SMOKE.task, evaluation=EvaluationConfig(resize=32, crop=32, batch=4)),
     epochs=2,
 )
 """About ten steps an epoch on one rank, of 12 or 3 images, the last one shorter; dropout is on."""
@@ -110,7 +111,7 @@ def go(
 
 def newest(job: Assignment) -> State:
     """The checkpoint that a run would go on with."""
-    state, _ = Checkpoints(job.folder.checkpoints, job.execution.keep).newest()
+    state, _ = Checkpoints(job.folder.checkpoints, job.execution.keep, job.run.task).newest()
     assert state is not None
     return state
 
@@ -140,7 +141,7 @@ def state_at(epoch: int, step: int, top1: float | None = None, *, run: RunConfig
         position=Position(step, 12 * step),
         world=1,
         planned_world=2,
-        so_far=torch.arange(TALLIED + COUNTERS, dtype=torch.float64)[None],
+        so_far=torch.arange(4 + COUNTERS, dtype=torch.float64)[None],
         history=[] if top1 is None else [{"epoch": epoch, "val_ema/top1": top1}],
         dataset_digest=data,
     )

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training.small import assign, few_digits, go, state_at
+from training.small import RUN, assign, few_digits, go, state_at
 from transient import failing
 
 from mvlab.data.store import patience
@@ -34,7 +34,7 @@ from mvlab.training.state import (
 
 
 def write(folder: Path, *states: State, keep: CheckpointPolicy | None = None) -> Checkpoints:
-    checkpoints = Checkpoints(folder, keep or CheckpointPolicy(last=9))
+    checkpoints = Checkpoints(folder, keep or CheckpointPolicy(last=9), RUN.task)
     for state in states:
         checkpoints.write(state)
     checkpoints.wait()

@@ -13,7 +13,7 @@ from training.small import RUN
 
 from mvlab.config import RunConfig
 from mvlab.data.feed.batch import Batch
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.classification.objective import Tally
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.schedule import Step
 
@@ -55,13 +55,15 @@ def sizes(world: int, step: int) -> tuple[int, ...]:
 def joined(world: int, step: int) -> Batch:
     """The batch of all ranks."""
     draw, count, side = np.random.default_rng(step), sum(sizes(world, step)), SIDES[step]
-    return Batch(step, draw.integers(0, 256, (count, 3, side, side), np.uint8), draw.integers(0, CLASSES, count))
+    return Batch(
+        step, draw.integers(0, 256, (count, 3, side, side), np.uint8), {"label": draw.integers(0, CLASSES, count)}
+    )
 
 
 def share(batch: Batch, world: int, rank: int) -> Batch:
     ends = np.cumsum(sizes(world, batch.step))
     part = slice(ends[rank] - sizes(world, batch.step)[rank], ends[rank])
-    return Batch(batch.step, batch.pixels[part], batch.labels[part])
+    return Batch(batch.step, batch.pixels[part], {"label": batch.targets["label"][part]})
 
 
 def steps(run: RunConfig, world: int) -> Iterator[Step]:
@@ -83,7 +85,7 @@ def train(run: RunConfig, here: World, world: int) -> dict[str, Tensor]:
         batch = joined(world, step.number)
         if here.size > 1:
             batch = share(batch, world, here.rank)
-            step = replace(step, weight=step.weight * world * len(batch.labels) / sum(sizes(world, step.number)))
+            step = replace(step, weight=step.weight * world * len(batch) / sum(sizes(world, step.number)))
         trainer.step(0, batch, step, tally)
     average = {f"ema.{name}": value for name, value in trainer.ema.module.state_dict().items()}
     return {**trainer.bare.state_dict(), **average, "updates": torch.tensor(trainer.updates)}

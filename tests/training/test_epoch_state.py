@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mvlab.tasks.classification import Tally
-from mvlab.training.epoch_state import COUNTERS, TALLIED, EpochState
+from mvlab.tasks.classification.objective import Tally
+from mvlab.training.epoch_state import COUNTERS, EpochState
 
 CPU = torch.device("cpu")
+TALLIED = len(Tally.zero(CPU).sums)
 SUMMED = {"images", "corrupt"}
 COMMON = {"busy_s", "waited_s", "left_out"}
 
@@ -30,7 +31,7 @@ def packed(of: list[EpochState]) -> Tensor:
 
 
 def unpacked(rows: Tensor, world: int) -> list[EpochState]:
-    return [EpochState.unpack(rows, rank, world, CPU) for rank in range(world)]
+    return [EpochState.unpack(rows, rank, world, Tally.zero(CPU)) for rank in range(world)]
 
 
 def test_every_counter_is_summed_or_common() -> None:

@@ -17,7 +17,7 @@ from mvlab.training.state import FILE
 
 def three_digits(folder: Path) -> str:
     for split, count in (("train", 30), ("val", 9)):
-        few = islice((sample for sample in digits(split) if sample.label < 3), count)
+        few = islice((sample for sample in digits(split) if sample.targets["label"] < 3), count)
         write_split(few, str(folder), name="three", split=split, classes=CLASSES[:3], seed=0)
     return str(folder)
 

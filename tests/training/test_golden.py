@@ -12,11 +12,10 @@ import xxhash
 from training.small import ALONE, SMOKE
 
 from mvlab.data.data_set import embedded_digits
-from mvlab.data.feed.images import TrainingView
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.classification.objective import Tally
 from mvlab.training.build import build_model, build_trainer
 from mvlab.training.ledger import batch_digest
 from mvlab.training.schedule import Schedule
@@ -71,7 +70,7 @@ def first_steps(folder: Path) -> tuple[list[float], str]:
     data = embedded_digits(folder)
     training = read_manifest(data.uri, "train")
     plan = plan_epoch(training.group_rows, RUN.sampler, world=1, seed=RUN.seed, epoch=0)
-    view, split = TrainingView(RUN.augmentation, RUN.seed, 0), training.ref(data.uri)
+    view, split = RUN.task.training_view(RUN.seed, 0), training.ref(data.uri)
     planned = [plan.batch(step, 0) for step in range(NUM_STEPS)]
     trainer = build_trainer(RUN, build_model(RUN, data.num_classes, ALONE.device), ALONE)
     steps = Schedule.of(RUN, training.group_rows, 1).steps(plan)

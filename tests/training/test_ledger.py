@@ -34,7 +34,7 @@ Taken = tuple[Batch, Tensor, dict[str, Tensor]]
 def taken(epoch: int, step: int) -> Taken:
     """What a run has at a step: the same whenever it comes there."""
     draw = np.random.default_rng((epoch, step))
-    batch = Batch(step, draw.integers(0, 256, (2, 3, 4, 4), dtype=np.uint8), draw.integers(0, 9, 2))
+    batch = Batch(step, draw.integers(0, 256, (2, 3, 4, 4), dtype=np.uint8), {"label": draw.integers(0, 9, 2)})
     weights = {
         "conv.weight": torch.from_numpy(draw.normal(size=(3, 2, 3, 3)).astype(np.float32)),
         "head.bias": torch.from_numpy(draw.normal(size=5)),
@@ -68,7 +68,7 @@ def file(tmp_path: Path) -> Path:
 def bits_of(taken: Taken) -> dict[str, np.ndarray]:
     """All that is recorded, by name, as bytes that can be changed in place."""
     batch, loss, weights = taken
-    arrays = {"pixels": batch.pixels, "labels": batch.labels, "loss": loss.numpy()}
+    arrays = {"pixels": batch.pixels, "labels": batch.targets["label"], "loss": loss.numpy()}
     arrays |= {name: tensor.numpy() for name, tensor in weights.items()}
     return {name: array.reshape(-1).view(np.uint8) for name, array in arrays.items()}
 

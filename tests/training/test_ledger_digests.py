@@ -60,17 +60,17 @@ def test_names_types_and_shapes_count() -> None:
 def test_step_shapes_and_order_of_a_batch_count() -> None:
     pixels, labels = np.zeros((2, 3, 4, 4), dtype=np.uint8), np.array([0, 1])
     batches = [
-        Batch(0, pixels, labels),
-        Batch(1, pixels, labels),
-        Batch(0, pixels.reshape(2, 3, 2, 8), labels),
-        Batch(0, pixels, labels[::-1]),
-        Batch(0, pixels[:0], labels[:0]),
+        Batch(0, pixels, {"label": labels}),
+        Batch(1, pixels, {"label": labels}),
+        Batch(0, pixels.reshape(2, 3, 2, 8), {"label": labels}),
+        Batch(0, pixels, {"label": labels[::-1]}),
+        Batch(0, pixels[:0], {"label": labels[:0]}),
     ]
     assert len({batch_digest(each) for each in batches}) == len(batches)
     laid_out = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    assert batch_digest(Batch(0, laid_out, labels)) == batch_digest(batches[0])
+    assert batch_digest(Batch(0, laid_out, {"label": labels})) == batch_digest(batches[0])
     pixels.flags.writeable = False
-    assert batch_digest(Batch(0, pixels, labels)) == batch_digest(batches[0])
+    assert batch_digest(Batch(0, pixels, {"label": labels})) == batch_digest(batches[0])
 
 
 @given(st.floats(width=32, allow_nan=False))

@@ -14,7 +14,7 @@ from training.small import ALONE, SMOKE
 
 from mvlab.config import OptimizerConfig, RunConfig
 from mvlab.data.feed.batch import Batch
-from mvlab.tasks.classification import Tally, smoothed_loss
+from mvlab.tasks.classification.objective import Tally, smoothed_loss
 from mvlab.training.build import build_model, build_trainer
 from mvlab.training.loop import NonFiniteError, Trainer, evaluate, to_device
 from mvlab.training.optimizer import build_optimizer
@@ -32,7 +32,7 @@ def batches(count: int, first: int = 0, *, size: int = 6) -> Iterator[Batch]:
     for step in range(first, first + count):
         rng = np.random.default_rng(step)
         pixels = rng.integers(0, 256, (size, 3, 32, 32), dtype=np.uint8)
-        yield Batch(step, pixels, rng.integers(0, CLASSES, size))
+        yield Batch(step, pixels, {"label": rng.integers(0, CLASSES, size)})
 
 
 def alone(number: int, lr: float = LR) -> Step:
@@ -132,7 +132,9 @@ def test_steps_that_make_one_update_are_one_step_on_their_joined_batch(name: str
     for number, part in enumerate(parts):
         assert torch.equal(weights_of(accumulated), start), "the last step of an update makes it"
         step = Step(number, len(part) / sum(sizes), closes=number == len(parts) - 1, lr=lr)
-        accumulated.step(0, Batch(number, joined.pixels[part], joined.labels[part]), step, tallies[1])
+        accumulated.step(
+            0, Batch(number, joined.pixels[part], {"label": joined.targets["label"][part]}), step, tallies[1]
+        )
     assert whole.updates == accumulated.updates == 1
     expected = weights_of(whole)
     assert (expected - start).norm() > 1e-3 * start.norm()
@@ -300,13 +302,13 @@ def test_a_tally_does_not_depend_on_how_it_is_split() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 10), torch.randint(0, 10, (50,))
     whole, parts = Tally.zero(CPU), Tally.zero(CPU)
-    whole.add(logits, labels, smoothed_loss(logits, labels, 0.0))
+    whole.add(logits, {"label": labels}, smoothed_loss(logits, labels, 0.0))
     for part in (slice(0, 7), slice(7, 8), slice(8, 50)):
-        parts.add(logits[part], labels[part], smoothed_loss(logits[part], labels[part], 0.0))
-    one, other = whole.metrics("val"), parts.metrics("val")
-    assert one["val/top1"] == other["val/top1"] == 2 * (logits.argmax(1) == labels).sum().item()
-    assert one["val/top5"] == other["val/top5"] > one["val/top1"]
-    assert one["val/loss"] == pytest.approx(other["val/loss"], rel=1e-6)
+        parts.add(logits[part], {"label": labels[part]}, smoothed_loss(logits[part], labels[part], 0.0))
+    one, other = whole.metrics(), parts.metrics()
+    assert one["top1"] == other["top1"] == 2 * (logits.argmax(1) == labels).sum().item()
+    assert one["top5"] == other["top5"] > one["top1"]
+    assert one["loss"] == pytest.approx(other["loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -316,24 +318,24 @@ def test_outputs_that_are_no_numbers_are_no_hits(bad: float) -> None:
     logits[1, 0] = bad
     logits[2] = bad
     tally = Tally.zero(CPU)
-    tally.add(logits, labels, smoothed_loss(logits, labels, 0.0))
-    metrics = tally.metrics("val")
-    assert metrics["val/top1"] == metrics["val/top5"] == pytest.approx(100 / 3)
+    tally.add(logits, {"label": labels}, smoothed_loss(logits, labels, 0.0))
+    metrics = tally.metrics()
+    assert metrics["top1"] == metrics["top5"] == pytest.approx(100 / 3)
 
 
 def test_a_tally_of_nothing_has_no_numbers() -> None:
-    assert all(math.isnan(value) for value in Tally.zero(CPU).metrics("train").values())
+    assert all(math.isnan(value) for value in Tally.zero(CPU).metrics().values())
 
 
 def test_evaluation_counts_every_model_over_the_same_batches_and_changes_none() -> None:
     trainer = nano()
     train(trainer, batches(3))
     before = weights_sha256(trainer.bare.state_dict())
-    empty = Batch(9, np.empty((0, 3, 32, 32), np.uint8), np.empty(0, np.int64))
+    empty = Batch(9, np.empty((0, 3, 32, 32), np.uint8), {"label": np.empty(0, np.int64)})
     models = {"val": trainer.bare, "val_ema": trainer.ema.module}
-    tallies = evaluate(models, [*batches(3), empty], SMOKE, CPU)
-    assert tallies["val"].sums[0] == tallies["val_ema"].sums[0] == 18
-    assert tallies["val"].sums[1] != tallies["val_ema"].sums[1]
+    tallies = evaluate(models, [*batches(3), empty], SMOKE, CPU, SMOKE.task.objective())
+    assert tallies["val"].tally.sums[0] == tallies["val_ema"].tally.sums[0] == 18
+    assert tallies["val"].tally.sums[1] != tallies["val_ema"].tally.sums[1]
     assert weights_sha256(trainer.bare.state_dict()) == before
     train(trainer, batches(1))
     assert trainer.bare.training, "the next step trains again"
@@ -342,6 +344,6 @@ def test_evaluation_counts_every_model_over_the_same_batches_and_changes_none() 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_images_are_in_0_1_without_mean_or_std(channels_last: bool) -> None:
     pixels = np.array([0, 51, 255], dtype=np.uint8).reshape(1, 3, 1, 1)
-    images, labels = to_device(Batch(0, pixels, np.array([2])), CPU, channels_last=channels_last)
+    images, targets = to_device(Batch(0, pixels, {"label": np.array([2])}), CPU, channels_last=channels_last)
     torch.testing.assert_close(images.flatten(), torch.tensor([0.0, 0.2, 1.0]))
-    assert labels.tolist() == [2]
+    assert targets["label"].tolist() == [2]

@@ -26,11 +26,11 @@ from training.small import (
 )
 
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import EvaluationView, TrainingView
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import MIN_BATCH, Position, plan_evaluation
 from mvlab.data.store.manifest import read_manifest
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.classification.objective import Tally
+from mvlab.tasks.classification.view import EvaluationView, TrainingView
 from mvlab.training import checkpoints
 from mvlab.training.build import World, build_model
 from mvlab.training.files import read_epochs
@@ -172,12 +172,13 @@ def test_no_rank_leaves_before_the_checkpoint_is_on_the_disk(worlds: Any) -> Non
 
 def shares_evaluated(bare: nn.Module, data: str, world: int) -> dict[str, float]:
     """Return the counts of that many ranks, one after the other."""
-    split, view, total = read_manifest(data, "val"), EVALUATED.evaluation, Tally.zero(CPU)
+    split, view, total = read_manifest(data, "val"), EVALUATED.task.evaluation, Tally.zero(CPU)
     for rank in range(world):
-        planned = plan_evaluation(NUM_VAL, view.batch, world=world, rank=rank, resolution=view.crop)
+        planned = plan_evaluation(NUM_VAL, view.batch, world=world, rank=rank, size=(view.crop, view.crop))
         orders = [Order(each, split.ref(data), EvaluationView(view)) for each in planned]
-        total.sums += evaluate({"val": bare}, render_batches(orders), EVALUATED, CPU)["val"].sums
-    return total.metrics("val") | {"val/samples": total.sums[0].item()}
+        objective = EVALUATED.task.objective()
+        total.sums += evaluate({"val": bare}, render_batches(orders), EVALUATED, CPU, objective)["val"].tally.sums
+    return {f"val/{name}": value for name, value in total.metrics().items()} | {"val/samples": total.sums[0].item()}
 
 
 def test_evaluation_counts_the_same_in_every_world(worlds: Any, data: str) -> None:

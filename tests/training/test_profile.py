@@ -130,7 +130,7 @@ def events(*spans: tuple[str, str, int, float, float]) -> list[dict[str, Any]]:
 
 
 OURS = "user_annotation"
-BATCH = Batch(0, np.zeros((2, 3, 8, 8), np.uint8), np.zeros(2, np.int64))
+BATCH = Batch(0, np.zeros((2, 3, 8, 8), np.uint8), {"label": np.zeros(2, np.int64)})
 
 
 def test_own_time_and_exposed_all_reduce_are_read_from_a_trace() -> None:

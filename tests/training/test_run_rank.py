@@ -28,6 +28,7 @@ from training.small import (
 
 from mvlab.data.feed.batch import Batch
 from mvlab.data.feed.render import Order
+from mvlab.experiment import vary
 from mvlab.training import checkpoints
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.collectives import Preempted, Wish
@@ -73,7 +74,7 @@ def whole(data: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
 def test_stopped_wherever_it_can_be_it_goes_on_to_the_same_bits(data: str, whole: Any, tmp_path: Path) -> None:
     """After every update, at every batch of every evaluation, and after that."""
     job = assign(tmp_path / "run", data)
-    in_evaluation = -(-NUM_VAL // RUN.evaluation.batch) + 1
+    in_evaluation = -(-NUM_VAL // RUN.task.evaluation.batch) + 1
     for epoch in range(RUN.epochs):
         for update in range(num_updates(data, epoch)):
             passed = in_evaluation if epoch and not update else 0  # the evaluation before, this time to its end
@@ -101,7 +102,7 @@ def test_a_stop_that_is_taken_back_stands_and_no_part_of_an_evaluation_counts_as
     """At its first batch, at another, and after its last; the file that asked for it is gone at the next look."""
     job, num_steps = assign(tmp_path / "run", data, EVALUATED), num_updates(data, 0)
     assert not go(job, stop_at=num_steps)
-    for stop_at in (1, 3, -(-NUM_VAL // EVALUATED.evaluation.batch) + 1):
+    for stop_at in (1, 3, -(-NUM_VAL // EVALUATED.task.evaluation.batch) + 1):
         assert not go(job, stop_at=stop_at, once=True)
         assert (newest(job).epoch, newest(job).step) == (0, num_steps)
     assert go(job)
@@ -128,7 +129,7 @@ def test_a_process_that_is_told_to_leave_does_so_with_a_checkpoint_unless_the_ru
 
 def test_after_the_last_epoch_other_resolutions_are_tested(data: str, tmp_path: Path) -> None:
     """Once, also of a run that is stopped again and again, in these evaluations too."""
-    run = replace(RUN, evaluation=replace(RUN.evaluation, also=(32, 64)))
+    run = vary(RUN, "task.evaluation.also", (32, 64))
     whole, stopped = assign(tmp_path / "whole", data, run), assign(tmp_path / "stopped", data, run)
     assert go(whole)
     first, last = newest(whole).history
@@ -195,7 +196,7 @@ def test_a_gradient_that_is_no_number_leaves_its_batch_and_the_checkpoint_before
     step = newest(job).step
     with np.load(job.folder.results / "non-finite-rank0-0.npz") as saved:
         assert int(saved["step"]) == step
-        assert len(saved["pixels"]) == len(saved["labels"]) > 0
+        assert len(saved["pixels"]) == len(saved["label"]) > 0
     skipping = replace(run, numerics=replace(run.numerics, non_finite="skip"))
     other = assign(tmp_path / "other", data, skipping)
     assert go(other)

@@ -12,7 +12,7 @@ from training.small import ALONE, RUN, assign, few_digits, go, newest, state_at,
 
 from mvlab.data.plan import Position
 from mvlab.training.build import build_trainer
-from mvlab.training.epoch_state import COUNTERS, TALLIED
+from mvlab.training.epoch_state import COUNTERS
 from mvlab.training.state import (
     FILE,
     FORMAT,
@@ -50,7 +50,7 @@ def test_a_state_is_a_copy_that_training_does_not_touch() -> None:
     trainer.bare(torch.randn(4, 3)).pow(3).sum().backward()
     trainer.optimizer.step()
     history: list[dict[str, Any]] = [{"epoch": 1}]
-    so_far = torch.zeros(1, TALLIED + COUNTERS)
+    so_far = torch.zeros(1, 4 + COUNTERS)
     how: dict[str, Any] = {"epoch": 0, "position": Position(1, 1), "world": 1, "planned_world": 1}
     state = capture(trainer, so_far=so_far, history=history, dataset_digest="", **how)
     before = flat([state.model, state.ema, state.optimizer, state.so_far, state.history])

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.cli.plan import add_plan_options, sampler_of
-from mvlab.config import AugmentationConfig, EvaluationConfig
-from mvlab.data.feed.images import EvaluationView, TrainingView, View
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import PlannedBatch, plan_epoch, plan_evaluation
 from mvlab.data.store.manifest import Manifest, read_manifest
 from mvlab.data.store.storage import DataError
 from mvlab.report.preview import draw_batch
+from mvlab.tasks.base import Task, View
+from mvlab.tasks.known import task_of_kind
 
 
 def add_to(commands: Any) -> None:
@@ -33,14 +33,15 @@ def add_to(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     _require_picture(parsed)
     manifest = read_manifest(parsed.uri, parsed.split)
-    planned, view = _planned(parsed, manifest)
+    task = task_of_kind(manifest.task)()
+    planned, view = _planned(parsed, manifest, task)
     batch = next(render_batches([Order(planned, manifest.ref(parsed.uri), view)]))
-    shown = min(parsed.most, len(batch.labels))
+    shown = min(parsed.most, len(batch))
     title = (
         f"{manifest.name}, {parsed.split}, epoch {parsed.epoch} step {parsed.step}, rank {parsed.rank} of "
-        f"{parsed.world}: {planned.resolution}x{planned.resolution}, {shown} of {len(batch.labels)} images"
+        f"{parsed.world}: {planned.size[0]}x{planned.size[1]}, {shown} of {len(batch)} images"
     )
-    draw_batch(batch, manifest.classes, title=title, most=parsed.most).save(parsed.out)
+    draw_batch(batch, task, manifest.classes, title=title, most=parsed.most).save(parsed.out)
     print(f"{Path(parsed.out)}: {title}")
     return 0
 
@@ -53,20 +54,20 @@ def _require_picture(parsed: argparse.Namespace) -> None:
         raise DataError(f"--out {parsed.out}: the picture is a PNG, so its name ends in .png")
 
 
-def _planned(parsed: argparse.Namespace, manifest: Manifest) -> tuple[PlannedBatch, View]:
+def _planned(parsed: argparse.Namespace, manifest: Manifest, task: Task) -> tuple[PlannedBatch, View]:
     view: View
     sampler = sampler_of(parsed)
     if not 0 <= parsed.rank < parsed.world:
         raise DataError(f"--rank {parsed.rank} is not in a world of {parsed.world}: 0 to {parsed.world - 1}")
     if parsed.split == "train":
         plan = plan_epoch(manifest.group_rows, sampler, world=parsed.world, seed=parsed.seed, epoch=parsed.epoch)
-        batches, view = plan.for_rank(parsed.rank), TrainingView(AugmentationConfig(), parsed.seed, parsed.epoch)
+        batches, view = plan.for_rank(parsed.rank), task.training_view(parsed.seed, parsed.epoch)
     else:
-        side = sampler.base_resolution
+        evaluation = task.at_side(sampler.base_resolution).evaluations(last=False)[0]
         batches = plan_evaluation(
-            manifest.num_samples, sampler.base_batch, world=parsed.world, rank=parsed.rank, resolution=side
+            manifest.num_samples, sampler.base_batch, world=parsed.world, rank=parsed.rank, size=evaluation.size
         )
-        view = EvaluationView(EvaluationConfig(resize=side * 9 // 8, crop=side))
+        view = evaluation.view
     planned = next((batch for batch in batches if batch.step == parsed.step), None)
     if planned is None:
         raise DataError(

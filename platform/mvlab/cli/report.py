@@ -39,7 +39,10 @@ def run(parsed: argparse.Namespace) -> int:
 
         curves = {reading.metric for reading in experiment.rows.values()}
         results = read_remote(
-            parsed.tracking_uri, mlflow_experiment(experiment.name), parent=parsed.parent, curves=curves
+            parsed.tracking_uri,
+            mlflow_experiment(experiment.name, experiment.task.kind),
+            parent=parsed.parent,
+            curves=curves,
         )
         source, out = masked(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
     else:

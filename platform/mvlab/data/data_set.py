@@ -9,6 +9,7 @@ from mvlab.data.sources.splits import SPLITS
 from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
 from mvlab.data.store.storage import absolute_uri
 from mvlab.durable import atomic_folder
+from mvlab.targets import LABEL, TargetField
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +18,8 @@ class DataSet:
 
     uri: str
     name: str
-    num_classes: int
+    classes: tuple[str, ...]
+    """Names of classes; empty for a task that has none."""
     train_group_rows: tuple[int, ...]
     """Rows of each row group."""
     num_val: int
@@ -25,13 +27,21 @@ class DataSet:
     """Of the training split; empty while it is not written yet."""
     val_digest: str = ""
     """Of the validation split; likewise."""
+    task: str = "classification"
+    """Kind of task that the set was made for."""
+    fields: tuple[TargetField, ...] = (LABEL,)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
 
     @property
     def num_train(self) -> int:
         return sum(self.train_group_rows)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.num_train:,} train, {self.num_val:,} val, {self.num_classes} classes)"
+        classes = f", {self.num_classes} classes" if self.classes else ""
+        return f"{self.name} ({self.num_train:,} train, {self.num_val:,} val{classes})"
 
 
 def open_data(uri: str) -> DataSet:
@@ -42,15 +52,17 @@ def open_data(uri: str) -> DataSet:
     """
     uri = absolute_uri(uri)
     train, val = (read_manifest(uri, split) for split in SPLITS)
-    train.require_same_classes(val)
+    train.require_alike(val)
     return DataSet(
         uri=uri,
         name=train.name,
-        num_classes=len(train.classes),
+        classes=train.classes,
         train_group_rows=tuple(train.group_rows.tolist()),
         num_val=val.num_samples,
         digest=train.digest,
         val_digest=val.digest,
+        task=train.task,
+        fields=train.fields,
     )
 
 
@@ -65,7 +77,7 @@ def describe_digits(storage: Path) -> DataSet:
     return DataSet(
         uri=absolute_uri(str(digits_folder(storage))),
         name="digits",
-        num_classes=len(CLASSES),
+        classes=CLASSES,
         train_group_rows=tuple(Shard("", num_train, 0, "").group_rows),
         num_val=num_val,
         digest="",

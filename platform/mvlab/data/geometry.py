@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.config import EvaluationConfig
-
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels of the source image."""
 _TRIES = 10
@@ -83,8 +81,8 @@ def random_resized_crop(
     return (left, top, left + w, top + h), mirrored
 
 
-def centre_crop(width: int, height: int, config: EvaluationConfig) -> Box:
+def centre_crop(width: int, height: int, crop: int, resize: int) -> Box:
     """The source box that a resize of the shorter side and a centre crop keep (Appendix B; release: 288, 256)."""
-    side = min(width, height) * config.crop / config.resize
+    side = min(width, height) * crop / resize
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)

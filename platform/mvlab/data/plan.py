@@ -50,8 +50,8 @@ class PlannedBatch:
     """One rank's share of one step."""
 
     step: int
-    resolution: int
-    """Side of the square input, pixels."""
+    size: tuple[int, int]
+    """Height and width of the input, pixels."""
     samples: SampleIds
     """(batch,) row numbers of the data set, in shard order."""
 
@@ -164,7 +164,8 @@ class EpochPlan:
         self._require_step(step)
         index = step - self.start.step
         share = next(self._shares(rank, range(index, index + 1)))
-        return PlannedBatch(step, int(self.resolutions[index]), self.order.slice(*share))
+        side = int(self.resolutions[index])
+        return PlannedBatch(step, (side, side), self.order.slice(*share))
 
     def for_rank(self, rank: int) -> Iterator[PlannedBatch]:
         """All batches of `rank`, each made when it is asked for.
@@ -174,7 +175,7 @@ class EpochPlan:
         """
         slices = self.order.slices(self._shares(rank, range(self.num_steps)))
         planned = zip(self.steps, self.resolutions.tolist(), slices, strict=True)
-        return (PlannedBatch(step, resolution, samples) for step, resolution, samples in planned)
+        return (PlannedBatch(step, (side, side), samples) for step, side, samples in planned)
 
     def _shares(self, rank: int, indices: range) -> Iterator[tuple[int, int]]:
         """The positions [start, stop) that `rank` has of those of each step."""
@@ -237,14 +238,16 @@ def updates_by_epoch(
     return np.array([-(-len(batches) // accumulate) for _, batches in cuts], dtype=np.int64)
 
 
-def plan_evaluation(num_samples: int, batch: int, *, world: int, rank: int, resolution: int) -> Iterator[PlannedBatch]:
+def plan_evaluation(
+    num_samples: int, batch: int, *, world: int, rank: int, size: tuple[int, int]
+) -> Iterator[PlannedBatch]:
     """Every sample exactly once over all ranks, in order, without padding.
 
     The batches are the same in every world and dealt to the ranks in turn, so that a sample's logits do not depend on
     how many ranks there are; ranks may differ by one batch.
     """
     for step, start in enumerate(range(rank * batch, num_samples, world * batch)):
-        yield PlannedBatch(step, resolution, np.arange(start, min(start + batch, num_samples)))
+        yield PlannedBatch(step, size, np.arange(start, min(start + batch, num_samples)))
 
 
 def _cut(

@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from mvlab.experiment import EMA_TOP1
+from mvlab.config import as_written_now
 from mvlab.export.coreml import CLASSES, WEIGHTS, Precision, Target, Task, task_of
 from mvlab.export.errors import ExportError
+from mvlab.metrics import ema_metric
 from mvlab.models.build import network_name
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, SavedNetwork
+from mvlab.tasks.known import task_of_kind
 from mvlab.training.state import CheckpointError, read_state, weights_sha256
 
 EVALUATION_IMAGES = "evaluation_images"
@@ -88,5 +90,7 @@ def origin(checkpoint: Path, saved: SavedNetwork) -> dict[str, str]:
         raise ExportError(str(error)) from error
     digests = {"config_digest": state.config_digest, "dataset_digest": state.dataset_digest}
     last = state.history[-1] if state.history else {}
-    metrics = {EMA_TOP1: f"{last[EMA_TOP1]:.2f}"} if EMA_TOP1 in last else {}
+    kind = as_written_now(json.loads(state.config))["task"]["kind"]
+    name = ema_metric(task_of_kind(kind))
+    metrics = {name: f"{last[name]:.2f}"} if name in last else {}
     return digests | weights | metrics

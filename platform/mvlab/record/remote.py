@@ -9,12 +9,13 @@ from mlflow.tracking import MlflowClient
 from mvlab.masking import masked
 from mvlab.record.journal import Status
 from mvlab.record.open_store import open_store, reaching
-from mvlab.record.results import Results, RunResult, run_result
+from mvlab.record.results import Results, RunResult, primary_of, run_result
 from mvlab.record.tracking import TrackingError
+from mvlab.tasks.base import TRAIN, VAL, VAL_EMA
 
 STUDY_TAG = "mvlab.study"
-BY_EPOCH = ("train/top1", "val/top1", "val_ema/top1", "train_s", "update")
-"""Metrics that every report needs over the epochs."""
+BY_EPOCH = ("train_s", "update")
+"""Metrics that every report needs over the epochs, besides the primary one in training and validation."""
 MOST_RUNS = 1000
 
 
@@ -39,8 +40,10 @@ def read_remote(
             raise TrackingError(f"{experiment} at {masked(tracking_uri)} has no {parent or 'finished study'}")
         query = f"tags.mlflow.parentRunId = '{study.info.run_id}'"
         children = client.search_runs([found.experiment_id], query, max_results=MOST_RUNS, order_by=["start_time"])
-        by_epoch = dict.fromkeys((*BY_EPOCH, *curves))
-        runs = [_run(client, child, by_epoch) for child in children]
+        primary = primary_of(study.data.tags)
+        of_task = (f"{prefix}/{primary}" for prefix in (TRAIN, VAL, VAL_EMA))
+        by_epoch = dict.fromkeys((*of_task, *BY_EPOCH, *curves))
+        runs = [_run(client, child, by_epoch, primary) for child in children]
     tags = study.data.tags
     return Results(
         experiment=tags[STUDY_TAG],
@@ -57,7 +60,7 @@ def _newest(client: MlflowClient, experiment_id: str) -> Run | None:
     return found[0] if found else None
 
 
-def _run(client: MlflowClient, run: Run, by_epoch: Iterable[str]) -> RunResult:
+def _run(client: MlflowClient, run: Run, by_epoch: Iterable[str], primary: str) -> RunResult:
     epochs: dict[int, dict[str, float]] = {}
     for metric in by_epoch:
         for point in client.get_metric_history(run.info.run_id, metric) if metric in run.data.metrics else ():
@@ -65,7 +68,7 @@ def _run(client: MlflowClient, run: Run, by_epoch: Iterable[str]) -> RunResult:
     costs = {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}
     if epochs:
         epochs[max(epochs)] |= {name: value for name, value in run.data.metrics.items() if name not in costs}
-    return run_result(run.data.tags, run.data.params, epochs, costs, _status(run))
+    return run_result(run.data.tags, run.data.params, epochs, costs, _status(run), primary)
 
 
 def _status(run: Run) -> Status | None:

@@ -7,9 +7,10 @@ from statistics import fmean
 from typing import Any
 
 from mvlab.experiment import Reading
-from mvlab.metrics import counts_images, side_of
+from mvlab.metrics import mean_test, side_of
 from mvlab.record.journal import SWEEP, Journal, Status
-from mvlab.record.tags import CONFIG_TAG, PRUNED_TAG, ROW_TAG, WEIGHTS_TAG, current
+from mvlab.record.tags import CONFIG_TAG, PRIMARY_TAG, PRUNED_TAG, ROW_TAG, WEIGHTS_TAG, current
+from mvlab.tasks.base import VAL_EMA, MetricSpec
 
 
 class ResultsError(ValueError):
@@ -39,6 +40,8 @@ class RunResult:
     """Of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str
     """Of the EMA weights after the last epoch that it ended; empty before the first."""
+    primary: str = "top1"
+    """Plain name of its task's primary metric."""
     was_told_to_stop: bool = False
     """By successive halving, whether or not it had time to."""
 
@@ -58,22 +61,22 @@ class RunResult:
         """A metric of the last epoch, or one of these; None if the run has none, or is not complete.
 
         updates: optimizer updates in all. train_s: seconds of training, without evaluation.
-        gap: training minus validation top-1 of the raw weights, points (Figure 9; under augmentation, as there).
-        test/mean_top1: mean over the test resolutions.
+        gap: training minus validation metric of the raw weights (Figure 9; under augmentation, as there).
+        test/mean_top1, or of another primary metric: mean over the test resolutions.
         """
         if not self.is_complete:
             return None
         last = self.epochs[-1]
+        if metric == mean_test(self.primary):
+            by_side = self.by_resolution()
+            return fmean(by_side.values()) if by_side else None
         match metric:
             case "updates":
                 return last.get("update")
             case "train_s":
                 return sum(epoch["train_s"] for epoch in self.epochs) if "train_s" in last else None
             case "gap":
-                return last["train/top1"] - last["val/top1"]
-            case "test/mean_top1":
-                by_side = self.by_resolution()
-                return fmean(by_side.values()) if by_side else None
+                return last[f"train/{self.primary}"] - last[f"val/{self.primary}"]
         return last.get(metric)
 
     def curve(self, metric: str) -> list[float]:
@@ -81,7 +84,7 @@ class RunResult:
         return [epoch[metric] for epoch in self.epochs] if all(metric in epoch for epoch in self.epochs) else []
 
     def by_resolution(self) -> dict[int, float]:
-        """Side of the test images in pixels -> top-1 of the EMA weights."""
+        """Side of the test images in pixels -> primary metric of the EMA weights."""
         last = self.epochs[-1] if self.is_complete else {}
         found = {side: value for name, value in last.items() if (side := side_of(name)) is not None}
         return dict(sorted(found.items()))
@@ -101,12 +104,13 @@ class Results:
 
     def values(self, reading: Reading) -> dict[int, float]:
         """Seed -> value, of the complete runs that have one."""
-        found = {run.seed: run.value(reading.metric) for run in self.runs if run.arm == reading.run}
+        ours = (run for run in self.runs if run.arm == reading.run)
+        found = {run.seed: run.value(reading.metric or f"{VAL_EMA}/{run.primary}") for run in ours}
         return {seed: value for seed, value in sorted(found.items()) if value is not None}
 
-    def image_worth(self, metric: str) -> float:
-        """Points of `metric` that one validation image is worth; 0 if it counts no images, or no run is complete."""
-        if not counts_images(metric):
+    def sample_worth(self, metric: MetricSpec) -> float:
+        """Points that one validation sample is worth; 0 if the metric counts no samples, or no run is complete."""
+        if not metric.step_per_sample:
             return 0.0
         return max((100 / run.epochs[-1]["val/samples"] for run in self.runs if run.is_complete), default=0.0)
 
@@ -143,7 +147,7 @@ def read_results(path: Path) -> Results:
         data=study.get("mvlab.data", study["mvlab.dataset"]),
         tags=study,
         runs=[
-            run_result(run.tags, run.params, epochs.get(name, {}), costs.get(name, {}), run.status)
+            run_result(run.tags, run.params, epochs.get(name, {}), costs.get(name, {}), run.status, primary_of(study))
             for name, run in begun.items()
             if name != SWEEP
         ],
@@ -156,6 +160,7 @@ def run_result(
     epochs: Mapping[int, Mapping[str, float]],
     costs: Mapping[str, float],
     status: Status | None,
+    primary: str,
 ) -> RunResult:
     """Return a run as it is recorded, in a journal or in MLflow; `epochs` by number, from 1, may come in any order."""
     params = current(params, tags)
@@ -171,8 +176,14 @@ def run_result(
         dataset_digest=tags.get("mvlab.dataset_digest", ""),
         revision=_revision(tags),
         weights_sha256=tags.get(WEIGHTS_TAG, ""),
+        primary=primary,
         was_told_to_stop=PRUNED_TAG in tags,
     )
+
+
+def primary_of(study: Mapping[str, str]) -> str:
+    """Plain name of the primary metric of a study with these tags."""
+    return study.get(PRIMARY_TAG, "top1")
 
 
 def _revision(tags: Mapping[str, str]) -> str:

@@ -10,6 +10,8 @@ JOURNAL_FILE_TAG = "mvlab.journal_file"
 """Where the journal was for the process that wrote the run last."""
 
 ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
+TASK_TAG, PRIMARY_TAG = "mvlab.task", "mvlab.primary_metric"
+"""Of a study: kind of its task, and plain name of the primary metric; before there were tasks, it had neither."""
 PRUNED_TAG = "mvlab.pruned_at_epoch"
 """Tag of a run that was ended early on purpose: successive halving gave its time to others."""
 NOW = "mvlab.now."

@@ -16,6 +16,6 @@ def first_line(error: Exception, uri: str) -> str:
     return redacted(lines[0], uri)[:300] if lines else type(error).__name__
 
 
-def mlflow_experiment(name: str, *, task: str = "classification") -> str:
-    """The MLflow experiment that the studies of our experiment `name` are in."""
+def mlflow_experiment(name: str, task: str) -> str:
+    """MLflow experiment of the studies of our experiment `name`, whose runs have a task of the kind `task`."""
     return f"{PREFIX}{task}/{name}"

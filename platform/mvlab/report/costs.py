@@ -23,7 +23,7 @@ def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
     use_all_cores()
     by_network: dict[tuple[object, int], list[str]] = {}
     for arm, run in runs.items():
-        by_network.setdefault((run.model, run.evaluation.crop), []).append(arm)
+        by_network.setdefault((run.model, _side(run)), []).append(arm)
     latency: dict[str, Latency] = {}
     for side in dict.fromkeys(side for _, side in by_network):
         models = {arms[0]: enliven(_network(runs[arms[0]])) for (_, crop), arms in by_network.items() if crop == side}
@@ -43,6 +43,11 @@ def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
     return costs
 
 
+def _side(run: RunConfig) -> int:
+    """Longer side of the images of its evaluation, pixels."""
+    return max(run.task.evaluations(last=False)[0].size)
+
+
 def _network(run: RunConfig) -> nn.Module:
     return build_network(run.model, IMAGENET_CLASSES)
 
@@ -53,7 +58,7 @@ def cost_note(runs: Mapping[str, RunConfig], costs: Iterable[Mapping[str, float]
     times = dict.fromkeys(Latency(each["cost/latency_ms"], each["cost/latency_fastest_ms"]) for each in measured)
     disturbed = [f"{each.fastest_ms:.1f} instead of {each.median_ms:.1f}" for each in times if each.is_disturbed]
     warning = f" The machine was busy with other things: the fastest took {', '.join(disturbed)} ms."
-    sides = sorted({run.evaluation.crop for run in runs.values()})
+    sides = sorted({_side(run) for run in runs.values()})
     networks = list(dict.fromkeys(network_name(run.model) for run in runs.values()))
     return (
         f"Parameters, multiply-adds and latency are of the paper's {'network' if len(networks) == 1 else 'networks'}, "

@@ -14,6 +14,7 @@ from mvlab.experiment import Experiment, Panel
 from mvlab.record.results import Results
 from mvlab.report.tables import measure_of, shown_rows
 from mvlab.statistics.spread import Spread
+from mvlab.tasks.base import TRAIN, VAL
 
 Axes = Any
 """Matplotlib's, which has no types."""
@@ -51,14 +52,19 @@ def _accuracy(axes: Axes, experiment: Experiment, results: Results) -> None:
 
 
 def _errors(axes: Axes, experiment: Experiment, results: Results) -> None:
+    primary = experiment.task.primary
+    is_accuracy = primary.unit == "%" and primary.higher_is_better
     arms = list(dict.fromkeys(experiment.rows[row].run for row in shown_rows(experiment, results)))
     for arm, colour in _colours(arms).items():
         runs = results.of_arm(arm)
-        for metric, label, style in (("val/top1", arm, "-"), ("train/top1", None, "--")):
-            errors = [[100 - top1 for top1 in run.curve(metric)] for run in runs]
+        for prefix, label, style in ((VAL, arm, "-"), (TRAIN, None, "--")):
+            curves = [run.curve(f"{prefix}/{primary.name}") for run in runs]
+            errors = [[100 - value for value in curve] if is_accuracy else curve for curve in curves]
             _curves(axes, errors, colour, label, style=style)
-    axes.plot([], [], "--", color="0.5", label="its training error")
-    _over_epochs(axes, experiment, "top-1 error, %", "validation error (raw weights) and training error")
+    axes.plot([], [], "--", color="0.5", label="in training")
+    error = f"{primary.label} error, %" if is_accuracy else primary.with_unit
+    what = "error" if is_accuracy else primary.label
+    _over_epochs(axes, experiment, error, f"validation {what} (raw weights) and training {what}")
 
 
 def _curves(axes: Axes, curves: Sequence[Sequence[float]], colour: Any, label: str | None, *, style: str = "-") -> None:
@@ -74,8 +80,8 @@ def _curves(axes: Axes, curves: Sequence[Sequence[float]], colour: Any, label: s
 
 
 def _with_unit(experiment: Experiment) -> str:
-    measure = measure_of(experiment)
-    return f"{measure}, %" if measure == "top-1" else measure
+    primary, measure = experiment.task.primary, measure_of(experiment)
+    return primary.with_unit if measure == primary.label else measure
 
 
 def _over_epochs(axes: Axes, experiment: Experiment, ylabel: str, title: str) -> None:
@@ -94,10 +100,11 @@ def _latency(axes: Axes, experiment: Experiment, results: Results) -> None:
 
 
 def _parameters(axes: Axes, experiment: Experiment, results: Results) -> None:
-    points = [(point.parameters_M, point.top1, point.name) for point in experiment.points]
+    points = [(point.parameters_M, point.value, point.name) for point in experiment.points]
+    primary = experiment.task.primary.name
     for row, measured in _costs(experiment, results, "cost/params", 1e-6).items():
-        if "top1" in experiment.paper.get(row, {}):
-            points.append((measured, experiment.paper[row]["top1"], row))
+        if primary in experiment.paper.get(row, {}):
+            points.append((measured, experiment.paper[row][primary], row))
     if points:
         axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], marker="x", color="0.5", label="paper")
         for x, y, name in points:
@@ -152,8 +159,10 @@ def _resolutions(axes: Axes, experiment: Experiment, results: Results) -> None:
             label=row,
             capsize=3,
         )
+    primary = experiment.task.primary
+    label = f"{primary.label} (EMA)" + (f", {primary.unit}" if primary.unit else "")
     axes.set_xticks(sorted(ticks))  # of all rows: one without a complete run has none
-    axes.set(xlabel="side of the test images, pixels", ylabel="top-1 (EMA), %", title="other test resolutions")
+    axes.set(xlabel="side of the test images, pixels", ylabel=label, title="other test resolutions")
     axes.legend(title=experiment.label, frameon=False, fontsize=8)
 
 

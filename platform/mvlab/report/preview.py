@@ -1,4 +1,4 @@
-"""A batch as a picture: what the network is shown, with labels."""
+"""A batch as a picture: the images as the network is shown them, with their targets."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from mvlab.data.feed.batch import Batch
+from mvlab.tasks.base import Task
 
 GAP = 6
 CAPTION = 18
@@ -15,12 +16,14 @@ WIDEST = 2_000
 """Pixels; images are shown smaller where a row of them would be wider."""
 
 
-def draw_batch(batch: Batch, classes: Sequence[str], *, title: str, most: int) -> Image.Image:
-    """The first `most` images of a batch in a grid, each over the name of its class."""
-    count = min(most, len(batch.labels))
+def draw_batch(batch: Batch, task: Task, classes: Sequence[str], *, title: str, most: int) -> Image.Image:
+    """First `most` images of a batch in a grid, each over its targets in words."""
+    count = min(most, len(batch))
     columns = max(1, math.ceil(math.sqrt(count * 1.6)))
-    side = min(batch.pixels.shape[-1], (WIDEST - GAP) // columns - GAP)
-    cell_width, cell_height = side + GAP, side + CAPTION + GAP
+    height, width = batch.pixels.shape[-2:]
+    side = min(width, (WIDEST - GAP) // columns - GAP)
+    tall = height * side // width
+    cell_width, cell_height = side + GAP, tall + CAPTION + GAP
     size = (max(420, GAP + columns * cell_width), TITLE + GAP + math.ceil(count / columns) * cell_height)
     sheet = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
@@ -30,8 +33,8 @@ def draw_batch(batch: Batch, classes: Sequence[str], *, title: str, most: int) -
         row, column = divmod(index, columns)
         left, top = GAP + column * cell_width, TITLE + GAP + row * cell_height
         image = Image.fromarray(batch.pixels[index].transpose(1, 2, 0))
-        sheet.paste(image.resize((side, side), Image.Resampling.LANCZOS), (left, top))
-        draw.text((left, top + side + 2), _fitted(classes[int(batch.labels[index])], font, side), INK, font)
+        sheet.paste(image.resize((side, tall), Image.Resampling.LANCZOS), (left, top))
+        draw.text((left, top + tall + 2), _fitted(task.caption(batch.targets, index, classes), font, side), INK, font)
     return sheet
 
 

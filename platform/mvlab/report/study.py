@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment, reading_of
-from mvlab.metrics import top1_at
+from mvlab.metrics import GAP, TRAIN_S, UPDATES, ema_metric, metric_at
 from mvlab.models.build import network_name
 from mvlab.record.results import Results
 from mvlab.report.costs import cost_note
@@ -68,7 +68,7 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     if claims := claim_table(experiment, results):
         blocks += [Heading("What the paper says"), claims, Paragraph(CLAIM_NOTE)]
     blocks += [Picture(figure, "Bands reach from the lowest to the highest seed; bars are one standard deviation.")]
-    blocks += [Heading("Where the numbers come from"), _runs(results)]
+    blocks += [Heading("Where the numbers come from"), _runs(experiment, results)]
     costs = [run.costs for run in results.runs if run.arm in arms]
     blocks += [Paragraph(cost_note(runs, costs, results.tags.get(MACHINE_TAG, "this machine"))), _provenance(results)]
     return blocks
@@ -118,8 +118,9 @@ def accuracy_note(experiment: Experiment, results: Results) -> str:
     )
 
 
-def _runs(results: Results) -> Table:
-    header = ["run", "seed", "network", "config", "epochs", "top-1 (EMA)", "weights", "status"]
+def _runs(experiment: Experiment, results: Results) -> Table:
+    primary, metric = experiment.task.primary, ema_metric(experiment.task)
+    header = ["run", "seed", "network", "config", "epochs", f"{primary.label} (EMA)", "weights", "status"]
     arms = list(dict.fromkeys(run.arm for run in results.runs))
     rows = [
         [
@@ -128,7 +129,7 @@ def _runs(results: Results) -> Table:
             run.network,
             run.config_digest,
             f"{len(run.epochs)} of {run.planned_epochs}",
-            f"{run.epochs[-1]['val_ema/top1']:.1f}" if run.epochs else "–",
+            f"{run.epochs[-1][metric]:.{primary.digits}f}" if run.epochs else "–",
             run.weights_sha256[:12] or "–",
             run.ending,
         ]
@@ -190,6 +191,6 @@ def _metrics(row: str, experiment: Experiment, results: Results) -> list[str]:
     """All that the report says of a row, and what its verdicts were made of."""
     reading = experiment.rows[row]
     claimed = [reading_of(each, reading).metric for each in experiment.claims if row in (each.row, each.than)]
-    tested = [top1_at(side) for side in results.test_sides()]
+    tested = [metric_at(side, experiment.task.primary.name) for side in results.test_sides()]
     columns = column_metrics(experiment, results)
-    return list(dict.fromkeys([reading.metric, "updates", "train_s", "gap", *claimed, *columns, *tested]))
+    return list(dict.fromkeys([reading.metric, UPDATES, TRAIN_S, GAP, *claimed, *columns, *tested]))

@@ -4,21 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from mvlab.experiment import EMA_TOP1, TOP1, Claim, Experiment, Reading, reading_of
-from mvlab.metrics import EACH_TEST_TOP1, MEAN_TEST_TOP1, counts_images, side_of, top1_at
+from mvlab.experiment import Claim, Experiment, Reading, reading_of
+from mvlab.metrics import each_test, ema_metric, metric_at, raw_metric, spec_of
 from mvlab.record.results import Results, RunResult
 from mvlab.report.page import Table
 from mvlab.statistics.spread import Spread
 from mvlab.statistics.verdict import Judgement, judge, paired
+from mvlab.tasks.base import MetricSpec
 
 NOTHING = "–"
-NAMES = {
-    EMA_TOP1: "top-1",
-    TOP1: "top-1",
-    "train_s": "training s",
-    MEAN_TEST_TOP1: "mean test top-1",
-}
-"""Of metrics, as a table has them above a column; others go by their own."""
 WHOLE = ("update", "updates", "train_s", "epoch_s")
 """Are shown without decimals: updates, and seconds."""
 
@@ -30,20 +24,16 @@ def shown_rows(experiment: Experiment, results: Results) -> list[str]:
 
 
 def measure_of(experiment: Experiment) -> str:
-    """What its rows show, for people: mostly "top-1"."""
-    return " / ".join(dict.fromkeys(name_of(reading.metric) for reading in experiment.rows.values()))
-
-
-def name_of(metric: str) -> str:
-    """As people read it, e.g. "training s"."""
-    side = side_of(metric)
-    return NAMES.get(metric, metric) if side is None else f"top-1 at {side} px"
+    """Label of its rows' metric: mostly "top-1"."""
+    metrics = dict.fromkeys(reading.metric for reading in experiment.rows.values())
+    return " / ".join(dict.fromkeys(spec_of(metric, experiment.task).label for metric in metrics))
 
 
 def stated(experiment: Experiment, row: str, metric: str) -> float | None:
-    """The paper's value; what it says of top-1 is of whatever weights the row shows."""
-    shows = experiment.rows[row].metric
-    return experiment.paper.get(row, {}).get("top1" if metric == shows and metric in (EMA_TOP1, TOP1) else metric)
+    """The paper's value; for the primary metric it is of the weights that the row shows."""
+    shows, task = experiment.rows[row].metric, experiment.task
+    is_primary = metric == shows and metric in (ema_metric(task), raw_metric(task))
+    return experiment.paper.get(row, {}).get(task.primary.name if is_primary else metric)
 
 
 def row_table(experiment: Experiment, results: Results) -> Table:
@@ -65,14 +55,15 @@ def row_table(experiment: Experiment, results: Results) -> Table:
 def _row(experiment: Experiment, results: Results, row: str) -> list[str]:
     reading = experiment.rows[row]
     measured = Spread.of(list(results.values(reading).values()))
+    digits = spec_of(reading.metric, experiment.task).digits
     return [
         row,
         *_costs([run for run in results.runs if run.arm == reading.run]),
-        number(measured.mean),
-        interval(measured),
-        number(measured.sd, 2),
+        number(measured.mean, digits),
+        interval(measured, digits),
+        number(measured.sd, digits + 1),
         str(measured.n),
-        number(stated(experiment, row, reading.metric)),
+        number(stated(experiment, row, reading.metric), digits),
     ]
 
 
@@ -85,30 +76,32 @@ def column_table(experiment: Experiment, results: Results) -> Table | None:
     columns = [[experiment.label, *rows], ["n", *(str(len(results.of_arm(run))) for run in rows.values())]]
     for metric in metrics:
         measured = [Spread.of(list(results.values(Reading(run, metric)).values())) for run in rows.values()]
-        columns.append([name_of(metric), *(_measured(spread, metric) for spread in measured)])
+        spec = spec_of(metric, experiment.task)
+        columns.append([spec.label, *(_measured(spread, spec) for spread in measured)])
         paper = [stated(experiment, row, metric) for row in rows]
         if any(value is not None for value in paper):
-            columns.append(["paper", *(_amount(value, metric) for value in paper)])
+            columns.append(["paper", *(_amount(value, spec) for value in paper)])
     header, *cells = zip(*columns, strict=True)
     return Table(header, cells)
 
 
 def column_metrics(experiment: Experiment, results: Results) -> list[str]:
-    """Those of its columns, with the test resolutions that its runs had."""
-    tested = [top1_at(side) for side in results.test_sides()]
-    each = {column: [column] for column in experiment.columns} | {EACH_TEST_TOP1: tested}
+    """Metrics of its columns, with the test resolutions that its runs had."""
+    primary = experiment.task.primary.name
+    tested = [metric_at(side, primary) for side in results.test_sides()]
+    each = {column: [column] for column in experiment.columns} | {each_test(primary): tested}
     return [metric for column in experiment.columns for metric in each[column]]
 
 
-def _measured(spread: Spread, metric: str) -> str:
+def _measured(spread: Spread, metric: MetricSpec) -> str:
     """The mean, and one standard deviation."""
     return _amount(spread.mean, metric) + ("" if spread.sd is None else f" ± {_amount(spread.sd, metric)}")
 
 
-def _amount(value: float | None, metric: str) -> str:
-    if value is None or metric in WHOLE:
+def _amount(value: float | None, metric: MetricSpec) -> str:
+    if value is None or metric.name in WHOLE:
         return number(value, 0)
-    return number(value) if counts_images(metric) else f"{value:.3g}"
+    return number(value, metric.digits) if metric.unit == "%" else f"{value:.3g}"
 
 
 def _costs(runs: Sequence[RunResult]) -> list[str]:
@@ -138,7 +131,7 @@ def judged(claim: Claim, experiment: Experiment, results: Results) -> Judgement:
     """Hold the claim against the runs that both of its rows have a seed of."""
     row, than = (reading_of(claim, experiment.rows[name]) for name in (claim.row, claim.than))
     of, base = results.values(row), results.values(than)
-    step = max(results.image_worth(reading.metric) for reading in (row, than))
+    step = max(results.sample_worth(spec_of(reading.metric, experiment.task)) for reading in (row, than))
     if claim.percent and any(base.values()):
         step *= 100 / fmean(map(abs, base.values()))
     differences = paired(of, base, percent=claim.percent)
@@ -151,15 +144,18 @@ def judged(claim: Claim, experiment: Experiment, results: Results) -> Judgement:
 def _claim(claim: Claim, experiment: Experiment, results: Results) -> list[str]:
     judgement = judged(claim, experiment, results)
     metric = reading_of(claim, experiment.rows[claim.row]).metric
-    paper = f"within {claim.margin:g}" if claim.margin is not None else number(claim.paper, sign=True)
+    task = experiment.task
+    label = task.primary.label if metric in (ema_metric(task), raw_metric(task)) else metric
+    digits = spec_of(metric, task).digits
+    paper = f"within {claim.margin:g}" if claim.margin is not None else number(claim.paper, digits, sign=True)
     if claim.paper is None and claim.margin is None:
         paper = "above 0" if claim.higher else "below 0"
     return [
         claim.says,
-        ("top-1" if metric in (EMA_TOP1, TOP1) else metric) + (", %" if claim.percent else ""),
+        label + (", %" if claim.percent else ""),
         paper,
-        number(judgement.difference.mean, 2, sign=True),
-        interval(judgement.difference, sign=True),
+        number(judgement.difference.mean, digits + 1, sign=True),
+        interval(judgement.difference, digits, sign=True),
         str(judgement.difference.n),
         verdict(judgement),
     ]
@@ -183,9 +179,9 @@ def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
     return f"{value:{'+' if sign else ''},.{digits}f}"
 
 
-def interval(spread: Spread, *, sign: bool = False) -> str:
-    """For a table, e.g. "[44.1, 46.3]"."""
+def interval(spread: Spread, digits: int = 1, *, sign: bool = False) -> str:
+    """Interval for a table, e.g. "[44.1, 46.3]"; of a difference with a sign and one more decimal."""
     if spread.low is None or spread.high is None:
         return NOTHING
-    digits = 2 if sign else 1
+    digits += sign
     return f"[{number(spread.low, digits, sign=sign)}, {number(spread.high, digits, sign=sign)}]"

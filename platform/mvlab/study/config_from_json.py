@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mvlab.config import AugmentationConfig, EvaluationConfig, NumericsConfig, OptimizerConfig, RunConfig, SamplerConfig
-from mvlab.models.weights.network_json import network_from_dict
+from mvlab.config import NumericsConfig, OptimizerConfig, RunConfig, SamplerConfig, as_written_now
+from mvlab.models.weights.network_json import from_plain, network_from_dict
 from mvlab.networks import NetworkConfig
+from mvlab.tasks.base import Task
+from mvlab.tasks.known import task_of_kind
 
 PARTS = {
     "sampler": SamplerConfig,
-    "augmentation": AugmentationConfig,
     "optimizer": OptimizerConfig,
-    "evaluation": EvaluationConfig,
     "numerics": NumericsConfig,
 }
 
@@ -22,12 +22,20 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         KeyError, TypeError, ValueError: no run of this code has such fields and values.
     """
+    values = as_written_now(values)
     model = network_from_dict(values["model"])
     if not isinstance(model, NetworkConfig):
         raise ValueError(f"{type(model).__name__} is no network that a run trains")
     parts = {name: kind(**_tuples(values[name])) for name, kind in PARTS.items() if name in values}
-    others = {name: value for name, value in values.items() if name not in ("model", *PARTS)}
-    return RunConfig(model=model, **parts, **others)
+    others = {name: value for name, value in values.items() if name not in ("task", "model", *PARTS)}
+    return RunConfig(task=_task(values["task"]), model=model, **parts, **others)
+
+
+def _task(values: Mapping[str, Any]) -> Task:
+    """Task of a kind that is known here, with these plain values."""
+    kind, others = task_of_kind(values["kind"]), {name: value for name, value in values.items() if name != "kind"}
+    task: Task = from_plain(kind, others)
+    return task
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mvlab.config import RunConfig
 from mvlab.durable import TORN
+from mvlab.metrics import ema_metric, raw_metric
 from mvlab.record.journal import Event
 from mvlab.record.tags import WEIGHTS_TAG
 
@@ -69,14 +71,16 @@ def epoch_event(run: str, epoch: dict[str, Any]) -> Event:
     )
 
 
-def epoch_line(epoch: dict[str, Any], epochs: int) -> str:
-    """Return what people are told of an epoch of a run that has `epochs` of them."""
+def epoch_line(epoch: dict[str, Any], run: RunConfig) -> str:
+    """Line for people about an epoch of `run`."""
+    primary = run.task.primary
+    raw, average = (f"{epoch[name]:.{primary.digits}f}" for name in (raw_metric(run.task), ema_metric(run.task)))
     remarks = {
         "corrupt rows skipped": epoch["data/corrupt_rows"],
         "updates left out": epoch["train/updates_left_out"],
     }
     return (
-        f"epoch {epoch['epoch']}/{epochs} done | train loss {epoch['train/loss']:.3f} "
-        f"| top-1 {epoch['val/top1']:.1f}, EMA {epoch['val_ema/top1']:.1f} "
+        f"epoch {epoch['epoch']}/{run.epochs} done | train loss {epoch['train/loss']:.3f} "
+        f"| {primary.label} {raw}, EMA {average} "
         f"| {epoch['images_per_s']:.0f} img/s (wait {epoch['data_wait_share']:.0%})"
     ) + "".join(f" | {int(count)} {what}" for what, count in remarks.items() if count)

@@ -11,8 +11,9 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from mvlab.experiment import EMA_TOP1
+from mvlab.metrics import ema_metric
 from mvlab.record.journal import Journal
+from mvlab.tasks.base import Task
 
 REDUCTION = 3
 """One run in three goes on past each rung: after `grace_epochs`, three times as many, nine times, and so on."""
@@ -21,16 +22,16 @@ REDUCTION = 3
 class Halving:
     """Sees the epochs of all runs as they come, and says who is to stop."""
 
-    def __init__(self, epochs: Mapping[str, int], grace_epochs: int) -> None:
-        """`epochs` of each run, by name; every run gets at least `grace_epochs`."""
-        self.epochs = epochs
+    def __init__(self, epochs: Mapping[str, int], grace_epochs: int, task: Task) -> None:
+        """`epochs` of each run, by name; every run gets at least `grace_epochs`. They compete by the task's metric."""
+        self.epochs, self.metric = epochs, ema_metric(task)
         self.stopped: dict[str, int] = {}
         """By run: the epoch (from 1) after which it was told to stop."""
         self._seen: dict[str, Any] = {}
         self._rule: Any = AsyncHyperBandScheduler(
             time_attr="epoch",
-            metric=EMA_TOP1,
-            mode="max",
+            metric=self.metric,
+            mode="max" if task.primary.higher_is_better else "min",
             max_t=max(epochs.values()),
             grace_period=grace_epochs,
             reduction_factor=REDUCTION,
@@ -38,20 +39,20 @@ class Halving:
         )
 
     @classmethod
-    def of(cls, journal: Journal, epochs: Mapping[str, int], grace_epochs: int) -> "Halving":
+    def of(cls, journal: Journal, epochs: Mapping[str, int], grace_epochs: int, task: Task) -> "Halving":
         """One that has seen all that the journal tells, also of runs of earlier times."""
-        halving = cls(epochs, grace_epochs)
+        halving = cls(epochs, grace_epochs, task)
         for event in journal.events():
-            if event.kind == "metrics" and event.step and EMA_TOP1 in event.metrics:
-                halving.see(event.run, event.step, event.metrics[EMA_TOP1])
+            if event.kind == "metrics" and event.step and halving.metric in event.metrics:
+                halving.see(event.run, event.step, event.metrics[halving.metric])
         return halving
 
-    def see(self, run: str, epoch: int, top1: float) -> bool:
-        """Takes what `epoch` (from 1) of `run` came to; true if that ends it."""
+    def see(self, run: str, epoch: int, value: float) -> bool:
+        """Take the metric after `epoch` (from 1) of `run`; true if that ends it."""
         if run not in self._seen:
             self._seen[run] = SimpleNamespace(trial_id=run)
             self._rule.on_trial_add(None, self._seen[run])
-        said = self._rule.on_trial_result(None, self._seen[run], {"epoch": epoch, EMA_TOP1: top1})
+        said = self._rule.on_trial_result(None, self._seen[run], {"epoch": epoch, self.metric: value})
         if said != TrialScheduler.STOP or run in self.stopped or epoch >= self.epochs.get(run, epoch):
             return False
         self.stopped[run] = epoch

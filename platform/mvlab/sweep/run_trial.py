@@ -72,7 +72,7 @@ def run_trial(
         threads=placement.threads,
         execution=execution,
     )
-    checkpoints = Checkpoints(folder.checkpoints, execution.keep)
+    checkpoints = Checkpoints(folder.checkpoints, execution.keep, trial.run.task)
     state, _ = checkpoints.newest()
     if state is None or state.epoch < trial.run.epochs:
         result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still show version 1's

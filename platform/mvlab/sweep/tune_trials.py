@@ -1,10 +1,12 @@
 """Ray Tune, told what it has to do with trials: several at once, and again when their process is lost."""
 
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-from ray import tune
+from ray import cloudpickle, tune
 
 from mvlab.sweep.trial import Trial
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS
@@ -25,6 +27,8 @@ def tune_trials(
     A trial whose process was lost is begun again, as long as the number of its failures, which `reporter` counts, is
     no more than MOST_WITHOUT_PROGRESS.
     """
+
+    _send_along(by_slug.values())
 
     def trainable(config: dict[str, str]) -> dict[str, str]:
         return do(by_slug[config["trial"]])
@@ -48,3 +52,10 @@ def tune_trials(
             failure_config=tune.FailureConfig(max_failures=MOST_WITHOUT_PROGRESS),
         ),
     )
+
+
+def _send_along(trials: Iterable[Trial]) -> None:
+    """Have Ray send the module of a task or network of somebody's own: workers cannot import a file by its path."""
+    for kind in {type(part) for trial in trials for part in (trial.run.task, trial.run.model)}:
+        if PathFinder.find_spec(kind.__module__.partition(".")[0]) is None:
+            cloudpickle.register_pickle_by_value(sys.modules[kind.__module__])

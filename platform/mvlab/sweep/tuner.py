@@ -13,7 +13,6 @@ from typing import Any
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from mvlab.durable import atomic_write
-from mvlab.experiment import EMA_TOP1
 from mvlab.record.journal import Event, Journal, Standing, Status
 from mvlab.record.package import VERIFICATION
 from mvlab.sweep.console import Console
@@ -60,7 +59,7 @@ def run_sweep(
         return 0.0
     by_slug = {trial.slug: trial for trial in trials}
     epochs = {trial.name: trial.run.epochs for trial in trials}
-    halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs)
+    halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs, trials[0].run.task)
     reporter = Reporter(by_slug, journal, begin, storage, export=execution.export, halving=halving)
 
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
@@ -131,7 +130,7 @@ class Reporter(TrialProgressCallback):
         folder, num_epochs = self._folder(ours), len(self._standing(ours).epochs)
         if failure := self._failures.pop(ours.name, None):
             self._say_done(ours, self._fail(ours, failure, "training"))
-        elif num_epochs == ours.run.epochs and not self.export:
+        elif num_epochs == ours.run.epochs and not (self.export and ours.run.task.has_package):
             self._end(ours, "FINISHED")
             self._say_done(ours, "trained")
         elif num_epochs == ours.run.epochs:
@@ -220,8 +219,8 @@ class Reporter(TrialProgressCallback):
 
     def _take_epoch(self, trial: Trial, epoch: dict[str, Any]) -> None:
         self.journal.append(epoch_event(trial.name, epoch))
-        self.say(f"{trial.name} | {epoch_line(epoch, trial.run.epochs)}")
-        if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[EMA_TOP1]):
+        self.say(f"{trial.name} | {epoch_line(epoch, trial.run)}")
+        if self.halving and self.halving.see(trial.name, epoch["epoch"], epoch[self.halving.metric]):
             self._prune(trial)
 
     def _standing(self, trial: Trial) -> Standing:

@@ -49,6 +49,7 @@ def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
         bare=bare,
         ema=Ema(bare, run.ema_decay),
         optimizer=build_optimizer(bare, run.optimizer),
+        objective=run.task.objective(),
         scaler=torch.amp.GradScaler(world.device.type, enabled=numerics.precision == "fp16"),
         rank=world.rank,
         device=world.device,

@@ -11,9 +11,7 @@ class CheckpointPolicy:
     every_minutes: float | None = 10.0
     last: int = 2
     best: int = 1
-    """After these epochs' ends, by `metric`."""
-    metric: str = "val_ema/top1"
-    """Of the best, the highest."""
+    """After these epochs' ends, by the task's primary metric of the EMA weights."""
 
     def __post_init__(self) -> None:
         if self.every_steps is not None and self.every_steps < 1:

@@ -21,6 +21,8 @@ from typing import Any
 from mvlab.data.store.patience import patiently
 from mvlab.data.store.storage import store_errors
 from mvlab.durable import PARTIAL, atomic_folder
+from mvlab.metrics import ema_metric
+from mvlab.tasks.base import Task
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.files import checkpoint_name, whole_checkpoints
 from mvlab.training.state import FILE, MISSING, DamagedCheckpointError, State, parse_state, write_state
@@ -33,8 +35,9 @@ REFUSED = "refused-"
 class Checkpoints:
     """Reads and writes those of one run. One process writes; any may read."""
 
-    def __init__(self, folder: Path, keep: CheckpointPolicy) -> None:
-        self.folder, self.keep = folder, keep
+    def __init__(self, folder: Path, keep: CheckpointPolicy, task: Task) -> None:
+        """`task` says which metric tells the best ones."""
+        self.folder, self.keep, self.task = folder, keep, task
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
@@ -107,19 +110,19 @@ class Checkpoints:
     def _prune(self, newest: Path) -> None:
         """Remove what need not be kept of those up to `newest`, and what a killed writer left half-written."""
         paths = [path for path in whole_checkpoints(self.folder) if path.name <= newest.name]
-        kept = {*paths[-self.keep.last :], *best(paths, self.keep)}
+        kept = {*paths[-self.keep.last :], *best(paths, self.keep, self.task)}
         leftovers = self.folder.glob(f"*{PARTIAL}*")
         for path in (*leftovers, *(path for path in paths if path not in kept)):
             shutil.rmtree(path, ignore_errors=True)  # another process may be at it
 
 
-def best(paths: list[Path], keep: CheckpointPolicy) -> list[Path]:
-    """Of these checkpoints the `keep.best` with the highest metric; the later one where two are equal."""
+def best(paths: list[Path], keep: CheckpointPolicy, task: Task) -> list[Path]:
+    """Checkpoints that are the `keep.best` by the task's primary metric; the later one where two are equal."""
     scored: list[tuple[float, Path]] = []
     for path in paths:
-        metric = _described(path).get("metrics", {}).get(keep.metric)
+        metric = _described(path).get("metrics", {}).get(ema_metric(task))
         if metric is not None:
-            scored.append((metric, path))
+            scored.append((metric if task.primary.higher_is_better else -metric, path))
     return [path for _, path in sorted(scored, reverse=True)[: keep.best]]
 
 

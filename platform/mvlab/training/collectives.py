@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -14,6 +15,22 @@ def sum_over_ranks(values: Tensor) -> Tensor:
         values = values.clone()
         distributed.all_reduce(values)
     return values
+
+
+class AllRanks:
+    """Exchange of evaluation results between the ranks of a run."""
+
+    def sum(self, numbers: Tensor) -> Tensor:
+        """Sum over all ranks, on all ranks."""
+        return sum_over_ranks(numbers)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Objects of all ranks, in their order."""
+        if not distributed.is_initialized():
+            return [value]
+        values: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(values, value)
+        return values
 
 
 def of_all_ranks(row: Tensor, device: torch.device) -> Tensor:

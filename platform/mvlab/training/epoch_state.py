@@ -5,9 +5,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.base import Tally
 
-TALLIED = 4
 COUNTERS = 5
 
 
@@ -27,30 +26,28 @@ class EpochState:
     left_out: float = 0.0
     """Updates that were not made, their gradients not being finite; the same on all ranks."""
 
-    @classmethod
-    def zero(cls, device: torch.device) -> "EpochState":
-        return cls(Tally.zero(device))
-
     def pack(self) -> Tensor:
-        """(TALLIED + COUNTERS,) float64 on the CPU."""
+        """(sums + COUNTERS,) float64 on the CPU."""
         counters = [getattr(self, each.name) for each in fields(self)[1:]]
         return torch.cat([self.tally.sums.cpu(), torch.tensor(counters, dtype=torch.float64)])
 
     @classmethod
-    def unpack(cls, ranks: Tensor, rank: int, world: int, device: torch.device) -> "EpochState":
-        """This rank's share of (ranks, TALLIED + COUNTERS) packed rows.
+    def unpack(cls, ranks: Tensor, rank: int, world: int, empty: Tally) -> "EpochState":
+        """This rank's share of (ranks, sums + COUNTERS) packed rows; `empty` takes its sums.
 
         In the world that packed them, its own row. In another, rank 0 takes over what was counted, so that sums over
         ranks stay what they were; what is not summed (times, updates) is the largest.
         """
         if len(ranks) == world:
-            return cls._of(ranks[rank], device)
+            return cls._of(ranks[rank], empty)
         row = ranks.sum(dim=0) if rank == 0 else torch.zeros_like(ranks[0])
         names = [each.name for each in fields(cls)[1:]]
-        common = [TALLIED + names.index(name) for name in ("busy_s", "waited_s", "left_out")]
+        common = [len(empty.sums) + names.index(name) for name in ("busy_s", "waited_s", "left_out")]
         row[common] = ranks.max(dim=0).values[common]
-        return cls._of(row, device)
+        return cls._of(row, empty)
 
     @classmethod
-    def _of(cls, row: Tensor, device: torch.device) -> "EpochState":
-        return cls(Tally(row[:TALLIED].clone().to(device)), *row[TALLIED:].tolist())
+    def _of(cls, row: Tensor, tally: Tally) -> "EpochState":
+        count = len(tally.sums)
+        tally.sums.copy_(row[:count])
+        return cls(tally, *row[count:].tolist())

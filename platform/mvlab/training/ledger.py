@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mvlab.data.feed.batch import Batch
 from mvlab.durable import atomic_write
+from mvlab.targets import arrays_of
 
 FORMAT_VERSION = 1
 
@@ -152,8 +153,8 @@ def first_difference(a: Sequence[Entry], b: Sequence[Entry]) -> Difference | Non
 
 
 def batch_digest(batch: Batch) -> str:
-    """Of the step, shapes, types, pixels and labels."""
-    arrays = batch.pixels, batch.labels
+    """Digest of the step, and of shapes, types and bits of pixels and targets."""
+    arrays = batch.pixels, *arrays_of(batch.targets).values()
     digest = xxhash.xxh3_128(json.dumps([batch.step, [[str(each.dtype), each.shape] for each in arrays]]).encode())
     for each in arrays:
         digest.update(np.ascontiguousarray(each).data)

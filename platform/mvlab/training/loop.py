@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from mvlab.config import RunConfig
 from mvlab.data.feed.batch import Batch
 from mvlab.data.randomness import Stream, generator
-from mvlab.tasks.classification import Tally, smoothed_loss
+from mvlab.targets import Column, Ragged
+from mvlab.tasks.base import Evaluator, Objective, Tally
 from mvlab.training.ema import Ema
 from mvlab.training.profile import Phase, PhaseOf, unprofiled
 from mvlab.training.schedule import Step
@@ -48,6 +49,7 @@ class Trainer:
     bare: nn.Module
     ema: Ema
     optimizer: torch.optim.Optimizer
+    objective: Objective
     scaler: torch.amp.GradScaler
     rank: int
     device: torch.device
@@ -75,14 +77,13 @@ class Trainer:
             self._at_update = [(each, each.clone()) for each in (*self.bare.buffers(), tally.sums)]
         with self._gradients_stay(not step.closes):
             with self.phase(Phase.FORWARD):
-                images, labels = to_device(batch, self.device, channels_last=self.run.numerics.channels_last)
+                images, targets = to_device(batch, self.device, channels_last=self.run.numerics.channels_last)
                 with autocast(self.run, self.device):
-                    logits = self.model(images)
-                logits = logits.float()
-                loss = smoothed_loss(logits, labels, self.run.label_smoothing)
+                    outputs = self.model(images)
+                loss = self.objective.loss(outputs, targets)
             with self.phase(Phase.BACKWARD):
                 self.scaler.scale(loss if step.weight == 1 else loss * step.weight).backward()
-        tally.add(logits.detach(), labels, loss.detach())
+        tally.add(outputs, targets, loss.detach())
         self._since_update.append(batch)
         with self.phase(Phase.OPTIMIZER):
             left_out = self._update(epoch, step) if step.closes else False
@@ -129,22 +130,25 @@ class Trainer:
 
 @torch.no_grad()
 def evaluate(
-    models: Mapping[str, nn.Module], batches: Iterable[Batch], run: RunConfig, device: torch.device
-) -> dict[str, Tally]:
-    """Tallies every model over the same batches, which are read once."""
-    tallies = {name: Tally.zero(device) for name in models}
+    models: Mapping[str, nn.Module],
+    batches: Iterable[Batch],
+    run: RunConfig,
+    device: torch.device,
+    objective: Objective,
+) -> dict[str, Evaluator]:
+    """Evaluate every model on the same batches, which are read once."""
+    evaluators = {name: objective.evaluator(device) for name in models}
     for model in models.values():
         model.eval()
     for batch in batches:
-        if not len(batch.labels):  # all of its rows were corrupt
+        if not len(batch):  # all of its rows were corrupt
             continue
-        images, labels = to_device(batch, device, channels_last=run.numerics.channels_last)
+        images, targets = to_device(batch, device, channels_last=run.numerics.channels_last)
         for name, model in models.items():
             with autocast(run, device):
-                logits = model(images)
-            logits = logits.float()
-            tallies[name].add(logits, labels, smoothed_loss(logits, labels, 0.0))
-    return tallies
+                outputs = model(images)
+            evaluators[name].add(outputs, targets)
+    return evaluators
 
 
 def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
@@ -153,10 +157,19 @@ def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, AUTOCAST[precision], enabled=precision != "fp32")
 
 
-def to_device(batch: Batch, device: torch.device, *, channels_last: bool) -> tuple[Tensor, Tensor]:
-    """Images (B, 3, H, W) in [0, 1] and labels (B,). No mean or std: the release's input."""
+def to_device(batch: Batch, device: torch.device, *, channels_last: bool) -> tuple[Tensor, dict[str, Any]]:
+    """Images (B, 3, H, W) in [0, 1], and targets by field name. No mean or std: the release's input.
+
+    A ragged target is a list of tensors, one a sample.
+    """
     pixels = torch.empty(batch.pixels.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     pixels.numpy()[:] = batch.pixels
     layout = torch.channels_last if channels_last else torch.contiguous_format
     images = pixels.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
-    return images.div_(255), torch.from_numpy(batch.labels).to(device)
+    return images.div_(255), {name: _on_device(column, device) for name, column in batch.targets.items()}
+
+
+def _on_device(column: Column, device: torch.device) -> Tensor | list[Tensor]:
+    if isinstance(column, Ragged):
+        return [torch.from_numpy(column[number]).to(device) for number in range(len(column))]
+    return torch.from_numpy(column).to(device)

@@ -36,7 +36,7 @@ class Meter:
         """A step is done."""
         now = time.perf_counter()
         self.so_far.busy_s += now - self._mark
-        self.so_far.images += len(batch.labels)
+        self.so_far.images += len(batch)
         self._mark = now
         used = self.plan.consumed(batch.step + 1)
         self._first = self._first or (now, used)
@@ -54,10 +54,10 @@ class Meter:
         }
 
     def _line(self, batch: Batch, loss: Tensor, now: float, used: int) -> str:
-        rates, side = self.rates(self.plan.world), batch.pixels.shape[-1]
+        rates, (height, width) = self.rates(self.plan.world), batch.pixels.shape[-2:]
         return (
             f"epoch {self.plan.epoch + 1}/{self.schedule.run.epochs} step {batch.step + 1}/{self.plan.steps.stop} "
-            f"| {side}x{side} b{len(batch.labels)} | loss {loss.item():.3f} "
+            f"| {height}x{width} b{len(batch)} | loss {loss.item():.3f} "
             f"| {rates['images_per_s']:.0f} img/s (wait {rates['data_wait_share']:.0%}) "
             f"| left {clock(self._left_s(now, used))}"
         )

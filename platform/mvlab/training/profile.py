@@ -202,7 +202,7 @@ def _read_step(
 ) -> Step:
     all_reduce = _in([span for span in ranges if span.name == OURS + Phase.BACKWARD], exchanges)
     return Step(
-        images=len(batch.labels),
+        images=len(batch),
         side=batch.pixels.shape[-1],
         whole=step.ms,
         phases={phase: sum(span.ms for span in ranges if span.name == OURS + phase) for phase in Phase},

@@ -18,6 +18,7 @@ from mvlab.data.store.manifest import read_manifest
 from mvlab.data.store.patience import patiently
 from mvlab.disk import naming_the_disk
 from mvlab.models.initial import InitialWeightsError, load_initial
+from mvlab.targets import arrays_of
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.checkpoints import REFUSED, Checkpoints
@@ -79,7 +80,7 @@ def _train(job: Assignment, world: World, surroundings: Surroundings) -> bool:
     except NonFiniteError as error:
         for index, batch in enumerate(error.batches):
             path = job.folder.results / f"non-finite-rank{world.rank}-{index}.npz"
-            np.savez(path, step=batch.step, pixels=batch.pixels, labels=batch.labels)
+            np.savez(path, allow_pickle=False, step=batch.step, pixels=batch.pixels, **arrays_of(batch.targets))
         raise
     finally:
         session.profiler.close()
@@ -93,9 +94,9 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
     training, validation = (patiently(partial(read_manifest, job.data, split)) for split in ("train", "val"))
     folder.results.mkdir(parents=True, exist_ok=True)
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
-    checkpoints = Checkpoints(folder.checkpoints, execution.keep)
+    checkpoints = Checkpoints(folder.checkpoints, execution.keep, run.task)
     state = _newest_for_all(checkpoints, job, world)
-    bare = build_model(run, len(training.classes), world.device)
+    bare = build_model(run, run.task.num_outputs(training.classes), world.device)
     if state is None and run.initial_weights is not None:
         if execution.initial is None:
             raise InitialWeightsError("the run has no checkpoint to go on from: name its file with --initial-weights")
@@ -109,6 +110,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
     profiler = Profiler(f"Profile of {job.name}, rank 0 of {world.size}", folder, world.device, traced)
     trainer.phase = profiler.phase
     schedule = Schedule.of(run, training.group_rows, state.planned_world if state else job.planned_world)
+    empty = trainer.objective.tally(world.device)
     session = Session(
         job=job,
         world=world,
@@ -123,9 +125,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
         profiler=profiler,
         epoch=state.epoch if state else 0,
         position=state.position if state else EPOCH_START,
-        so_far=EpochState.unpack(state.so_far, world.rank, world.size, world.device)
-        if state
-        else EpochState.zero(world.device),
+        so_far=EpochState.unpack(state.so_far, world.rank, world.size, empty) if state else EpochState(empty),
         history=list(state.history) if state else [],
     )
     if execution.ledger:

@@ -2,7 +2,7 @@
 
 import platform
 import resource
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -12,17 +12,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from mvlab.config import EvaluationConfig
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import EvaluationView, TrainingView
 from mvlab.data.feed.render import Order
 from mvlab.data.plan import EPOCH_START, EpochPlan, PlannedBatch, Position, plan_epoch, plan_evaluation
 from mvlab.data.store.manifest import Manifest
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.base import TRAIN, VAL, VAL_EMA, EvaluationPass, Evaluator
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.checkpoints import Checkpoints
-from mvlab.training.collectives import Consensus, Latch, Preempted, Wish, of_all_ranks, share_buffers, sum_over_ranks
+from mvlab.training.collectives import (
+    AllRanks,
+    Consensus,
+    Latch,
+    Preempted,
+    Wish,
+    of_all_ranks,
+    share_buffers,
+    sum_over_ranks,
+)
 from mvlab.training.corrupt import watch
 from mvlab.training.epoch_state import EpochState
 from mvlab.training.files import append_epoch
@@ -65,29 +72,27 @@ class Session:
         run, data = self.job.run, self.job.data
         start = self.position
         for epoch in range(self.epoch, run.epochs):
-            training = TrainingView(run.augmentation, run.seed, epoch)
+            training = run.task.training_view(run.seed, epoch)
             for planned in self.plan(epoch, start).for_rank(self.world.rank):
                 yield Order(planned, self.training.ref(data), training)
-            for view in self.evaluations(epoch):
-                for planned in self.evaluation_plan(view):
-                    yield Order(planned, self.validation.ref(data), EvaluationView(view))
+            for each in self.evaluations(epoch):
+                for planned in self.evaluation_plan(each):
+                    yield Order(planned, self.validation.ref(data), each.view)
             start = EPOCH_START
 
     def plan(self, epoch: int, start: Position) -> EpochPlan:
         run, rows = self.job.run, self.training.group_rows
         return plan_epoch(rows, run.sampler, world=self.world.size, seed=run.seed, epoch=epoch, start=start)
 
-    def evaluations(self, epoch: int) -> list[EvaluationConfig]:
-        """What follows an epoch: the evaluation, and after the last one those at other resolutions."""
-        view = self.job.run.evaluation
-        others = view.also if epoch + 1 == self.job.run.epochs else ()
-        return [view, *(view.at(side) for side in others)]
+    def evaluations(self, epoch: int) -> tuple[EvaluationPass, ...]:
+        """Passes over the validation split that follow an epoch."""
+        return self.job.run.task.evaluations(last=epoch + 1 == self.job.run.epochs)
 
-    def evaluation_plan(self, view: EvaluationConfig) -> Iterator[PlannedBatch]:
+    def evaluation_plan(self, each: EvaluationPass) -> Iterator[PlannedBatch]:
         """This rank's batches of the validation split."""
         world = self.world
         return plan_evaluation(
-            self.validation.num_samples, view.batch, world=world.size, rank=world.rank, resolution=view.crop
+            self.validation.num_samples, each.batch, world=world.size, rank=world.rank, size=each.size
         )
 
     def train_epoch(self, batches: Iterator[Batch]) -> bool:
@@ -136,45 +141,54 @@ class Session:
         return wish < Wish.LEAVE
 
     def evaluate_epoch(self, batches: Iterator[Batch]) -> dict[str, float] | None:
-        """Raw and EMA weights on every validation sample, after the last epoch EMA weights at other resolutions too.
+        """Metrics of raw and EMA weights on every validation sample, and of the passes that follow the last epoch.
 
         None if a rank was told to stop meanwhile: then it may not have seen all samples.
         """
         bare, average = self.trainer.bare, self.trainer.ema.module
         share_buffers(bare, average)
-        metrics: dict[str, float] = {}
         main, *others = self.evaluations(self.epoch)
-        tallies = self._evaluated({"val": bare, "val_ema": average}, main, batches)
-        for view in others:
-            tallies |= self._evaluated({f"test_{view.crop}px": average}, view, batches)
+        evaluators, seen = self._evaluated({VAL: bare, VAL_EMA: average}, main, batches)
+        for each in others:
+            assert each.name is not None, "only the first pass measures everything"
+            evaluators |= self._evaluated({each.name: average}, each, batches)[0]
         self.consensus.ask(self.notice())
         if self.consensus.answer() >= Wish.LEAVE:
             return None
-        for name, tally in tallies.items():
-            tally.sums = sum_over_ranks(tally.sums)
-            metrics |= tally.metrics(name)
-        for view in others:  # a run has 40 metrics at most: of these the top-1 is what is compared
-            del metrics[f"test_{view.crop}px/loss"], metrics[f"test_{view.crop}px/top5"]
-        return metrics | {"val/samples": tallies["val"].sums[0].item()}
+        metrics: dict[str, float] = {}
+        for name, evaluator in evaluators.items():
+            measured = evaluator.merged(AllRanks()).metrics()
+            if name not in (VAL, VAL_EMA):  # a run has 40 metrics at most: of these the primary one is compared
+                primary = self.job.run.task.primary.name
+                measured = {primary: measured[primary]}
+            metrics |= {f"{name}/{metric}": value for metric, value in measured.items()}
+        counted = torch.tensor(seen, dtype=torch.float64, device=self.world.device)
+        return metrics | {f"{VAL}/samples": sum_over_ranks(counted).item()}
 
     def _evaluated(
-        self, models: dict[str, nn.Module], view: EvaluationConfig, batches: Iterator[Batch]
-    ) -> dict[str, Tally]:
-        """This rank's part."""
+        self, models: dict[str, nn.Module], each: EvaluationPass, batches: Iterator[Batch]
+    ) -> tuple[dict[str, Evaluator], int]:
+        """This rank's part of a pass, and the number of its samples."""
         expected = watch(
-            islice(batches, sum(1 for _ in self.evaluation_plan(view))),
+            islice(batches, sum(1 for _ in self.evaluation_plan(each))),
             self.so_far,
             self.job.folder.corrupt_rows,
             epoch=self.epoch,
             rank=self.world.rank,
         )
-        return evaluate(models, self._until_stopped(expected), self.job.run, self.world.device)
+        seen = 0
 
-    def _until_stopped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            if self.notice() >= Wish.LEAVE:
-                return
-            yield batch
+        def until_stopped() -> Iterator[Batch]:
+            nonlocal seen
+            for batch in expected:
+                if self.notice() >= Wish.LEAVE:
+                    return
+                seen += len(batch)
+                yield batch
+
+        trainer = self.trainer
+        evaluators = evaluate(models, until_stopped(), self.job.run, self.world.device, trainer.objective)
+        return evaluators, seen
 
     def end_epoch(self, validated: dict[str, float], evaluation_s: float) -> None:
         """Make a checkpoint after the epoch; once that is whole, what the epoch came to is written down.
@@ -192,7 +206,7 @@ class Session:
             "time_ms": time_ns() // 1_000_000,
             "update": self.trainer.updates,
             "lr": self.trainer.optimizer.param_groups[0]["lr"],
-            **tally.metrics("train"),
+            **{f"{TRAIN}/{metric}": value for metric, value in tally.metrics().items()},
             "train/updates_left_out": so_far.left_out,
             **validated,
             "images_per_s": images / busy_s,
@@ -206,7 +220,8 @@ class Session:
         if self.is_writer:
             metrics["weights_sha256"] = weights_sha256(self.trainer.ema.module.state_dict())
         self.history.append(metrics)
-        self.epoch, self.position, self.so_far = self.epoch + 1, EPOCH_START, EpochState.zero(self.world.device)
+        empty = self.trainer.objective.tally(self.world.device)
+        self.epoch, self.position, self.so_far = self.epoch + 1, EPOCH_START, EpochState(empty)
         self.checkpoint(then=partial(append_epoch, self.job.folder.epochs, metrics))
 
     def checkpoint(self, *, then: Callable[[], object] = lambda: None) -> None:

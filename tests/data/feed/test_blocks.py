@@ -6,19 +6,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvlab.config import AugmentationConfig, SamplerConfig
+from mvlab.config import SamplerConfig
 from mvlab.data.feed import blocks
 from mvlab.data.feed.blocks import block_bytes, blocks_of, bytes_a_block
-from mvlab.data.feed.images import TrainingView
 from mvlab.data.feed.render import Order
 from mvlab.data.plan import PlannedBatch, plan_epoch
 from mvlab.data.store.manifest import SplitRef
+from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.view import TrainingView
 
 SCALES = (160, 192, 256, 288, 320)
 
 
 def order(resolution: int, num_samples: int) -> Order:
-    planned = PlannedBatch(0, resolution, np.arange(num_samples))
+    planned = PlannedBatch(0, (resolution, resolution), np.arange(num_samples))
     return Order(planned, SplitRef("/data", "train", ""), TrainingView(AugmentationConfig(), 0, 0))
 
 

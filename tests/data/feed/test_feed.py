@@ -10,16 +10,18 @@ import ray
 from ray._private.internal_api import memory_summary
 
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.config import AugmentationConfig, EvaluationConfig, SamplerConfig
+from mvlab.config import SamplerConfig
 from mvlab.data.data_set import embedded_digits
 from mvlab.data.feed import blocks, stream
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import EvaluationView, TrainingView, render
+from mvlab.data.feed.images import render
 from mvlab.data.feed.render import Order
 from mvlab.data.feed.stream import stream as feed
 from mvlab.data.plan import plan_epoch, plan_evaluation
 from mvlab.data.store.manifest import Manifest, read_manifest
 from mvlab.data.store.shards import SplitReader
+from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.view import EvaluationView, TrainingView
 
 pytestmark = pytest.mark.cluster
 
@@ -49,7 +51,7 @@ def training(uri: str, *, epoch: int = 0, sampler: SamplerConfig = SAMPLER) -> l
 
 def evaluation(uri: str) -> list[Order]:
     manifest = read_manifest(uri, "val")
-    planned = plan_evaluation(manifest.num_samples, 50, world=2, rank=1, resolution=64)
+    planned = plan_evaluation(manifest.num_samples, 50, world=2, rank=1, size=(64, 64))
     view = EvaluationView(EvaluationConfig(resize=64, crop=64))
     return [Order(each, manifest.ref(uri), view) for each in planned]
 
@@ -63,9 +65,9 @@ def test_batches_are_the_planned_ones(uri: str) -> None:
     for order, batch in zip(orders, batches, strict=True):
         planned, reader = order.planned, readers[order.split.split]
         assert batch.step == planned.step
-        assert batch.pixels.shape == (len(planned.samples), 3, planned.resolution, planned.resolution)
+        assert batch.pixels.shape == (len(planned.samples), 3, *planned.size)
         assert batch.pixels.dtype == np.uint8
-        assert batch.labels.tolist() == reader.labels[planned.samples].tolist()
+        assert batch.targets["label"].tolist() == reader.targets(planned.samples)["label"].tolist()
         assert batch.corrupt == ()
         first = int(planned.samples[0])
         cuts = order.view.cuts(np.array([8]), np.array([8]), planned.samples[:1])
@@ -76,7 +78,9 @@ def test_batches_are_the_planned_ones(uri: str) -> None:
 
 def same(ours: list[Batch], theirs: list[Batch]) -> bool:
     return all(
-        a.step == b.step and np.array_equal(a.pixels, b.pixels) and np.array_equal(a.labels, b.labels)
+        a.step == b.step
+        and np.array_equal(a.pixels, b.pixels)
+        and np.array_equal(a.targets["label"], b.targets["label"])
         for a, b in zip(ours, theirs, strict=True)
     )
 
@@ -168,7 +172,7 @@ def test_a_corrupt_row_is_replaced_deterministically(uri: str) -> None:
     assert f"row {row}," in named[0]
     assert same(skipped[:3] + skipped[4:], sound[:3] + sound[4:])
     assert skipped[3].pixels.shape == sound[3].pixels.shape
-    different = [i for i in range(len(sound[3].labels)) if not np.array_equal(skipped[3].pixels[i], sound[3].pixels[i])]
+    different = [i for i in range(len(sound[3])) if not np.array_equal(skipped[3].pixels[i], sound[3].pixels[i])]
     assert different == [5]
 
 
@@ -177,7 +181,5 @@ def test_a_corrupt_row_is_left_out_of_an_evaluation(uri: str) -> None:
     sound = list(stream(orders, cpus=1.0))
     corrupt(uri, "val", int(orders[1].planned.samples[5]))
     skipped = list(stream(orders, cpus=1.0, on_corrupt="skip"))
-    assert [len(batch.labels) for batch in skipped] == [
-        len(batch.labels) - (number == 1) for number, batch in enumerate(sound)
-    ]
+    assert [len(batch) for batch in skipped] == [len(batch) - (number == 1) for number, batch in enumerate(sound)]
     assert np.array_equal(skipped[1].pixels, np.delete(sound[1].pixels, 5, axis=0))

@@ -10,14 +10,16 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mvlab.config import AugmentationConfig, SamplerConfig
+from mvlab.config import SamplerConfig
 from mvlab.data.data_set import embedded_digits
-from mvlab.data.feed.images import Ints, TrainingView
 from mvlab.data.feed.render import Order
 from mvlab.data.feed.stream import stream
 from mvlab.data.geometry import Cuts
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
+from mvlab.tasks.base import Ints
+from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.view import TrainingView
 
 pytestmark = pytest.mark.cluster
 
@@ -53,7 +55,7 @@ def consume(uri: str, folder: Path) -> int:
     view = Observed(TrainingView(AugmentationConfig(), 0, 0), folder)
     plan = plan_epoch(manifest.group_rows, sampler, world=1, seed=0, epoch=0)
     orders = [Order(planned, manifest.ref(uri), view) for planned in plan.for_rank(0)]
-    return sum(len(batch.labels) for batch in stream(orders, cpus=2.0))
+    return sum(len(batch) for batch in stream(orders, cpus=2.0))
 
 
 def test_a_rank_is_fed_by_its_own_machine(nodes: list[str], tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.config import AugmentationConfig, EvaluationConfig
-from mvlab.data.feed.images import EvaluationView, TrainingView, View, decode, render, slow_cut
+from mvlab.data.feed.images import decode, render, slow_cut
 from mvlab.data.geometry import Cut, Cuts
 from mvlab.data.ingest.image_check import take_in
+from mvlab.tasks.base import View
+from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.view import EvaluationView, TrainingView
 
 sides = st.integers(1, 700)
 

@@ -12,9 +12,11 @@ from PIL import Image
 from mvlab.data.ingest import job as ingest_module
 from mvlab.data.ingest.apart import Apart
 from mvlab.data.ingest.image_check import Intake, UnreadableImageError, take_in
+from mvlab.data.ingest.job import ShardOrder
 from mvlab.data.ingest.parts import PARTS, read_part
 from mvlab.data.ingest.recipe import Recipe
 from mvlab.data.store.storage import Folder
+from mvlab.targets import LABEL
 
 
 def png() -> bytes:
@@ -54,12 +56,13 @@ def test_after_an_attempt_that_died_a_shard_has_the_same_bytes(tmp_path: Path) -
     (tmp_path / "src").mkdir()
     (tmp_path / "src/good.png").write_bytes(png())
     (tmp_path / "src/bad.png").write_bytes(b"")
-    row = {"files": ["good.png", "bad.png"], "labels": [0, 0]}
+    order = ShardOrder(0, ["good.png", "bad.png"], {"label": [0, 0]})
+    src, out = (tmp_path / "src").as_uri(), (tmp_path / "out").as_uri()
     recipe, written = Recipe(name="x", split="train"), []
     parts = Folder.of(str(tmp_path / "out"), "train", PARTS)
     parts.make()
     for _ in range(2):
-        ingest_module._write(row, 0, (tmp_path / "src").as_uri(), (tmp_path / "out").as_uri(), recipe)
+        ingest_module._write(order, src, (LABEL,), out, recipe)
         part = read_part(parts, 0)
         written.append(((tmp_path / "out/train/shard-00000.parquet").read_bytes(), part.shard, part.quarantined))
     assert written[0] == written[1]

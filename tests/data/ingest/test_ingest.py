@@ -44,7 +44,11 @@ def test_the_reader_gives_what_parquet_gives(whole: Path) -> None:
     reader = open_split(read_manifest(str(whole), "train").ref(str(whole)))
     rows = [row for table in tables(whole / "train") for row in table.to_pylist()]
     assert [reader.read(index) for index in range(len(reader))] == [row["image"] for row in rows]
-    for name, column in (("label", reader.labels), ("width", reader.widths), ("tiled", reader.tiled)):
+    for name, column in (
+        ("label", reader.targets(np.arange(len(reader)))["label"]),
+        ("width", reader.widths),
+        ("tiled", reader.tiled),
+    ):
         assert column.tolist() == [row[name] for row in rows]
 
 

@@ -10,9 +10,7 @@ from data.insects import NUM_FILES, contents
 from PIL import Image
 
 from mvlab.cli import main
-from mvlab.config import EvaluationConfig
 from mvlab.data.data_set import open_data
-from mvlab.data.feed.images import EvaluationView
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.ingest.parts import PARTS
 from mvlab.data.plan import PlannedBatch
@@ -20,6 +18,8 @@ from mvlab.data.store.manifest import read_manifest
 from mvlab.data.store.storage import Folder
 from mvlab.data.store.verify import verify
 from mvlab.sweep import cluster as cluster_module
+from mvlab.tasks.classification.task import EvaluationConfig
+from mvlab.tasks.classification.view import EvaluationView
 
 pytestmark = pytest.mark.cluster
 
@@ -85,11 +85,11 @@ def test_training_reads_from_a_store(bucket: str, whole: Path) -> None:
     samples = np.array([140, 3, 77, 3])
     view = EvaluationView(EvaluationConfig(resize=36, crop=32))
     batches = [
-        next(render_batches([Order(PlannedBatch(0, 32, samples), read_manifest(uri, "train").ref(uri), view)]))
+        next(render_batches([Order(PlannedBatch(0, (32, 32), samples), read_manifest(uri, "train").ref(uri), view)]))
         for uri in (bucket, str(whole))
     ]
     np.testing.assert_array_equal(batches[0].pixels, batches[1].pixels)
-    assert batches[0].labels.tolist() == batches[1].labels.tolist()
+    assert batches[0].targets["label"].tolist() == batches[1].targets["label"].tolist()
     assert batches[0].pixels.shape == (4, 3, 32, 32)
 
 

@@ -21,14 +21,13 @@ def test_a_plan_has_every_file_once_in_shards_of_the_size_asked_for(
     sizes: list[int], shard_bytes: int, seed: int
 ) -> None:
     files = tuple(f"{number:03d}" for number in range(len(sizes)))
-    listing = Listing(
-        "file:///x", files, tuple(sizes), tuple(number % 7 for number in range(len(sizes))), tuple("abcdefg")
-    )
+    labels = tuple(number % 7 for number in range(len(sizes)))
+    listing = Listing("file:///x", files, tuple(sizes), {"label": labels}, tuple("abcdefg"))
     recipe = Recipe(name="x", split="train", shard_mb=shard_bytes / 1e6, shuffle_seed=seed)
     orders = plan_shards(listing, recipe)
     assert [order.number for order in orders] == list(range(len(orders)))
-    flat = [(file, label) for order in orders for file, label in zip(order.files, order.labels, strict=True)]
-    assert sorted(flat) == list(zip(files, listing.labels, strict=True))
+    flat = [(file, label) for order in orders for file, label in zip(order.files, order.targets["label"], strict=True)]
+    assert sorted(flat) == list(zip(files, listing.targets["label"], strict=True))
     size = dict(zip(files, sizes, strict=True))
     assert all(order.files for order in orders)
     for order in orders:
@@ -39,7 +38,7 @@ def test_a_plan_has_every_file_once_in_shards_of_the_size_asked_for(
 
 def test_another_seed_is_another_order_and_another_shard_size_is_not() -> None:
     files = tuple(f"{number:03d}" for number in range(200))
-    listing = Listing("file:///x", files, (100,) * 200, (0,) * 200, ("a",))
+    listing = Listing("file:///x", files, (100,) * 200, {"label": (0,) * 200}, ("a",))
 
     def order(**how: float) -> list[str]:
         return [file for shard in plan_shards(listing, replace(RECIPE, **how)) for file in shard.files]

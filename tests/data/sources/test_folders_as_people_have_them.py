@@ -51,7 +51,7 @@ def test_text_and_stray_files_and_empty_classes_are_told(tmp_path: Path) -> None
     (tmp_path / "train" / "b").mkdir()
     os.mkfifo(tmp_path / "train" / "a" / "pipe")
     listing = list_images(src, "train")
-    assert (listing.classes, listing.labels) == (("a", "c"), (0, 1))
+    assert (listing.classes, listing.targets["label"]) == (("a", "c"), (0, 1))
     assert left(listing) == {
         "train/a/_annotations.csv": Reason.TEXT,
         "train/stray.jpg": Reason.STRAY,
@@ -65,7 +65,7 @@ def test_an_empty_class_of_one_split_keeps_its_place_in_the_list_of_the_other(tm
     src = put(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "train/c/3.jpg", "val/a/1.jpg", "val/c/3.jpg")
     (tmp_path / "val" / "b").mkdir()
     listing = list_images(src, "val", classes=list_images(src, "train").classes)
-    assert (listing.classes, listing.labels) == (("a", "b", "c"), (0, 2))
+    assert (listing.classes, listing.targets["label"]) == (("a", "b", "c"), (0, 2))
 
 
 def test_a_loop_brings_nothing_in_twice(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def put_meta(folder: Path, synsets: Sequence[tuple[int, str, int]] = SYNSETS) ->
 
 def shown(listing: Listing) -> dict[str, str]:
     """Class by file."""
-    return {file: listing.classes[label] for file, label in zip(listing.files, listing.labels, strict=True)}
+    return {file: listing.classes[label] for file, label in zip(listing.files, listing.targets["label"], strict=True)}
 
 
 def test_imagenets_own_layout(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_imagenets_own_layout(tmp_path: Path) -> None:
     assert listing.src == tmp_path.as_uri()
     assert listing.classes == ("n01", "n02")
     assert listing.files == ("train/n01/a.JPEG", "train/n01/c.JPEG", "train/n02/b.JPEG")
-    assert listing.labels == (0, 0, 1)
+    assert listing.targets["label"] == (0, 0, 1)
     assert listing.sizes == (3, 2, 1)
     assert len(listing) == 3
     src_folder = Folder.of(listing.src)
@@ -89,7 +89,7 @@ def test_labels_do_not_depend_on_who_lists_which_split(tmp_path: Path) -> None:
     val = list_images(src, "val", classes=train.classes)
     assert val.classes == train.classes
     assert shown(val) == {"val/b/5": "b", "val/c/4": "c"}
-    assert val.labels == (1, 2)
+    assert val.targets["label"] == (1, 2)
 
 
 def kaggle(folder: Path) -> Path:
@@ -155,7 +155,7 @@ def test_the_flat_folder_takes_the_labels_of_train(tmp_path: Path) -> None:
     classes = list_images(src, "train").classes
     listing = list_images(src, "val", classes=classes, ground_truth=read_ground_truth(names(tmp_path)))
     assert listing.classes == classes
-    assert [classes[label] for label in listing.labels] == NAMES
+    assert [classes[label] for label in listing.targets["label"]] == NAMES
 
 
 def test_the_table_of_kaggle_may_have_a_byte_order_mark(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_numbers_with_files_are_places_in_the_class_list(tmp_path: Path) -> None
     assert list(shown(listing).values()) == ["c", "a", "b"]
     assert truth.is_numbered(("a", "b", "c"))
     assert not truth.is_numbered(("0", "1", "2")), "names that are numbers"
-    assert list_images(src, "val", classes=("2", "1", "0"), ground_truth=truth).labels == (0, 2, 1)
+    assert list_images(src, "val", classes=("2", "1", "0"), ground_truth=truth).targets["label"] == (0, 2, 1)
     with pytest.raises(DataError, match="has numbers for classes, and no class list: ingest it together with train"):
         list_images(src, "val", ground_truth=truth)
     with pytest.raises(DataError, match="has class number 2: numbers are places in the sorted list of the 2 classes"):
@@ -221,7 +221,7 @@ def test_tiny_imagenet_as_it_is_downloaded(tmp_path: Path) -> None:
     assert is_flat(src, "val")
     truth = read_ground_truth(tmp_path / "val" / "val_annotations.txt")
     val = list_images(src, "val", classes=train.classes, ground_truth=truth)
-    assert val.labels == (1, 0, 1)
+    assert val.targets["label"] == (1, 0, 1)
     assert [each.reason for each in val.left_out] == [Reason.LABELS]
 
 

@@ -32,7 +32,7 @@ def number_in(encoded: bytes) -> int:
 
 
 def write(folder: Path, count: int = 100, split: str = "train", seed: int = 0, classes: tuple = ("a", "b")) -> Manifest:
-    samples = [Sample(key=str(i), image=picture(i), label=i % 2) for i in range(count)]
+    samples = [Sample(key=str(i), image=picture(i), targets={"label": i % 2}) for i in range(count)]
     return write_split(samples, str(folder), name="test", split=split, classes=classes, seed=seed)
 
 
@@ -45,7 +45,7 @@ def test_every_row_comes_back_once_shuffled(tmp_path: Path) -> None:
     numbers = [number_in(reader.read(row)) for row in range(100)]
     assert sorted(numbers) == list(range(100))
     assert numbers != list(range(100))
-    assert reader.labels.tolist() == [number % 2 for number in numbers]
+    assert reader.targets(np.arange(len(reader)))["label"].tolist() == [number % 2 for number in numbers]
     assert set(reader.widths.tolist()) == {3}
     assert set(reader.heights.tolist()) == {2}
 
@@ -56,7 +56,7 @@ def test_the_index_agrees_with_parquet(tmp_path: Path) -> None:
     reader = SplitReader(str(tmp_path), manifest)
     table = pq.read_table(tmp_path / "train" / manifest.shards[0].file)
     assert [reader.read(row) for row in range(100)] == table["image"].to_pylist()
-    assert reader.labels.tolist() == table["label"].to_pylist()
+    assert reader.targets(np.arange(len(reader)))["label"].tolist() == table["label"].to_pylist()
     assert (reader.lengths == [len(image) for image in table["image"].to_pylist()]).all()
 
 
@@ -177,7 +177,9 @@ def test_labels_and_class_names_are_checked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'a' occurs twice"):
         write(tmp_path, classes=("a", "a"))
     with pytest.raises(DataError, match="sample broken is no readable image: cannot identify image format"):
-        write_split([Sample("broken", b"x", 0)], str(tmp_path), name="t", split="train", classes=("a",), seed=0)
+        write_split(
+            [Sample("broken", b"x", {"label": 0})], str(tmp_path), name="t", split="train", classes=("a",), seed=0
+        )
 
 
 def test_an_unknown_filesystem_is_refused() -> None:

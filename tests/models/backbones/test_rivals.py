@@ -11,13 +11,14 @@ import torchvision.models as theirs
 from torch import nn
 
 from experiments.recipes import mobilevit_xs
-from mvlab.config import EvaluationConfig, RunConfig
+from mvlab.config import RunConfig
 from mvlab.measure.cost import count_cost, count_parameters
 from mvlab.models.backbones.timm_networks import ImageSizeError
 from mvlab.models.build import build_network, network_name
 from mvlab.networks import ONE_SIZE, TimmConfig, TimmName, TorchvisionConfig, TorchvisionName
 from mvlab.samplers import STANDARD
 from mvlab.scale import SCALES, at_scale
+from mvlab.tasks.classification.task import EvaluationConfig
 
 TORCHVISION = [
     (TorchvisionConfig(name="mobilenet_v2"), theirs.MobileNet_V2_Weights),

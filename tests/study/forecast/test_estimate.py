@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from experiments.table6_patch_size import EXPERIMENT
 from mvlab.data.data_set import DataSet, describe_digits, embedded_digits
 from mvlab.data.plan import count_updates, plan_epoch, plan_evaluation
+from mvlab.experiment import vary
 from mvlab.study.forecast import predict, probe
 from mvlab.study.forecast.estimate import START_S, Range, Speed, Work, describe_work, span, stored_bytes, total
 from mvlab.sweep.trial import plan_trials
 from mvlab.training.placement import Node, place
 
 TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "8,4,2"], "smoke", 1)
-DATA = DataSet(uri="/d", name="mine", num_classes=2, train_group_rows=(32,) * 9 + (5,), num_val=100, digest="d")
+DATA = DataSet(uri="/d", name="mine", classes=("a", "b"), train_group_rows=(32,) * 9 + (5,), num_val=100, digest="d")
 seconds = st.builds(lambda low, more: Range(low, low + more), st.floats(0, 1e4), st.floats(0, 1e4))
 
 
@@ -30,19 +31,24 @@ def test_updates_images_and_bytes_are_those_of_the_plans(world: int) -> None:
     assert work.images_trained == sum(DATA.num_train + plan.num_padded for plan in plans)
     assert work.images_trained == world * sum(work.trained.values())
     assert (work.images_evaluated, work.bytes_read) == (100 * run.epochs, 1010 * run.epochs)
-    view = run.evaluation
+    view = run.task.evaluation
     most = max(
-        sum(len(b.samples) for b in plan_evaluation(100, view.batch, world=world, rank=rank, resolution=view.crop))
+        sum(
+            len(b.samples)
+            for b in plan_evaluation(100, view.batch, world=world, rank=rank, size=(view.crop, view.crop))
+        )
         for rank in range(world)
     )
-    assert work.evaluated == {view.crop: 2 * most * run.epochs}, "the rank that has most; weights and their average"
+    assert work.evaluated == {(view.crop, view.crop): 2 * most * run.epochs}, (
+        "the rank that has most; weights and their average"
+    )
 
 
 def test_evaluations_at_other_resolutions_come_once() -> None:
     run = TRIALS[0].run
-    trial = replace(TRIALS[0], run=replace(run, evaluation=replace(run.evaluation, also=(96,))))
+    trial = replace(TRIALS[0], run=vary(run, "task.evaluation.also", (96,)))
     work = Work.of(trial, DATA, (1000, 10), 1)
-    assert work.evaluated == {64: 100 * 2 * run.epochs, 96: 100}
+    assert work.evaluated == {(64, 64): 100 * 2 * run.epochs, (96, 96): 100}
     assert work.bytes_read == 1010 * run.epochs + 10
 
 
@@ -71,7 +77,7 @@ def test_four_runs_of_ten_seconds() -> None:
 def test_seconds_are_counted_by_resolution() -> None:
     work = Work.of(TRIALS[0], DATA, (0, 0), 2)
     train = {side: Range(0.001 * side, 0.002 * side) for side in work.trained}
-    speed = Speed(train=train, evaluate={64: Range(0.0, 0.0)})
+    speed = Speed(train=train, evaluate={(64, 64): Range(0.0, 0.0)})
     expected = sum(0.001 * side * images for side, images in work.trained.items())
     assert speed.seconds(work).low == pytest.approx(START_S.low + expected)
     assert speed.seconds(work).high == pytest.approx(START_S.high + 2 * expected)
@@ -102,7 +108,7 @@ def test_a_probe_measures_every_resolution_of_every_network_and_writes_nothing(
     assert speeds[0] is not speeds[1]
     for speed, trial in zip(speeds, TRIALS, strict=False):
         assert speed.train.keys() == set(trial.run.sampler.resolutions)
-        assert speed.evaluate.keys() == {trial.run.evaluation.crop}
+        assert speed.evaluate.keys() == {each.size for each in trial.run.task.evaluations(last=True)}
         assert all(0 < each.low <= each.high for each in (*speed.train.values(), *speed.evaluate.values()))
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,12 @@ from mvlab.sweep.trial import plan_trials
 from mvlab.training.execution_options import ExecutionOptions
 
 IMAGENET = DataSet(
-    uri="/data", name="imagenet", num_classes=1000, train_group_rows=(1_281_167,), num_val=50_000, digest="d" * 64
+    uri="/data",
+    name="imagenet",
+    classes=tuple(map(str, range(1000))),
+    train_group_rows=(1_281_167,),
+    num_val=50_000,
+    digest="d" * 64,
 )
 
 

@@ -17,7 +17,7 @@ from mvlab.sweep.pruned import pruning
 from mvlab.sweep.trial import Trial, plan_trials
 
 ARMS = ["2,2,2", "4,4,4"]
-DATA = DataSet(uri="/d", name="mine", num_classes=2, train_group_rows=(8,), num_val=4, digest="d" * 64)
+DATA = DataSet(uri="/d", name="mine", classes=("a", "b"), train_group_rows=(8,), num_val=4, digest="d" * 64)
 
 
 def plan(seeds: int, *more: str) -> list[Trial]:
@@ -76,7 +76,7 @@ def fine_tuned(trials: list[Trial], digest: str = "f" * 64) -> list[Trial]:
 
 
 def begin(folder: Path, trials: list[Trial]) -> None:
-    begin_work(folder, trials, DATA, experiment=EXPERIMENT.name, scale="smoke", workers=2)
+    begin_work(folder, trials, DATA, experiment=EXPERIMENT, scale="smoke", workers=2)
 
 
 def make_checkpoint(folder: Path, trial: Trial) -> None:

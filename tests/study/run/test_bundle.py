@@ -26,7 +26,13 @@ from mvlab.sweep.trial import Trial, plan_trials
 
 TRIALS = plan_trials(EXPERIMENT, [], "mini", 2)
 DATA = DataSet(
-    uri="/d", name="tiny", num_classes=10, train_group_rows=(8,), num_val=4, digest="d" * 64, val_digest="b" * 64
+    uri="/d",
+    name="tiny",
+    classes=tuple("0123456789"),
+    train_group_rows=(8,),
+    num_val=4,
+    digest="d" * 64,
+    val_digest="b" * 64,
 )
 STUDY = Description(
     experiment=EXPERIMENT.name,

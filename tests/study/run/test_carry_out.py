@@ -126,15 +126,15 @@ def test_a_run_that_failed_stays_failed_until_it_is_run_again(desk: Desk) -> Non
 def test_changes_that_were_accepted_are_told_and_kept_out_of_the_bundle(desk: Desk) -> None:
     assert desk.run(*ROWS) == 0
     trained_with = desk.bundle.configs["2,2,2 seed 0"]
-    smooth = {name: vary(run, "label_smoothing", 0.3) for name, run in EXPERIMENT.runs.items()}
+    smooth = {name: vary(run, "task.label_smoothing", 0.3) for name, run in EXPERIMENT.runs.items()}
     other = replace(EXPERIMENT, runs=smooth)
     more = ("--resume", *ROWS, "--seeds", "2")
     assert desk.run(*more, experiment=other) == 2
-    assert "2,2,2 seed 0: label_smoothing: 0.1 then, 0.3 now; 4,4,4 seed 0: label_smoothing" in desk.err
+    assert "2,2,2 seed 0: task.label_smoothing: 0.1 then, 0.3 now; 4,4,4 seed 0: task.label_smoothing" in desk.err
     assert desk.run(*more, "--accept-changes", experiment=other) == 0
-    assert "as: 2,2,2 seed 0, 4,4,4 seed 0 (label_smoothing: 0.1 then, 0.3 now). They count in the table" in desk.out
+    assert "as: 2,2,2 seed 0, 4,4,4 seed 0 (task.label_smoothing: 0.1 then, 0.3 now). They count in the" in desk.out
     assert desk.bundle.weights.keys() == {"2,2,2 seed 1", "4,4,4 seed 1"}
-    assert {config["label_smoothing"] for config in desk.bundle.configs.values()} == {0.3}
+    assert {config["task"]["label_smoothing"] for config in desk.bundle.configs.values()} == {0.3}
     described = json.loads((desk.study / "study.json").read_text())["trials"]
     assert described["2,2,2 seed 0"] == trained_with
 

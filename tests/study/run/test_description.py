@@ -16,7 +16,7 @@ from mvlab.study.run.folder import JOURNAL, STUDY, ResumeError
 from mvlab.sweep.trial import Trial, plan_trials
 
 DATA = DataSet(
-    uri="/data", name="mine", num_classes=2, train_group_rows=(8,), num_val=4, digest="d" * 64, val_digest="b" * 64
+    uri="/data", name="mine", classes=("a", "b"), train_group_rows=(8,), num_val=4, digest="d" * 64, val_digest="b" * 64
 )
 TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "8,4,2"], "smoke", 1)
 LONGER = [replace(trial, run=replace(trial.run, epochs=7)) for trial in TRIALS]
@@ -25,7 +25,7 @@ LONGER = [replace(trial, run=replace(trial.run, epochs=7)) for trial in TRIALS]
 def begin(folder: Path, trials: Sequence[Trial] = TRIALS, data: DataSet = DATA, workers: int = 2) -> Description:
     """The study in `folder`, begun or gone on with."""
     folder.mkdir(parents=True, exist_ok=True)
-    return begin_work(folder, trials, data, experiment=EXPERIMENT.name, scale="smoke", workers=workers)
+    return begin_work(folder, trials, data, experiment=EXPERIMENT, scale="smoke", workers=workers)
 
 
 def end(folder: Path, *trials: Trial) -> None:

@@ -9,7 +9,7 @@ from mvlab.study.run.events import ATTEMPT_TAG, begin_sweep, begin_trial, go_on
 from mvlab.sweep.trial import plan_trials
 from mvlab.training.placement import Node, place
 
-DATA = DataSet(uri="/d", name="mine", num_classes=2, train_group_rows=(8,), num_val=4, digest="d" * 64)
+DATA = DataSet(uri="/d", name="mine", classes=("a", "b"), train_group_rows=(8,), num_val=4, digest="d" * 64)
 
 
 def test_attempts_are_counted_from_the_first(tmp_path: Path) -> None:

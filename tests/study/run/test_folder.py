@@ -11,7 +11,7 @@ from mvlab.study.run.description import begin_work
 from mvlab.study.run.folder import JOURNAL, ResumeError, find_folder, new_folder, newest_study, started_at
 from mvlab.sweep.trial import plan_trials
 
-DATA = DataSet(uri="/data", name="mine", num_classes=2, train_group_rows=(8,), num_val=4, digest="d" * 64)
+DATA = DataSet(uri="/data", name="mine", classes=("a", "b"), train_group_rows=(8,), num_val=4, digest="d" * 64)
 TRIALS = plan_trials(EXPERIMENT, ["2,2,2", "8,4,2"], "smoke", 1)
 
 
@@ -24,7 +24,7 @@ def root(tmp_path: Path) -> Path:
 def begin(folder: Path, scale: str = "smoke") -> Path:
     """A study in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    begin_work(folder, TRIALS, DATA, experiment=EXPERIMENT.name, scale=scale, workers=2)
+    begin_work(folder, TRIALS, DATA, experiment=EXPERIMENT, scale=scale, workers=2)
     Journal(folder / JOURNAL).append(Event(run=SWEEP, kind="begin"))
     return folder
 

@@ -1,5 +1,6 @@
 """Which batches are one object in Ray's store, a block, and how large it may be. Pure."""
 
+import math
 from collections.abc import Iterator
 from itertools import count
 
@@ -53,8 +54,8 @@ def blocks_of(orders: list[Order], readers: int, most_bytes: int) -> Iterator[Bl
 
 
 def num_bytes(order: Order) -> int:
-    """Of its pixels."""
-    return len(order.planned.samples) * 3 * order.planned.resolution**2
+    """Bytes of its pixels."""
+    return len(order.planned.samples) * 3 * math.prod(order.planned.size)
 
 
 def block_bytes(block: Block) -> int:

@@ -2,21 +2,16 @@
 
 import io
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.config import AugmentationConfig, EvaluationConfig
-from mvlab.data.geometry import NUM_DRAWS, Cut, Cuts, centre_crop, random_resized_crop
-from mvlab.data.randomness import Stream, generator
+from mvlab.data.geometry import Cut, Cuts
 
 Pixels = NDArray[np.uint8]
 """RGB: (3, H, W), or (N, 3, H, W) of a batch."""
-Ints = NDArray[np.int64]
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "PNG": (".png",),
@@ -46,60 +41,6 @@ def decode(encoded: bytes) -> Image.Image:
         raise OSError(f"cannot identify image format (known are {', '.join(FORMATS)})") from error
     except Exception as error:  # decoders raise whatever they stumble over in a damaged file
         raise OSError(ADDRESS.sub("<...>", str(error)) or type(error).__name__) from error
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingView:
-    """Section 4.1's augmentation, drawn from (seed, epoch, sample): any reader makes the same pixels."""
-
-    config: AugmentationConfig
-    seed: int
-    epoch: int
-
-    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool = False) -> Cuts:
-        """Of `samples` (N,), images of `widths` x `heights` pixels.
-
-        Args:
-            compiled: by code that takes a second to import, then a twentieth of the time; the same bits.
-        """
-        config, name = self.config, (self.seed, int(Stream.AUGMENTATION), self.epoch)
-        ranges = config.crop_scale, config.crop_ratio, config.flip
-        if compiled:
-            from mvlab.data.geometry_kernels import random_crops
-
-            return Cuts(*random_crops(widths, heights, samples, name, *ranges))
-        draws = (
-            generator(self.seed, Stream.AUGMENTATION, self.epoch, sample).random(NUM_DRAWS).tolist()
-            for sample in samples.tolist()
-        )
-        sizes = zip(widths.tolist(), heights.tolist(), draws, strict=True)
-        return Cuts.of([Cut(*random_resized_crop(w, h, *ranges, drawn)) for w, h, drawn in sizes])
-
-    def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
-        """Which samples to train on where `sample` is corrupt, in order of preference: the same on every machine."""
-        rng = generator(self.seed, Stream.SUBSTITUTE, self.epoch, sample)
-        while True:
-            yield int(rng.integers(num_samples))
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationView:
-    """A single centre crop."""
-
-    config: EvaluationConfig
-
-    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool = False) -> Cuts:
-        del samples, compiled  # every view has one signature; this one draws nothing
-        sizes = zip(widths.tolist(), heights.tolist(), strict=True)
-        return Cuts.of([Cut(centre_crop(width, height, self.config)) for width, height in sizes], are_whole=False)
-
-    def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
-        """None: what is evaluated is what is there."""
-        del sample, num_samples
-        return iter(())
-
-
-View = TrainingView | EvaluationView
 
 
 def render(encoded: EncodedImages, cuts: Cuts, out: Pixels, *, tiled: NDArray[np.bool_]) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 
 from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import TrainingView, View, render
+from mvlab.data.feed.images import render
 from mvlab.data.plan import PlannedBatch, SampleIds
 from mvlab.data.store.manifest import SplitRef
 from mvlab.data.store.read_ahead import read_ahead
 from mvlab.data.store.shards import Changed, CorruptRowError, SplitReader, open_split
+from mvlab.tasks.base import View
 
 ROWS_A_READ = 8
 READS_AHEAD = 32
@@ -98,9 +99,9 @@ def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: 
         samples, encoded, named = _replace(order, reader, encoded, corrupt)
     tiled = reader.tiled[samples]
     cuts = order.view.cuts(reader.widths[samples], reader.heights[samples], samples, compiled=bool(tiled.any()))
-    pixels = np.empty((len(samples), 3, planned.resolution, planned.resolution), dtype=np.uint8)
+    pixels = np.empty((len(samples), 3, *planned.size), dtype=np.uint8)
     render(encoded, cuts, pixels, tiled=tiled)
-    return Batch(planned.step, pixels, reader.labels[samples].astype(np.int64), tuple(named))
+    return Batch(planned.step, pixels, order.view.targets(reader.targets(samples), cuts), tuple(named))
 
 
 def _replace(
@@ -122,7 +123,7 @@ def _replace(
 
 
 def _require_dropped(view: View, named: list[str]) -> None:
-    if isinstance(view, TrainingView):
+    if not view.drops:
         raise CorruptRowError(f"{MOST_SUBSTITUTES} samples in a row are corrupt: this data set is broken. {named[-1]}")
 
 

@@ -27,6 +27,7 @@ from mvlab.data.feed.batch import Batch
 from mvlab.data.feed.blocks import MOST_BATCHES_A_BLOCK, Block, block_bytes, blocks_of, bytes_a_block
 from mvlab.data.feed.render import OnCorrupt, Order, render_batches
 from mvlab.ray_internals import blocks_at_pace, go_at_the_consumers_pace
+from mvlab.targets import arrays_of, from_arrays
 
 BLOCKS_A_TASK = 64
 """From one task of a reader to its next takes a tenth of a second or more; of one that is lost all is made again."""
@@ -157,39 +158,40 @@ def _make(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
 
 def _pack(batches: list[Batch]) -> pa.Table:
     """One row, with columns for each batch; the pixels are not copied."""
-    return pa.table([column for batch in batches for column in _columns(batch)], names=list(_names(len(batches))))
+    columns = [column for batch in batches for column in _columns(batch)]
+    return pa.table(columns, names=[str(number) for number in range(len(columns))])
 
 
-def _names(num_batches: int) -> Iterator[str]:
-    return (f"{field} {number}" for number in range(num_batches) for field in ("about", "labels", "pixels"))
-
-
-def _columns(batch: Batch) -> tuple[pa.Array, ...]:
-    about = {"step": batch.step, "resolution": batch.pixels.shape[-1], "corrupt": batch.corrupt}
-    return pa.array([json.dumps(about)]), _one(batch.labels), _one(batch.pixels)
+def _columns(batch: Batch) -> Iterator[pa.Array]:
+    """A description of the batch, its pixels, and the arrays of its targets."""
+    arrays = arrays_of(batch.targets)
+    described = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+    about = {"step": batch.step, "shape": batch.pixels.shape, "corrupt": batch.corrupt, "targets": described}
+    yield pa.array([json.dumps(about)])
+    yield from map(_one, (batch.pixels, *arrays.values()))
 
 
 def _one(numbers: NDArray[Any]) -> pa.LargeBinaryArray:
-    """An array of one element, the bytes of `numbers`, which are not copied."""
+    """An array of one element, the bytes of `numbers`, which are not copied if they lie in one piece."""
+    numbers = np.ascontiguousarray(numbers)
     ends = np.array([0, numbers.nbytes], dtype=np.int64)
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(numbers)])
 
 
 def _unpack(table: pa.Table) -> Iterator[Batch]:
     """The inverse. The pixels stay where they are, in the object store."""
-    columns = [column.chunk(0) for column in table.columns]
-    for text, labels, pixels in zip(*[iter(columns)] * 3, strict=True):
+    columns = (column.chunk(0) for column in table.columns)
+    for text in columns:
         about = json.loads(text[0].as_py())
-        yield Batch(
-            step=about["step"],
-            pixels=_numbers(pixels, np.uint8).reshape(-1, 3, about["resolution"], about["resolution"]),
-            labels=_numbers(labels, np.int64),
-            corrupt=tuple(about["corrupt"]),
-        )
+        pixels = _bytes(next(columns)).reshape(about["shape"])
+        arrays = {
+            name: _bytes(next(columns)).view(dtype).reshape(shape) for name, (dtype, shape) in about["targets"].items()
+        }
+        yield Batch(about["step"], pixels, from_arrays(arrays), tuple(about["corrupt"]))
 
 
-def _numbers(column: pa.LargeBinaryArray, dtype: type[Any]) -> NDArray[Any]:
-    """What `_one` was given; `column[0]` would be a copy."""
+def _bytes(column: pa.LargeBinaryArray) -> NDArray[np.uint8]:
+    """Bytes of what `_one` was given; `column[0]` would be a copy."""
     _, ends, data = column.buffers()
     start, end = np.frombuffer(ends, dtype=np.int64)[column.offset : column.offset + 2]
-    return np.frombuffer(data, dtype=np.uint8)[start:end].view(dtype)
+    return np.frombuffer(data, dtype=np.uint8)[start:end]

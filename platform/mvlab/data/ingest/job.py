@@ -33,6 +33,7 @@ from mvlab.data.store.read_ahead import read_ahead
 from mvlab.data.store.shards import Row, shard_name, write_shard
 from mvlab.data.store.storage import DataError, Folder, absolute_uri
 from mvlab.durable import PARTIAL
+from mvlab.targets import TargetField
 
 QUARANTINE = "quarantine.jsonl"
 JOB = "job.json"
@@ -48,7 +49,8 @@ class ShardOrder:
 
     number: int
     files: list[str]
-    labels: list[int]
+    targets: dict[str, list[Any]]
+    """Field name -> a value for each file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Progress:
 
 
 Tell = Callable[[Progress], None]
+Fields = tuple[TargetField, ...]
 
 
 class TooManyBadFilesError(DataError):
@@ -78,7 +81,11 @@ def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
     shard_of = before // max(1, int(recipe.shard_mb * 1e6))
     pieces = np.split(order, np.flatnonzero(np.diff(shard_of)) + 1)
     return [
-        ShardOrder(number, [listing.files[i] for i in piece], [listing.labels[i] for i in piece])
+        ShardOrder(
+            number,
+            [listing.files[i] for i in piece],
+            {name: [values[i] for i in piece] for name, values in listing.targets.items()},
+        )
         for number, piece in enumerate(pieces)
     ]
 
@@ -108,7 +115,7 @@ def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_pro
     watch = _Watch(orders, done, listing, max_bad, on_progress)
     try:
         watch.check()
-        for number in _run([order for order in orders if order.number not in done], listing.src, out, recipe):
+        for number in _run([order for order in orders if order.number not in done], listing, out, recipe):
             watch.add(number, read_part(parts, number))
     finally:
         _write_quarantine(watch.quarantined, folder)
@@ -117,17 +124,18 @@ def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_pro
     return manifest
 
 
-def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterator[int]:
+def _run(orders: list[ShardOrder], listing: Listing, out: str, recipe: Recipe) -> Iterator[int]:
     """Numbers of the shards as they are written, by as many tasks as the cluster has CPUs."""
     if not orders:
         return
-    rows = [asdict(order) for order in orders]
+    rows = [{**asdict(order), "targets": json.dumps(order.targets)} for order in orders]
+    attempt = partial(_attempt, src=listing.src, fields=listing.fields, out=absolute_uri(out), recipe=recipe)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
     ray.data.DataContext.get_current().enable_progress_bars = False
     with warnings.catch_warnings():  # Ray, which is pinned, has no named parameter for how often a task is tried again
         warnings.simplefilter("ignore", RayDeprecationWarning)
         written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            partial(_attempt, src=src, out=absolute_uri(out), recipe=recipe), num_cpus=1, max_retries=MOST_DEATHS
+            attempt, num_cpus=1, max_retries=MOST_DEATHS
         )
     try:
         for row in written.iter_rows():
@@ -140,35 +148,33 @@ def _run(orders: list[ShardOrder], src: str, out: str, recipe: Recipe) -> Iterat
         ) from error
 
 
-def _attempt(row: dict[str, Any], src: str, out: str, recipe: Recipe) -> dict[str, int | str]:
-    """Writes a shard in a Ray worker; what the store says against it is a result, for the driver to tell."""
+def _attempt(row: dict[str, Any], src: str, fields: Fields, out: str, recipe: Recipe) -> dict[str, int | str]:
+    """Write a shard in a Ray worker; an error of the store is a result, for the driver to tell."""
     number = int(row["number"])
     try:
-        _write(row, number, src, out, recipe)
+        _write(ShardOrder(number, list(row["files"]), json.loads(row["targets"])), src, fields, out, recipe)
     except (OSError, MemoryError) as error:
         return {"number": number, "problem": str(error) or type(error).__name__}
     return {"number": number, "problem": ""}
 
 
-def _write(row: dict[str, Any], number: int, src: str, out: str, recipe: Recipe) -> None:
-    """One shard and its part file. After an attempt that died, files are decoded apart: one may be what it died of."""
+def _write(order: ShardOrder, src: str, fields: Fields, out: str, recipe: Recipe) -> None:
+    """Write a shard and its part file. After an attempt that died, files are decoded apart: one may have killed it."""
     source, folder = Folder.of(src), Folder.of(out, recipe.split)
     bad: list[dict[str, str]] = []
-    files, labels = list(row["files"]), [int(label) for label in row["labels"]]
     with closing(Apart()) as apart:
-        take = apart.take_in if begun_before(folder.sub(PARTS), number) else take_in
-        shard, index = write_shard(
-            _rows(source, files, labels, partial(take, max_side=recipe.max_side), bad), folder, number
-        )
-    write_part(Part(shard, index, bad, len(files)), folder.sub(PARTS), number)
+        take = apart.take_in if begun_before(folder.sub(PARTS), order.number) else take_in
+        rows = _rows(source, order, partial(take, max_side=recipe.max_side), bad)
+        shard, index = write_shard(rows, folder, order.number, fields)
+    write_part(Part(shard, index, bad, len(order.files)), folder.sub(PARTS), order.number)
 
 
 def _rows(
-    source: Folder, files: list[str], labels: list[int], take: Callable[[bytes], Intake], bad: list[dict[str, str]]
+    source: Folder, order: ShardOrder, take: Callable[[bytes], Intake], bad: list[dict[str, str]]
 ) -> Iterator[Row]:
-    """The readable images; the others go to `bad`, with the reason."""
-    contents = read_ahead(files, partial(_read_file, source), ahead=FILES_AHEAD)
-    for file, label, content in zip(files, labels, contents, strict=True):
+    """Rows of the readable images; the others go to `bad`, with the reason."""
+    contents = read_ahead(order.files, partial(_read_file, source), ahead=FILES_AHEAD)
+    for number, (file, content) in enumerate(zip(order.files, contents, strict=True)):
         try:
             kept = take(content)
         except UnreadableImageError as error:
@@ -176,7 +182,8 @@ def _rows(
             continue
         except (MemoryError, OSError) as error:
             raise OSError(f"{file} cannot be decoded: {str(error) or 'not enough memory'}") from error
-        yield Row(key=file, image=kept.image, label=label, width=kept.width, height=kept.height, tiled=kept.tiled)
+        targets = {name: values[number] for name, values in order.targets.items()}
+        yield Row(key=file, image=kept.image, targets=targets, width=kept.width, height=kept.height, tiled=kept.tiled)
 
 
 def _read_file(source: Folder, file: str) -> bytes:
@@ -223,7 +230,7 @@ class _Watch:
 
 def _job(listing: Listing, recipe: Recipe) -> dict[str, Any]:
     """Names an ingest: two with the same name write the same shards."""
-    rows = json.dumps([listing.files, listing.sizes, listing.labels, listing.classes]).encode()
+    rows = json.dumps([listing.files, listing.sizes, *listing.targets.values(), listing.classes]).encode()
     return {**asdict(recipe), "listing_sha256": hashlib.sha256(rows).hexdigest(), "format_version": FORMAT_VERSION}
 
 
@@ -242,7 +249,7 @@ def _begin(parts: Folder, job: dict[str, Any]) -> None:
 
 def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
     manifest = read_manifest(out, recipe.split)
-    if manifest.source != job:
+    if {**manifest.source, "format_version": FORMAT_VERSION} != job:  # an older format holds the same
         raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out")
     return manifest
 
@@ -254,7 +261,17 @@ def _publish(
     index = pa.concat_tables([part.index for part in parts])
     shards = [part.shard for part in parts]
     bad = len(watch.quarantined)
-    manifest = Manifest.of(recipe.name, recipe.split, listing.classes, shards, index, num_quarantined=bad, source=job)
+    manifest = Manifest.of(
+        recipe.name,
+        recipe.split,
+        listing.classes,
+        shards,
+        index,
+        num_quarantined=bad,
+        source=job,
+        task=listing.task,
+        fields=listing.fields,
+    )
     write_manifest(manifest, index, folder)
     return manifest
 

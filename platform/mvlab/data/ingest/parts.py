@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 from pyarrow import fs
 
-from mvlab.data.store.manifest import INDEX_SCHEMA, Shard
+from mvlab.data.store.manifest import Shard
 from mvlab.data.store.storage import Folder
 
 PARTS = "_parts"
@@ -41,7 +41,7 @@ def write_part(part: Part, parts: Folder, number: int) -> None:
     """Publish the part of a shard that is in place."""
     about = json.dumps({"shard": asdict(part.shard), "quarantined": part.quarantined, "files": part.files})
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, INDEX_SCHEMA.with_metadata({"part": about})) as file:
+    with pa.ipc.new_file(sink, part.index.schema.with_metadata({"part": about})) as file:
         file.write_table(part.index)
     parts.write(part_name(number), sink.getvalue())
 

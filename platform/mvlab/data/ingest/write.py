@@ -8,35 +8,48 @@ import pyarrow as pa
 from mvlab.data.ingest.image_check import UnreadableImageError, take_in
 from mvlab.data.randomness import Stream, generator
 from mvlab.data.sources.sample import Sample
-from mvlab.data.store.manifest import INDEX_SCHEMA, MANIFEST, Manifest, write_manifest
+from mvlab.data.store.manifest import MANIFEST, Manifest, write_manifest
+from mvlab.data.store.schema import index_schema
 from mvlab.data.store.shards import Row, write_shard
 from mvlab.data.store.storage import DataError, Folder
+from mvlab.targets import LABEL, TargetField
 
 ROWS_PER_SHARD = 4_096
 
 
 def write_split(
-    samples: Iterable[Sample], uri: str, *, name: str, split: str, classes: Sequence[str], seed: int
+    samples: Iterable[Sample],
+    uri: str,
+    *,
+    name: str,
+    split: str,
+    classes: Sequence[str],
+    seed: int,
+    task: str = "classification",
+    fields: Sequence[TargetField] = (LABEL,),
 ) -> Manifest:
-    """Shuffles `samples` once, globally, and writes them as shards, index and manifest.
+    """Shuffle `samples` once, globally, and write them as shards, index and manifest.
 
     Raises:
-        DataError: a class name occurs twice, a label is no index of `classes`, or an image cannot be read.
+        DataError: a class name occurs twice, a label is no index of `classes`, a sample lacks a target or has another,
+            or an image cannot be read.
     """
     require_distinct(classes, split)
-    rows = list(_rows(samples, split, len(classes)))
+    rows = list(_rows(samples, split, len(classes), [field.name for field in fields]))
     order = generator(seed, Stream.INGEST).permutation(len(rows))
     folder = Folder.of(uri, split)
     folder.make()
     if MANIFEST in folder.sizes():
         folder.remove(MANIFEST)  # it would name shards that are replaced
-    shards, parts = [], [INDEX_SCHEMA.empty_table()]
+    shards, parts = [], [index_schema(fields).empty_table()]
     for number, start in enumerate(range(0, len(rows), ROWS_PER_SHARD)):
-        shard, part = write_shard((rows[i] for i in order[start : start + ROWS_PER_SHARD]), folder, number)
+        shard, part = write_shard((rows[i] for i in order[start : start + ROWS_PER_SHARD]), folder, number, fields)
         shards.append(shard)
         parts.append(part)
     index = pa.concat_tables(parts)
-    manifest = Manifest.of(name, split, classes, shards, index, source={"shuffle_seed": seed})
+    manifest = Manifest.of(
+        name, split, classes, shards, index, source={"shuffle_seed": seed}, task=task, fields=tuple(fields)
+    )
     write_manifest(manifest, index, folder)
     return manifest
 
@@ -47,12 +60,14 @@ def require_distinct(classes: Sequence[str], split: str) -> None:
         raise DataError(f"{split}: class names must differ, but {twice[0]!r} occurs twice")
 
 
-def _rows(samples: Iterable[Sample], split: str, num_classes: int) -> Iterator[Row]:
+def _rows(samples: Iterable[Sample], split: str, num_classes: int, names: list[str]) -> Iterator[Row]:
     for sample in samples:
-        if not 0 <= sample.label < num_classes:
+        if [*sample.targets] != names:
             raise DataError(
-                f"{split}: sample {sample.key} has label {sample.label}, but there are {num_classes} classes"
+                f"{split}: sample {sample.key} has targets {', '.join(sample.targets)}; the set has {', '.join(names)}"
             )
+        if LABEL.name in names and not 0 <= (label := sample.targets[LABEL.name]) < num_classes:
+            raise DataError(f"{split}: sample {sample.key} has label {label}, but there are {num_classes} classes")
         try:
             stored = take_in(sample.image)
         except UnreadableImageError as error:
@@ -60,7 +75,7 @@ def _rows(samples: Iterable[Sample], split: str, num_classes: int) -> Iterator[R
         yield Row(
             key=sample.key,
             image=stored.image,
-            label=sample.label,
+            targets=sample.targets,
             width=stored.width,
             height=stored.height,
             tiled=stored.tiled,

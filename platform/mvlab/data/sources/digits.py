@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from mvlab.data.sources.sample import Sample
+from mvlab.targets import LABEL
 
 CLASSES = tuple(str(digit) for digit in range(10))
 VALIDATION_EVERY = 5
@@ -23,4 +24,4 @@ def digits(split: Literal["train", "val"]) -> Iterator[Sample]:
             grey = np.rint(flat.reshape(8, 8) * (255 / 16)).astype(np.uint8)
             encoded = io.BytesIO()
             Image.fromarray(grey).save(encoded, format="PNG")
-            yield Sample(key=f"digits/{index:04d}", image=encoded.getvalue(), label=int(label))
+            yield Sample(key=f"digits/{index:04d}", image=encoded.getvalue(), targets={LABEL.name: int(label)})

@@ -5,8 +5,9 @@ SRC/train/cat/photo.jpg           SRC/cat/photo.jpg (then the split has to be na
 """
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mvlab.data.sources.entries import escaped, is_utf8
 from mvlab.data.sources.ground_truth import META, GroundTruth
@@ -14,6 +15,7 @@ from mvlab.data.sources.left_out import MISSING, LeftOut, Reason, summary
 from mvlab.data.sources.splits import folder_of
 from mvlab.data.sources.tree import Tree, top, walk
 from mvlab.data.store.storage import DataError, Folder, absolute_uri
+from mvlab.targets import LABEL, TargetField
 
 NO_CLASSES = frozenset({"images", "labels", "annotations"})
 """Folders that hold the kinds of files of a set, not its classes: Tiny ImageNet's `val/images`."""
@@ -29,10 +31,14 @@ class Listing:
     """E.g. "train/n01440764/n01440764_10026.JPEG"."""
     sizes: tuple[int, ...]
     """Bytes."""
-    labels: tuple[int, ...]
+    targets: Mapping[str, tuple[Any, ...]]
+    """Field name -> a value for each file, as `TargetField` describes it."""
     classes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     """All else that lies in the folder of the split."""
+    task: str = "classification"
+    """Kind of task that the set is for."""
+    fields: tuple[TargetField, ...] = (LABEL,)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -58,7 +64,8 @@ class Listing:
 
     def repeated(self, times: int) -> "Listing":
         """The same files so many times over: a large set made of a small one, to measure with."""
-        return replace(self, files=self.files * times, sizes=self.sizes * times, labels=self.labels * times)
+        targets = {name: values * times for name, values in self.targets.items()}
+        return replace(self, files=self.files * times, sizes=self.sizes * times, targets=targets)
 
 
 def is_flat(src: str, split: str) -> bool:
@@ -95,7 +102,7 @@ def list_images(
         absolute_uri(src),
         tuple(posixpath.join(below, file) for file, _, _ in rows),
         tuple(size for _, size, _ in rows),
-        tuple(label[name] for _, _, name in rows),
+        {LABEL.name: tuple(label[name] for _, _, name in rows)},
         tuple(known),
         tuple(replace(each, path=posixpath.join(below, each.path)) for each in left_out),
     )

@@ -15,23 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mvlab.data.store.storage import DataError, Folder, MissingDataError, store_errors
+from mvlab.targets import LABEL, TargetField
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+WITHOUT_TARGETS = 2
+"""Format of sets that hold a label an image, and do not say so."""
 MANIFEST = "manifest.json"
 INDEX = "index.arrow"
 ROWS_PER_GROUP = 32
-INDEX_SCHEMA = pa.schema(
-    [
-        ("shard", pa.int32()),
-        ("offset", pa.int64()),  # of the image's bytes in the shard's file
-        ("length", pa.int32()),
-        ("label", pa.int32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("tiled", pa.bool_()),  # rewritten by codecs/tiled_jpeg, so that a crop can be decoded alone
-        ("checksum", pa.uint64()),  # xxh3-64 of the image's bytes
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +48,7 @@ class Manifest:
     name: str
     split: str
     classes: tuple[str, ...]
+    """Names of classes; empty for a task that has none."""
     shards: tuple[Shard, ...]
     index_sha256: str
     digest: str
@@ -69,13 +61,17 @@ class Manifest:
     source: dict[str, Any] = field(default_factory=dict)
     """How it was made: seed of the shuffle, and what else decided the content."""
     rows_per_group: int = ROWS_PER_GROUP
+    task: str = "classification"
+    """Kind of task that the set was made for."""
+    fields: tuple[TargetField, ...] = (LABEL,)
+    """Targets of each sample."""
     format_version: int = FORMAT_VERSION
 
     @classmethod
     def of(
         cls, name: str, split: str, classes: Sequence[str], shards: Sequence[Shard], index: pa.Table, **how: Any
     ) -> "Manifest":
-        """Of shards and index as written; `num_quarantined` and `source` in `how`."""
+        """Manifest of shards and index as written; `task`, `fields`, `num_quarantined` and `source` in `how`."""
         index_sha256 = hashlib.sha256(index_bytes(index)).hexdigest()
         return cls(
             name=name,
@@ -96,8 +92,13 @@ class Manifest:
         """Of this split, which lies at `uri`."""
         return SplitRef(uri, self.split, self.digest)
 
-    def require_same_classes(self, other: "Manifest") -> None:
-        """Raises DataError unless both splits name the same classes in the same order."""
+    def require_alike(self, other: "Manifest") -> None:
+        """Raise DataError unless both splits have the same targets and name the same classes in the same order."""
+        if self.fields != other.fields:
+            raise DataError(
+                f"{self.split} has the targets {', '.join(each.name for each in self.fields)}, {other.split} has "
+                f"{', '.join(each.name for each in other.fields)}, or they differ in type: write both alike"
+            )
         if self.classes != other.classes:
             raise DataError(
                 f"{self.split} has {len(self.classes)} classes, {other.split} has {len(other.classes)}, "
@@ -171,7 +172,7 @@ def digest_of(classes: Sequence[str], shards: Sequence[Shard], index_sha256: str
 def index_bytes(index: pa.Table) -> pa.Buffer:
     """The content of `index.arrow`: one record batch, so that its columns can be used where they lie."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, INDEX_SCHEMA) as file:
+    with pa.ipc.new_file(sink, index.schema) as file:
         file.write_table(index.combine_chunks(), max_chunksize=max(1, len(index)))
     return sink.getvalue()
 
@@ -191,12 +192,18 @@ def read_index(folder: Folder) -> pa.Table:
 
 
 def _parse(fields: dict[str, Any], where: str) -> Manifest:
-    if (version := fields["format_version"]) != FORMAT_VERSION:
-        raise DataError(f"{where} has shard format {version}; this version reads {FORMAT_VERSION}: ingest it again")
+    if (version := fields["format_version"]) not in (WITHOUT_TARGETS, FORMAT_VERSION):
+        raise DataError(
+            f"{where} has shard format {version}; this version reads {WITHOUT_TARGETS} and {FORMAT_VERSION}: "
+            "ingest it again"
+        )
     if (rows := fields["rows_per_group"]) != ROWS_PER_GROUP:
         raise DataError(f"{where} has row groups of {rows}; this version reads {ROWS_PER_GROUP}: ingest it again")
     fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
     fields["classes"] = tuple(fields["classes"])
+    if "fields" in fields:
+        targets = fields["fields"]
+        fields["fields"] = tuple(TargetField(**{**each, "shape": tuple(each["shape"])}) for each in targets)
     return Manifest(**fields)
 
 

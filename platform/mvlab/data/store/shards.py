@@ -6,9 +6,10 @@ from everywhere, and reading the groups that they lie in would read many times w
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
@@ -19,20 +20,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.data.store.manifest import INDEX_SCHEMA, ROWS_PER_GROUP, Manifest, Shard, SplitRef, read_index, read_manifest
+from mvlab.data.store.manifest import ROWS_PER_GROUP, Manifest, Shard, SplitRef, read_index, read_manifest
 from mvlab.data.store.patience import patiently
+from mvlab.data.store.schema import column_of, index_schema, shard_schema
 from mvlab.data.store.storage import DataError, Folder, LocalFile, StoreError
+from mvlab.targets import TargetField, Targets, take
 
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("image", pa.large_binary()),
-        ("label", pa.int32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("tiled", pa.bool_()),
-    ]
-)
 SHARDS_OPEN = 128
 """Files that a reader process keeps open: those that the rows of a window of the plan lie in."""
 
@@ -50,13 +43,14 @@ Changed = dict[int, CorruptRowError]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One labelled image as it is stored."""
+    """One sample as it is stored."""
 
     key: str
     """Unique within the set, e.g. the source file's name."""
     image: bytes
     """JPEG, PNG or whatever else Pillow reads."""
-    label: int
+    targets: Mapping[str, Any]
+    """Field name -> a value, an array of the field's shape, or a sequence of them."""
     width: int
     height: int
     tiled: bool
@@ -67,26 +61,28 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.parquet"
 
 
-def write_shard(rows: Iterable[Row], folder: Folder, number: int) -> tuple[Shard, pa.Table]:
+def write_shard(
+    rows: Iterable[Row], folder: Folder, number: int, fields: Sequence[TargetField]
+) -> tuple[Shard, pa.Table]:
     """Writes a shard, a row group at a time, and publishes it when it is whole; also returns its rows' index.
 
     Memory holds one row group of ROWS_PER_GROUP images, however large the shard.
     """
-    file = shard_name(number)
+    file, schema = shard_name(number), shard_schema(fields)
     partial = folder.partial(file)
     parts = []
     with folder.filesystem.open_output_stream(partial) as out:
         sink = _Sink(out)
         with pq.ParquetWriter(
-            sink, SCHEMA, compression="none", use_dictionary=False, write_statistics=["key", "label"]
+            sink, schema, compression="none", use_dictionary=False, write_statistics=["key", *_scalars(fields)]
         ) as writer:
             for group in _groups(rows):
                 start = sink.num_bytes
                 sink.kept.clear()
-                writer.write_table(pa.Table.from_pylist([asdict(row) for row in group], schema=SCHEMA))
-                parts.append(_index_of(group, number, b"".join(sink.kept), start))
+                writer.write_table(pa.Table.from_pylist([_values(row) for row in group], schema=schema))
+                parts.append(_index_of(group, number, b"".join(sink.kept), start, index_schema(fields)))
     folder.publish(partial, file)
-    index = pa.concat_tables(parts) if parts else INDEX_SCHEMA.empty_table()
+    index = pa.concat_tables(parts) if parts else index_schema(fields).empty_table()
     return Shard(file, len(index), sink.num_bytes, sink.sha256.hexdigest()), index
 
 
@@ -97,7 +93,7 @@ class SplitReader:
         self.uri, self.manifest = uri, manifest
         self.folder = Folder.of(uri, manifest.split)
         index = read_index(self.folder)
-        self.labels = _column(index, "label")
+        self._targets = {field.name: column_of(index, field) for field in manifest.fields}
         self.widths, self.heights = _column(index, "width"), _column(index, "height")
         self.tiled = _column(index, "tiled")
         self._shards, self._offsets = _column(index, "shard"), _column(index, "offset")
@@ -105,7 +101,11 @@ class SplitReader:
         self._open = lru_cache(maxsize=SHARDS_OPEN)(self._open_shard)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.widths)
+
+    def targets(self, rows: NDArray[np.int64]) -> Targets:
+        """Targets of `rows` (N,), by field."""
+        return {name: take(column, rows) for name, column in self._targets.items()}
 
     def read(self, row: int) -> bytes:
         """The encoded image. May be called from several threads.
@@ -230,7 +230,18 @@ def _groups(rows: Iterable[Row]) -> Iterable[list[Row]]:
         yield group
 
 
-def _index_of(group: Sequence[Row], shard: int, written: bytes, start: int) -> pa.Table:
+def _scalars(fields: Sequence[TargetField]) -> list[str]:
+    """Names of the fields that are single numbers, of which Parquet may keep the range."""
+    return [field.name for field in fields if field.kind == "scalar" and not field.shape]
+
+
+def _values(row: Row) -> dict[str, Any]:
+    """Columns of a row."""
+    values = {each.name: getattr(row, each.name) for each in dataclass_fields(row) if each.name != "targets"}
+    return {**values, **row.targets}
+
+
+def _index_of(group: Sequence[Row], shard: int, written: bytes, start: int, schema: pa.Schema) -> pa.Table:
     """Where each image lies: Parquet stores it as it is, so its bytes are found among those written."""
     position, entries = 0, []
     for row in group:
@@ -240,7 +251,7 @@ def _index_of(group: Sequence[Row], shard: int, written: bytes, start: int) -> p
                 "shard": shard,
                 "offset": start + position,
                 "length": len(row.image),
-                "label": row.label,
+                **row.targets,
                 "width": row.width,
                 "height": row.height,
                 "tiled": row.tiled,
@@ -248,7 +259,7 @@ def _index_of(group: Sequence[Row], shard: int, written: bytes, start: int) -> p
             }
         )
         position += len(row.image)
-    return pa.Table.from_pylist(entries, schema=INDEX_SCHEMA)
+    return pa.Table.from_pylist(entries, schema=schema)
 
 
 def _column(index: pa.Table, name: str) -> NDArray[Any]:

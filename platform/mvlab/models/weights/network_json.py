@@ -31,20 +31,20 @@ def network_from_dict(values: Mapping[str, Any]) -> AnyNetworkConfig:
     for kind in get_args(AnyNetworkConfig):
         if values.keys() <= {each.name for each in fields(kind)}:
             try:
-                network: AnyNetworkConfig = _from_plain(kind, values)
+                network: AnyNetworkConfig = from_plain(kind, values)
                 return network
             except (TypeError, ValueError) as error:  # a field is lacking, or is no name of this kind's
                 why = str(error)
     raise ValueError(f"{json.dumps(values)} is no network that is built here: {why}")
 
 
-def _from_plain(kind: Any, value: Any) -> Any:
+def from_plain(kind: Any, value: Any) -> Any:
     """`value` as the type `kind`: JSON has neither dataclasses nor tuples."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{name: _from_plain(hints[name], each) for name, each in value.items()})  # type: ignore[operator]
+        return kind(**{name: from_plain(hints[name], each) for name, each in value.items()})  # type: ignore[operator]
     if get_origin(kind) is tuple:
         first, *others = get_args(kind)
         kinds = [first] * len(value) if others == [Ellipsis] else [first, *others]
-        return tuple(_from_plain(one, each) for one, each in zip(kinds, value, strict=True))
+        return tuple(from_plain(one, each) for one, each in zip(kinds, value, strict=True))
     return value

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mvlab.config import as_written_now
 from mvlab.models.build import build_network
 from mvlab.models.weights.errors import WeightsError
 from mvlab.models.weights.files import is_safetensors, read_contents, write_contents
@@ -110,12 +111,13 @@ def _of_import(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
 
 def _of_run(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
     """Of a run's checkpoint: it was evaluated as its config says."""
-    config = json.loads(contents["config"])
+    config = as_written_now(json.loads(contents["config"]))
+    evaluation = config["task"]["evaluation"]
     network, weights = network_from_dict(config["model"]), state_dict_in(contents, path)
     biases = class_biases(network)
     return SavedNetwork(
         network=network,
         num_classes=biases.num_classes(weights[biases.name].numel()),
-        preprocessing=Preprocessing(resize=config["evaluation"]["resize"], crop=config["evaluation"]["crop"]),
+        preprocessing=Preprocessing(resize=evaluation["resize"], crop=evaluation["crop"]),
         weights=weights,
     )

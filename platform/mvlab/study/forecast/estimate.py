@@ -13,6 +13,7 @@ from mvlab.data.sources.digits import digits
 from mvlab.data.store.manifest import read_manifest
 from mvlab.markdown import markdown_table
 from mvlab.sweep.trial import Trial
+from mvlab.tasks.base import Size
 
 EVALUATED_MODELS = 2
 """After every epoch: the weights, and their average."""
@@ -49,22 +50,24 @@ class Work:
     bytes_read: int
     trained: Mapping[int, int]
     """Resolution -> images that a rank trains on."""
-    evaluated: Mapping[int, int]
-    """Resolution -> images that a rank's networks see; twice where two networks see them."""
+    evaluated: Mapping[Size, int]
+    """Size of images -> number that a rank's networks see; twice where two networks see them."""
 
     @classmethod
     def of(cls, trial: Trial, data: DataSet, num_bytes: tuple[int, int], world: int) -> "Work":
         """`num_bytes` of the training and the validation split, as stored."""
-        run, view = trial.run, trial.run.evaluation
+        run, task = trial.run, trial.run.task
         rows = data.train_group_rows
         trained = _trained(rows, run.sampler, run.seed, run.epochs, world)
-        views = [(view, run.epochs, EVALUATED_MODELS), *((view.at(side), 1, 1) for side in view.also)]
-        evaluated: dict[int, int] = {}
-        for each, times, models in views:
-            mine = plan_evaluation(data.num_val, each.batch, world=world, rank=0, resolution=each.crop)
+        every, after_last = task.evaluations(last=False), task.evaluations(last=True)
+        passes = [(each, run.epochs - 1) for each in every] + [(each, 1) for each in after_last]
+        evaluated: dict[Size, int] = {}
+        for each, times in passes:
+            mine = plan_evaluation(data.num_val, each.batch, world=world, rank=0, size=each.size)
             images = sum(len(planned.samples) for planned in mine)
-            evaluated[each.crop] = evaluated.get(each.crop, 0) + images * times * models
-        readings = sum(times for _, times, _ in views)
+            models = EVALUATED_MODELS if each.name is None else 1
+            evaluated[each.size] = evaluated.get(each.size, 0) + images * times * models
+        readings = sum(times for _, times in passes)
         return cls(
             name=trial.name,
             updates=updates(run, data.num_train, world),
@@ -78,15 +81,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Seconds an image on one rank, by resolution."""
+    """Seconds an image on one rank, by resolution or size."""
 
     train: Mapping[int, Range]
-    evaluate: Mapping[int, Range]
+    evaluate: Mapping[Size, Range]
 
     def seconds(self, work: Work) -> Range:
         """Of a run, from the start of its workers to its end."""
         steps = (self.train[side] * images for side, images in work.trained.items())
-        evaluations = (self.evaluate[side] * images for side, images in work.evaluated.items())
+        evaluations = (self.evaluate[size] * images for size, images in work.evaluated.items())
         return sum((*steps, *evaluations), START_S)
 
 

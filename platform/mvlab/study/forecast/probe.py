@@ -15,15 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mvlab.config import EvaluationConfig, RunConfig
+from mvlab.config import RunConfig
 from mvlab.data.data_set import DataSet, embedded_digits
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import EvaluationView, TrainingView, View
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import PlannedBatch
 from mvlab.data.store.manifest import SplitRef, read_manifest
 from mvlab.study.forecast.estimate import EVALUATED_MODELS, Range, Speed
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.base import EvaluationPass, Size, View
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.loop import Trainer, evaluate
 from mvlab.training.placement import Placement
@@ -41,7 +40,7 @@ def measure(runs: Sequence[RunConfig], data: DataSet, placement: Placement) -> l
     """Of each run, as `placement` has it; runs that differ in nothing that takes time are measured once."""
     device = torch.device("cuda" if placement.use_gpu and torch.cuda.is_available() else "cpu")
     distinct = {_costs(run): run for run in runs}
-    kinds = sum(len(run.sampler.resolutions) + 1 + len(run.evaluation.also) for run in distinct.values())
+    kinds = sum(len(run.sampler.resolutions) + len(run.task.evaluations(last=True)) for run in distinct.values())
     threads = torch.get_num_threads()
     torch.set_num_threads(placement.threads)
     try:
@@ -63,21 +62,18 @@ class _Probe:
 
     def speed(self, run: RunConfig) -> Speed:
         run = replace(run, numerics=replace(run.numerics, compile=False))  # which takes minutes, once
-        model = build_model(run, self.data.num_classes, self.device)
+        model = build_model(run, run.task.num_outputs(self.data.classes), self.device)
         trainer = build_trainer(run, model, World(0, 1, self.device))
-        view = run.evaluation
-        views = [view, *(view.at(side) for side in view.also)]
         return Speed(
             train={side: self._train(trainer, side) for side in run.sampler.resolutions},
-            evaluate={each.crop: self._evaluate(trainer, each) for each in views},
+            evaluate={each.size: self._evaluate(trainer, each) for each in run.task.evaluations(last=True)},
         )
 
     def _train(self, trainer: Trainer, side: int) -> Range:
         """Seconds an image of a training step at this resolution."""
-        run, tally = trainer.run, Tally.zero(self.device)
-        batch, read_s = self._read(
-            "train", TrainingView(run.augmentation, run.seed, 0), run.sampler.batch_at(side), side
-        )
+        run, tally = trainer.run, trainer.objective.tally(self.device)
+        view = run.task.training_view(run.seed, 0)
+        batch, read_s = self._read("train", view, run.sampler.batch_at(side), (side, side))
         numbers = count()
         return self._timed(
             lambda: trainer.step(0, batch, Step(next(numbers), 1.0, closes=True, lr=run.optimizer.lr_start), tally),
@@ -85,18 +81,22 @@ class _Probe:
             read_s,
         )
 
-    def _evaluate(self, trainer: Trainer, view: EvaluationConfig) -> Range:
+    def _evaluate(self, trainer: Trainer, each: EvaluationPass) -> Range:
         """Seconds an image and network."""
-        batch, read_s = self._read("val", EvaluationView(view), view.batch, view.crop)
+        batch, read_s = self._read("val", each.view, each.batch, each.size)
         models = {str(index): trainer.bare for index in range(EVALUATED_MODELS)}
-        per_image = self._timed(lambda: evaluate(models, [batch], trainer.run, self.device), batch, read_s)
+
+        def once() -> object:
+            return evaluate(models, [batch], trainer.run, self.device, trainer.objective)
+
+        per_image = self._timed(once, batch, read_s)
         return per_image * (1 / EVALUATED_MODELS)
 
-    def _read(self, split: str, view: View, size: int, side: int) -> tuple[Batch, float]:
+    def _read(self, split: str, view: View, count: int, size: Size) -> tuple[Batch, float]:
         """A batch, and how long a reader takes for one."""
         manifest = read_manifest(self.data.uri, split)
-        samples = np.arange(size) % manifest.num_samples
-        order = Order(PlannedBatch(0, side, samples), SplitRef(self.data.uri, split, manifest.digest), view)
+        samples = np.arange(count) % manifest.num_samples
+        order = Order(PlannedBatch(0, size, samples), SplitRef(self.data.uri, split, manifest.digest), view)
         for _ in range(2):  # the first one opens files and compiles
             started = time.perf_counter()
             (batch,) = render_batches([order])
@@ -113,7 +113,7 @@ class _Probe:
             times.append(self._once(step))
         cpus, readers = self.placement.rank_cpus, max(1.0, self.placement.feed_cpus)
         low, high = (max(s, read_s / readers, (s + read_s) / cpus) for s in np.percentile(times, (10, 90)))
-        return Range(low / len(batch.labels), high / len(batch.labels))
+        return Range(low / len(batch), high / len(batch))
 
     def _once(self, step: Callable[[], object]) -> float:
         started = time.perf_counter()
@@ -125,7 +125,7 @@ class _Probe:
 
 def _costs(run: RunConfig) -> tuple[object, ...]:
     """What a step's time depends on."""
-    return run.model, run.sampler, run.evaluation, run.numerics, run.optimizer.name, run.augmentation
+    return run.model, run.sampler, run.task, run.numerics, run.optimizer.name
 
 
 @contextmanager

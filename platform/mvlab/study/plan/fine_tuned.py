@@ -12,7 +12,7 @@ from mvlab.sweep.trial import Trial
 from mvlab.training.files import whole_checkpoints
 
 
-def fine_tuned(trials: Sequence[Trial], initial: Path, num_classes: int) -> list[Trial]:
+def fine_tuned(trials: Sequence[Trial], initial: Path, classes: Sequence[str]) -> list[Trial]:
     """The trials, which begin with the weights of the file `initial`; it is tried on each of their networks.
 
     Raises:
@@ -22,8 +22,8 @@ def fine_tuned(trials: Sequence[Trial], initial: Path, num_classes: int) -> list
     from mvlab.models.initial import file_sha256, load_initial
 
     sha256 = file_sha256(initial)
-    for network in {trial.run.model for trial in trials}:
-        load_initial(build_network(network, num_classes), initial, sha256=sha256)
+    for network, outputs in {(trial.run.model, trial.run.task.num_outputs(classes)) for trial in trials}:
+        load_initial(build_network(network, outputs), initial, sha256=sha256)
     return _begun_with(trials, sha256)
 
 

@@ -17,6 +17,7 @@ from mvlab.study.plan.fine_tuned import as_begun, fine_tuned
 from mvlab.study.run.description import require_epochs_ahead, require_same_study
 from mvlab.study.run.folder import find_folder
 from mvlab.sweep.trial import Trial, plan_trials
+from mvlab.tasks.base import Task
 from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.placement import require_gpu_share
 
@@ -69,7 +70,7 @@ class Study:
 
     @property
     def mlflow_experiment(self) -> str:
-        return mlflow_experiment(self.experiment.name)
+        return mlflow_experiment(self.experiment.name, self.experiment.task.kind)
 
     @property
     def rows(self) -> list[str]:
@@ -96,8 +97,9 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
         )
     else:
         data = describe_digits(storage)
+    _require_targets(experiment.task, data)
     if options.execution.initial is not None:
-        trials = fine_tuned(trials, options.execution.initial, data.num_classes)
+        trials = fine_tuned(trials, options.execution.initial, data.classes)
     resumed = None
     if options.resume is not None:
         resumed = find_folder(storage / experiment.name, options.scale, options.resume)
@@ -146,6 +148,20 @@ def _check(options: Options, trials: Sequence[Trial]) -> None:
         )
     if len(trials) < 2 and options.resume is None:
         raise ValueError("--asha: one run has nothing to compete with; leave the option out, or add runs")
+
+
+def _require_targets(task: Task, data: DataSet) -> None:
+    """
+    Raises:
+        ValueError: the data lack a target that the task learns.
+    """
+    lacking = [field.name for field in task.fields if field not in data.fields]
+    if lacking:
+        has = ", ".join(field.name for field in data.fields)
+        raise ValueError(
+            f"{data.name} is a data set for {data.task}, with the targets {has}; {task.kind} learns "
+            f"{', '.join(lacking)}: name a data set for it with --data"
+        )
 
 
 def _writable_folder(text: str) -> Path:

@@ -217,7 +217,7 @@ def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> Idle
     described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     journal, owner = Journal(folder / JOURNAL), _owner(folder)
     carried = read_carried(journal.path)
-    experiment = mlflow_experiment(described["experiment"])
+    experiment = mlflow_experiment(described["experiment"], described.get("task", "classification"))
     commands = [event.tags[COMMAND_TAG] for event in journal.events() if COMMAND_TAG in event.tags]
     general = f"the job of {described['experiment']} with --scale {described['scale']} --resume {folder}"
     return IdleStudy(

@@ -9,15 +9,15 @@ from typing import Any
 from mvlab.data.data_set import DataSet, embedded_digits
 from mvlab.disk import naming_the_disk
 from mvlab.durable import atomic_write
-from mvlab.experiment import EMA_TOP1
 from mvlab.measure.machine import machine_name, use_all_cores
+from mvlab.metrics import ema_metric
 from mvlab.record.journal import SWEEP, Event, Journal, Status
 from mvlab.record.lock import locked
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import command, provenance
 from mvlab.record.results import read_results
 from mvlab.record.store import close_stale_runs, connect
-from mvlab.record.tags import WEIGHTS_TAG
+from mvlab.record.tags import PRIMARY_TAG, TASK_TAG, WEIGHTS_TAG
 from mvlab.record.waiting import what_waits
 from mvlab.report.page import Page
 from mvlab.report.study import FILES, write_report
@@ -85,7 +85,7 @@ def _carried_out(study: Study) -> dict[str, Any]:
             folder,
             study.trials,
             data,
-            experiment=study.experiment.name,
+            experiment=study.experiment,
             scale=options.scale,
             workers=options.workers,
         )
@@ -188,6 +188,8 @@ def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
     use_all_cores()  # which the machine's name tells
     return provenance(ROOT) | {
         "mvlab.study": study.experiment.name,
+        TASK_TAG: study.experiment.task.kind,
+        PRIMARY_TAG: study.experiment.task.primary.name,
         "mvlab.source": study.experiment.source,
         "mvlab.scale": study.options.scale,
         "mvlab.dataset": data.name,
@@ -227,6 +229,7 @@ def _unfinished(study: Study, journal: Journal) -> list[str]:
 
 def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]:
     statuses, given_up = _statuses(study, journal), pruned(journal)
+    primary, metric = study.experiment.task.primary.name, ema_metric(study.experiment.task)
     last = {event.run: event for event in journal.events() if event.kind == "metrics" and event.step}
     return {
         "experiment": study.experiment.name,
@@ -237,7 +240,7 @@ def _summary(study: Study, journal: Journal, sink: MlflowSink) -> dict[str, Any]
                 "run_id": sink.run_ids.get(trial.name),
                 "status": statuses[trial.name],
                 "pruned_at_epoch": given_up.get(trial.name),
-                "top1": last[trial.name].metrics[EMA_TOP1] if trial.name in last else None,
+                primary: last[trial.name].metrics[metric] if trial.name in last else None,
                 "weights_sha256": last[trial.name].tags[WEIGHTS_TAG] if trial.name in last else None,
             }
             for trial in study.trials

@@ -9,6 +9,7 @@ from typing import Any
 from mvlab.config import config_differences
 from mvlab.data.data_set import DataSet
 from mvlab.durable import atomic_write
+from mvlab.experiment import Experiment
 from mvlab.record.journal import Journal
 from mvlab.study.plan.remaining import remaining
 from mvlab.study.run.folder import JOURNAL, STUDY, ResumeError
@@ -26,6 +27,8 @@ class Description:
     """name, digest (of the training split) and val_digest."""
     workers: int | None = None
     """Ranks of every run; of elastic ones the most."""
+    task: str = "classification"
+    """Kind of the runs' task."""
     trials: Mapping[str, dict[str, Any]]
     """Name of a run -> its config; of one that has finished the one that it was trained with."""
     changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -43,14 +46,15 @@ def arm_of(run: str, seed: int) -> str:
 
 
 def begin_work(
-    folder: Path, trials: Sequence[Trial], data: DataSet, *, experiment: str, scale: str, workers: int
+    folder: Path, trials: Sequence[Trial], data: DataSet, *, experiment: Experiment, scale: str, workers: int
 ) -> Description:
     """Writes down what the study in `folder` is now that it does `trials`, with all that it was before."""
     before = read_description(folder) if (folder / STUDY).exists() else None
     journal = Journal(folder / JOURNAL)
     left = remaining(trials, journal)
     study = Description(
-        experiment=experiment,
+        experiment=experiment.name,
+        task=experiment.task.kind,
         scale=scale,
         data={"name": data.name, "digest": data.digest, "val_digest": data.val_digest},
         workers=workers,

@@ -23,7 +23,6 @@ KEY_PARAMS = (
     "optimizer.lr_peak",
     "optimizer.weight_decay",
     "optimizer.warmup_updates",
-    "label_smoothing",
     "ema_decay",
     "epochs",
     "seed",
@@ -86,7 +85,8 @@ def begin_trial(
 
 def _params(experiment: Experiment, trial: Trial, placement: Placement) -> dict[str, str]:
     config = flatten(trial.run.as_dict())
-    params = {key: str(config[key]) for key in (*KEY_PARAMS, experiment.varies) if key in config}
+    of_task = (f"task.{name}" for name in trial.run.task.key_params)
+    params = {key: str(config[key]) for key in (*KEY_PARAMS, *of_task, experiment.varies) if key in config}
     return params | {"model": network_name(trial.run.model), "workers": str(placement.workers)}
 
 

@@ -1,0 +1,27 @@
+"""Tasks by kind, as records and data sets name them."""
+
+from mvlab.checks import did_you_mean
+from mvlab.tasks.base import Task
+from mvlab.tasks.classification.task import Classification
+
+BUILT_IN: tuple[type[Task], ...] = (Classification,)
+"""Imported here, so that they are known."""
+
+
+def task_of_kind(kind: str) -> type[Task]:
+    """Class of the task that records and data sets call `kind`: built in, or of a file that is imported already.
+
+    Raises:
+        ValueError: there is none. A record never decides which file is imported.
+    """
+    known: dict[str, type[Task]] = {}
+    waiting: list[type[Task]] = Task.__subclasses__()
+    for each in waiting:
+        waiting += each.__subclasses__()
+        known[each.kind] = each
+    if kind not in known:
+        raise ValueError(
+            f"no task {kind!r} is known here{did_you_mean(kind, known)}. If it is your own, import the file that "
+            "defines it"
+        )
+    return known[kind]
