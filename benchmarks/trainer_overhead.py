@@ -33,6 +33,7 @@ from mvlab.data.plan import plan_epoch
 from mvlab.data.sources.digits import CLASSES, digits
 from mvlab.data.store.manifest import read_manifest
 from mvlab.models.build import build_network
+from mvlab.models.cpu.optimize import optimize
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.store import connect
@@ -84,7 +85,7 @@ class Bare:
         self.run, self.batches = run, decoded(run, data)
         torch.manual_seed(run.seed)
         num_classes = len(read_manifest(data, "train").classes)
-        self.model = build_network(run.model, num_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = optimize(build_network(run.model, num_classes)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = torch.optim.swa_utils.AveragedModel(
             self.model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(run.ema_decay), use_buffers=True
         )

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mvlab.models.build import build_network
 from mvlab.models.cpu import attention, linear, norm_silu
+from mvlab.models.cpu.optimize import optimize
 from mvlab.networks import XXS, MobileViTConfig
 
 
@@ -16,7 +17,7 @@ def step() -> dict[str, Tensor]:
     """Logits, the gradients of all parameters, and the statistics that are kept."""
     torch.manual_seed(0)
     network = build_network(MobileViTConfig(widths=replace(XXS, dropout=0.0), classifier_dropout=0.0), 10)
-    network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network = optimize(network).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images = torch.rand(8, 3, 96, 128).to(memory_format=torch.channels_last)
     logits = network(images)
     F.cross_entropy(logits, torch.arange(8)).backward()

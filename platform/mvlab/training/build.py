@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mvlab.config import RunConfig
 from mvlab.models.build import build_network
+from mvlab.models.cpu.optimize import optimize
 from mvlab.training.ema import Ema
 from mvlab.training.loop import Trainer
 from mvlab.training.optimizer import build_optimizer
@@ -24,9 +25,11 @@ class World:
 
 
 def build_model(run: RunConfig, num_classes: int, device: torch.device) -> nn.Module:
-    """Random weights that come from the seed alone."""
+    """Return the run's network, with random weights that come from the seed alone."""
     torch.manual_seed(run.seed)
     network = build_network(run.model, num_classes)
+    if device.type == "cpu":
+        optimize(network)
     layout = torch.channels_last if run.numerics.channels_last else torch.contiguous_format
     return network.to(device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mvlab.models.cpu.depthwise import StridedDepthwiseConv2d
+from mvlab.models.cpu.depthwise import StridedDepthwiseConv2d, is_strided_depthwise
 
 
 def trained(
@@ -40,9 +40,12 @@ def test_the_inputs_gradient_is_exact_and_all_else_pytorchs(
     height: int, width: int, kernel_size: int, stride: int, dilation: int, autocast: bool
 ) -> None:
     torch.manual_seed(0)
-    ours = StridedDepthwiseConv2d(8, kernel_size, stride=stride, dilation=dilation)
     padding = dilation * (kernel_size // 2)
-    theirs = nn.Conv2d(8, 8, kernel_size, stride, padding, dilation, groups=8, bias=False)
+    ours, theirs = (
+        kind(8, 8, kernel_size, stride, padding, dilation, groups=8, bias=False)
+        for kind in (StridedDepthwiseConv2d, nn.Conv2d)
+    )
+    assert is_strided_depthwise(theirs) == (stride > 1)
     theirs.load_state_dict(ours.state_dict())
     exact = copy.deepcopy(theirs).bfloat16().double()
     x = torch.randn(2, 8, height, width)
@@ -58,7 +61,8 @@ def test_the_inputs_gradient_is_exact_and_all_else_pytorchs(
 
 
 def test_only_training_in_bf16_takes_the_other_way() -> None:
-    layer, x = StridedDepthwiseConv2d(8, 3, stride=2), torch.randn(1, 8, 6, 6, requires_grad=True)
+    layer = StridedDepthwiseConv2d(8, 8, 3, 2, 1, groups=8, bias=False)
+    x = torch.randn(1, 8, 6, 6, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
         assert "AmongZeros" in type(layer(x).grad_fn).__name__
         with torch.no_grad():
@@ -66,6 +70,31 @@ def test_only_training_in_bf16_takes_the_other_way() -> None:
     assert "AmongZeros" not in type(layer(x).grad_fn).__name__
 
 
-def test_an_even_kernel_is_refused() -> None:
-    with pytest.raises(ValueError, match="use an odd one"):
-        StridedDepthwiseConv2d(8, 2, stride=2)
+class Padding(nn.Conv2d):
+    """Might pad by itself."""
+
+
+STRIDED = {"kernel_size": 3, "stride": 2, "padding": 1, "groups": 8, "bias": False}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": (3, 2)},
+        {"padding": 0},
+        {"padding": "valid"},
+        {"dilation": 2},
+        {"stride": 1},
+        {"groups": 4},
+        {"bias": True},
+        {"padding_mode": "reflect"},
+    ],
+    ids=str,
+)
+def test_every_other_convolution_is_left_to_pytorch(other) -> None:
+    """An even kernel too: it has no middle."""
+    assert is_strided_depthwise(nn.Conv2d(8, 8, **STRIDED))
+    assert not is_strided_depthwise(nn.Conv2d(8, 8, **(STRIDED | other)))
+    assert not is_strided_depthwise(nn.Conv2d(8, 16, **STRIDED))
+    assert not is_strided_depthwise(Padding(8, 8, **STRIDED))

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from mvlab.models.backbones.layers import ConvNormAct
 from mvlab.models.cpu import norm_silu as module
 from mvlab.models.cpu.norm_silu import norm_silu, takes
+from mvlab.models.cpu.optimize import optimize
 
 ROUNDED = 0.05
 """Times the bound of 1e-5: four units in the last place of a float32, 5e-7."""
@@ -177,7 +178,7 @@ def test_less_is_kept_for_the_way_back() -> None:
 @pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "autocast"])
 def test_a_layer_is_what_its_parts_are(autocast: bool) -> None:
     torch.manual_seed(0)
-    ours = ConvNormAct(8, 16, 3).to(memory_format=torch.channels_last)
+    ours = optimize(ConvNormAct(8, 16, 3)).to(memory_format=torch.channels_last)
     parts = nn.Sequential(*copy.deepcopy(list(ours)))
     x = map_of(2, 8, 16, 16)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -209,6 +210,6 @@ def test_whatever_it_does_not_compute_is_left_to_pytorch(monkeypatch: pytest.Mon
 
 
 def test_what_is_compiled_shows_pytorchs_operations() -> None:
-    layer = ConvNormAct(8, 16, 3).to(memory_format=torch.channels_last)
+    layer = optimize(ConvNormAct(8, 16, 3)).to(memory_format=torch.channels_last)
     program = torch.export.export(layer, (map_of(2, 8, 16, 16),))
     assert "silu" in str(program.graph)

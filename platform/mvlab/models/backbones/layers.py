@@ -7,10 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mvlab.models.cpu.attention import attend
-from mvlab.models.cpu.depthwise import StridedDepthwiseConv2d
-from mvlab.models.cpu.linear import Linear
-from mvlab.models.cpu.norm_silu import norm_silu, takes
 from mvlab.networks import ATTENTION_HEADS
 
 
@@ -34,24 +30,12 @@ class ConvNormAct(nn.Sequential):
         groups: int = 1,
         act: type[nn.Module] | None = nn.SiLU,
     ) -> None:
-        conv: nn.Conv2d
-        if stride > 1 and groups == in_channels == out_channels:
-            conv = StridedDepthwiseConv2d(in_channels, kernel_size, stride=stride, dilation=dilation)
-        else:
-            padding = dilation * (kernel_size // 2)
-            conv = nn.Conv2d(
-                in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=False
-            )
-        super().__init__(conv, nn.BatchNorm2d(out_channels), *([act()] if act else []))
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        conv, norm, *act = self
-        out: Tensor = conv(x_BCHW)
-        if takes([norm, *act], out):
-            return norm_silu(norm, out)
-        for layer in (norm, *act):
-            out = layer(out)
-        return out
+        padding = dilation * (kernel_size // 2)
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups=groups, bias=False),
+            nn.BatchNorm2d(out_channels),
+            *([act()] if act else []),
+        )
 
 
 class MV2(nn.Module):
@@ -76,8 +60,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = Linear(dim, 3 * dim)
-        self.out = Linear(dim, dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
 
     def forward(self, x_BNd: Tensor) -> Tensor:
         batch, num_tokens, dim = x_BNd.shape
@@ -85,9 +69,13 @@ class Attention(nn.Module):
             part.reshape(batch, num_tokens, self.num_heads, dim // self.num_heads).transpose(1, 2)
             for part in self.qkv(x_BNd).chunk(3, dim=-1)
         )
-        attended = attend(*heads, training=self.training).transpose(1, 2)
+        attended = self.attend(*heads).transpose(1, 2)
         out: Tensor = self.out(attended.reshape(batch, num_tokens, dim))
         return out
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Softmax of the scaled products of queries and keys, times values; each is (B, heads, N, dim / heads)."""
+        return F.scaled_dot_product_attention(queries, keys, values)
 
 
 class TransformerLayer(nn.Module):
@@ -98,7 +86,7 @@ class TransformerLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(dim)
         self.attention = Attention(dim, num_heads)
         self.ffn_norm = nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(Linear(dim, 2 * dim), nn.SiLU(), Linear(2 * dim, dim))
+        self.ffn = nn.Sequential(nn.Linear(dim, 2 * dim), nn.SiLU(), nn.Linear(2 * dim, dim))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BNd: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from typing import Literal
 from torch import Tensor, nn
 
 from mvlab.models.backbones.layers import MV2, ConvNormAct, MobileViTBlock
-from mvlab.models.cpu.linear import Linear
 from mvlab.networks import MobileViTConfig
 
 STAGE_STRIDES: dict[int, tuple[int, int, int]] = {32: (2, 2, 2), 16: (2, 2, 1), 8: (2, 1, 1)}
@@ -68,7 +67,7 @@ class MobileViT(MobileViTBackbone):
         widths = config.widths
         self.tail = ConvNormAct(widths.stages[-1].channels, widths.tail, 1)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = Linear(widths.tail, num_classes)
+        self.classifier = nn.Linear(widths.tail, num_classes)
         self.apply(initialise)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mvlab.models.backbones.layers import Attention
 from mvlab.models.cpu.cpu_dispatch import is_eager_on_cpu
 
 MOST_TOKENS: dict[tuple[bool, torch.dtype], int] = {
@@ -16,6 +17,13 @@ MOST_TOKENS: dict[tuple[bool, torch.dtype], int] = {
 ten times. What trains keeps all scores for the way back; with more tokens those would take too much memory."""
 SCORES_AT_ONCE = 1 << 21
 """They stay in a processor's caches; and glibc uses the memory of so many again, instead of asking for new."""
+
+
+class AttentionInParts(Attention):
+    """`Attention` that leaves its products to `attend`."""
+
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return attend(queries, keys, values, training=self.training)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, *, training: bool) -> Tensor:

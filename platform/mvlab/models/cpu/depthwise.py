@@ -9,17 +9,11 @@ from torch.nn import functional as F
 
 
 class StridedDepthwiseConv2d(nn.Conv2d):
-    """`nn.Conv2d` of odd kernels with one group per channel, no bias, and a map of ceil(H / stride) rows.
+    """`nn.Conv2d` for the layers that `is_strided_depthwise` accepts.
 
     Trained in bf16 on a CPU, its input gradient is a convolution as well: with stride 1, the kernel turned around, and
     the output's gradient at its places among zeros. What is summed is the same, in fp32, and rounded once.
     """
-
-    def __init__(self, channels: int, kernel_size: int, *, stride: int, dilation: int = 1) -> None:
-        if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {kernel_size}: an even kernel has no middle; use an odd one")
-        padding = dilation * (kernel_size // 2)
-        super().__init__(channels, channels, kernel_size, stride, padding, dilation, groups=channels, bias=False)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x_BCHW.dtype
@@ -29,6 +23,19 @@ class StridedDepthwiseConv2d(nn.Conv2d):
         geometry = (self.stride, self.padding, self.dilation)
         out: Tensor = _WithGradientAmongZeros.apply(x_BCHW.to(dtype), self.weight.to(dtype), *geometry)  # type: ignore[no-untyped-call]
         return out
+
+
+def is_strided_depthwise(layer: nn.Module) -> bool:
+    """Return whether a layer is a plain strided convolution of each channel by itself, onto ceil(H / stride) rows.
+
+    It has no bias, and its kernel is odd: an even one has no middle.
+    """
+    if type(layer) is not nn.Conv2d or layer.bias is not None or layer.padding_mode != "zeros":
+        return False
+    middles = tuple(dilation * (size // 2) for dilation, size in zip(layer.dilation, layer.kernel_size, strict=True))
+    is_depthwise = layer.groups == layer.in_channels == layer.out_channels
+    is_odd = all(size % 2 for size in layer.kernel_size)
+    return is_depthwise and is_odd and max(layer.stride) > 1 and layer.padding == middles
 
 
 Pair = tuple[int, int]

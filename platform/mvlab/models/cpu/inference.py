@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mvlab.models.backbones.layers import ConvNormAct
 from mvlab.models.cpu.depthwise import StridedDepthwiseConv2d
 from mvlab.models.cpu.inductor import CompiledForOneShape
 from mvlab.models.cpu.linear import Linear
+from mvlab.models.cpu.optimize import optimize, runs_in_order
 from mvlab.models.norms import after_norm
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.SiLU: "swish", nn.ReLU: "relu", nn.Hardswish: "hardswish"}
@@ -35,7 +35,7 @@ def for_inference(model: nn.Module, example_BCHW: Tensor, *, compiled: bool = Fa
         example_BCHW: images of the shape that it will mostly see; what they show is of no matter.
         compiled: also by PyTorch's Inductor, for the example's shape; takes ten seconds, and a C++ compiler.
     """
-    prepared = copy.deepcopy(model).eval().requires_grad_(False).to(example_BCHW.device, torch.float32)
+    prepared = optimize(copy.deepcopy(model)).eval().requires_grad_(False).to(example_BCHW.device, torch.float32)
     for sequence in _sequences(prepared):
         _fold_norms(sequence)
     prepared.to(example_BCHW.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -62,9 +62,7 @@ def _at_once(example: Tensor, *, compiled: bool) -> int:
 
 
 def _sequences(model: nn.Module) -> list[nn.Sequential]:
-    """Return the sequences that call their layers one after the other; a subclass may do otherwise."""
-    in_order = (nn.Sequential.forward, ConvNormAct.forward)
-    return [each for each in model.modules() if isinstance(each, nn.Sequential) and type(each).forward in in_order]
+    return [each for each in model.modules() if isinstance(each, nn.Sequential) and runs_in_order(each)]
 
 
 def _fold_norms(sequence: nn.Sequential) -> None:

@@ -43,21 +43,26 @@ def norm_silu(norm: nn.Module, x_BCHW: Tensor) -> Tensor:
 
 
 def takes(layers: Sequence[nn.Module], x_BCHW: Tensor) -> bool:
-    """Whether `norm_silu` computes these layers, and is worth it: always, or never, for the same layers and shape."""
-    if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.SiLU] or any(map(_is_heard, layers)):
+    """Return whether `norm_silu` computes these layers, and is worth it. For the same layers and shape it always is, or
+    never."""
+    if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.SiLU] or any(map(is_heard, layers)):
         return False
+    return takes_norm(layers[0], x_BCHW)
+
+
+def takes_norm(norm: Any, x_BCHW: Tensor) -> bool:
+    """Return whether `norm_silu` normalises this map as the batch norm does, and is worth it."""
     if not is_eager_on_cpu(x_BCHW) or x_BCHW.numel() < WORTHWHILE:
         return False
     if x_BCHW.dtype not in PRECISIONS or not x_BCHW.is_contiguous(memory_format=torch.channels_last):
         return False
-    norm: Any = layers[0]
     if not norm.training or not norm.affine or norm.weight.dtype != torch.float32:
         return False
     return norm.running_mean is not None and norm.momentum is not None and _has_openmp()
 
 
-def _is_heard(layer: nn.Module) -> bool:
-    """Whether somebody waits for it to be called."""
+def is_heard(layer: nn.Module) -> bool:
+    """Return whether a hook waits for the layer to be called."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
