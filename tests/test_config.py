@@ -62,7 +62,16 @@ def test_select_refuses_an_unknown_run_and_suggests_one() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SamplerConfig(resolutions=(160, 200), base_resolution=160, base_batch=8), "multiple of 32.*try 192"),
+        (
+            lambda: replace(
+                mobilevit_s(), sampler=SamplerConfig(resolutions=(160, 200), base_resolution=160, base_batch=8)
+            ),
+            "images of 200 px for MobileViT-S.*multiple of 32.*try 192",
+        ),
+        (
+            lambda: replace(mobilevit_s(), evaluation=EvaluationConfig(resize=288, crop=250)),
+            "images of 250 px.*multiple of 32.*try 256",
+        ),
         (lambda: SamplerConfig(resolutions=(), base_resolution=160, base_batch=8), "empty"),
         (lambda: SamplerConfig(resolutions=(320,), base_resolution=32, base_batch=8), "BatchNorm needs 2"),
         (lambda: EvaluationConfig(resize=128, crop=256), "smaller than the crop"),

@@ -1,10 +1,10 @@
 """Figures 6b and 6c, their parameters: light-weight and heavy-weight CNNs."""
 
 from experiments.costs.networks import MOBILEVIT_S, MOBILEVIT_XS
-from mvlab.facts import CostRow, CostTable, Network, Printed
-from mvlab.networks import TimmConfig, TorchvisionConfig
+from mvlab.facts import CostRow, CostTable, Printed
+from mvlab.networks import NetworkConfig, TimmConfig, TorchvisionConfig
 
-CNNS: dict[str, tuple[Network | None, str]] = {
+CNNS: dict[str, tuple[NetworkConfig | None, str]] = {
     "MobileNetv1-0.75": (TimmConfig(name="mobilenetv1_100", width=0.75), "2.6 M"),
     "MobileNetv2-0.75": (TorchvisionConfig(name="mobilenet_v2", width=0.75), "2.6 M"),
     "MobileNetv3-Small": (TorchvisionConfig(name="mobilenet_v3_small"), "2.5 M"),

@@ -1,8 +1,8 @@
 """Figure 8: MobileViT with two settings of patch sizes, at three tasks. It prints no numbers; the tables have some."""
 
 from experiments.costs.networks import CONFIG_A, CONFIG_B, IPHONE, WIDTHS
-from mvlab.facts import CostRow, CostTable, Network, Task
-from mvlab.networks import DeepLabv3Config, MobileViTConfig, SSDLiteConfig
+from mvlab.facts import CostRow, CostTable, Task
+from mvlab.networks import DeepLabv3Config, MobileViTConfig, NetworkConfig, SSDLiteConfig
 
 IMAGE_SIZES: dict[Task, int] = {"classification": 256, "detection": 320, "segmentation": 512}
 CONFIGS = {"Config-A": CONFIG_A, "Config-B": CONFIG_B}
@@ -18,7 +18,7 @@ KNOWN: dict[tuple[Task, str, str], float] = {  # milliseconds, of Tables 6 and 1
 }
 
 
-def _network(task: Task, backbone: MobileViTConfig) -> Network:
+def _network(task: Task, backbone: MobileViTConfig) -> NetworkConfig:
     match task:
         case "classification":
             return backbone

@@ -11,25 +11,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mvlab.checks import require, require_fields, require_number
-from mvlab.networks import NetworkConfig, TimmConfig
+from mvlab.networks import NetworkConfig
+from mvlab.networks.base import is_value, network_as_dict
 from mvlab.tasks.base import Task
-
-NETWORK_STRIDE = 32
-"""Ratio of the input's side to that of the last feature map (Table 4); resolutions are multiples of it."""
 
 
 def require_once(name: str, sides: tuple[int, ...]) -> None:
     """Raise a ValueError where a side occurs twice."""
     require(len(set(sides)) == len(sides), f"{name}={sides} has a side twice")
-
-
-def require_resolution(name: str, side: int) -> None:
-    """Raise a ValueError where the network's stride does not divide a side."""
-    require(
-        side > 0 and side % NETWORK_STRIDE == 0,
-        f"{name}={side} is not a positive multiple of {NETWORK_STRIDE}, the network's stride: "
-        f"try {max(1, round(side / NETWORK_STRIDE)) * NETWORK_STRIDE}",
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +36,7 @@ class SamplerConfig:
     - standard: one resolution, the base.
 
     Raises:
-        ValueError: no resolutions, one that the network's stride does not divide, or a batch below 2.
+        ValueError: no resolutions, one that is not positive, or a batch below 2.
     """
 
     resolutions: tuple[int, ...]
@@ -61,7 +50,7 @@ class SamplerConfig:
         require(len(self.resolutions) > 0, "sampler.resolutions is empty: name at least one")
         require_once("sampler.resolutions", self.resolutions)
         for side in (*self.resolutions, self.base_resolution):
-            require_resolution("sampler resolution", side)
+            require_number("sampler resolution", side, least=1)
         smallest = self.batch_at(max(self.resolutions))
         require(
             smallest >= 2,
@@ -163,18 +152,19 @@ class RunConfig:
             self.initial_weights is None or re.fullmatch("[0-9a-f]{64}", self.initial_weights) is not None,
             f"initial_weights={self.initial_weights!r} is no sha256 in lower-case hexadecimal digits",
         )
-        if isinstance(self.model, TimmConfig) and self.model.image_size is not None:
-            sides = {*self.sampler.resolutions}.union(*(each.size for each in self.task.evaluations(last=True)))
-            require(
-                sides == {self.model.image_size},
-                f"{self.model.name} takes images of {self.model.image_size} px only, and the run has images of "
-                f"{sorted(sides)} px: train and evaluate at model.image_size alone",
-            )
+        kind = type(self.model).__name__
+        require(is_value(self.model), f"model is a {kind}, which may change: make it a dataclass with frozen=True")
+        require(
+            self.model.task == self.task.network,
+            f"model: {kind} is for {self.model.task}; {self.task.kind} trains a network for {self.task.network}",
+        )
+        sizes = {side for each in self.task.evaluations(last=True) for side in each.size}
+        self.model.require_sizes(sorted({*self.sampler.resolutions, *sizes}))
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, for JSON; the task's kind is among its values."""
         values = asdict(self)
-        return {**values, "task": {"kind": self.task.kind, **values["task"]}}
+        return values | {"task": {"kind": self.task.kind, **values["task"]}, "model": network_as_dict(self.model)}
 
     def digest(self) -> str:
         """First 16 hex digits of the sha256 of the canonical JSON of every field."""

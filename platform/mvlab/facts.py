@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
-from mvlab.networks import AnyNetworkConfig, MobileViTConfig, ReferenceConfig
+from mvlab.networks import MobileViTConfig, NetworkConfig
 
 Verdict = Literal["agrees", "differs", "not built", "not printed"]
 """not printed: the paper shows it without a number, so that there is nothing to hold ours against."""
@@ -80,7 +80,6 @@ class Fact:
         return "; ".join(part for part in (self.how, self.paper.why if self.paper else "") if part)
 
 
-Network = AnyNetworkConfig | ReferenceConfig
 Task = Literal["classification", "detection", "segmentation"]
 NUM_CLASSES: Mapping[Task, int] = {"classification": 1000, "detection": 80, "segmentation": 21}
 """ImageNet's; COCO's, without the background; PASCAL VOC's, with it."""
@@ -92,7 +91,7 @@ class CostRow:
 
     name: str
     """As the table writes it."""
-    network: Network | None
+    network: NetworkConfig | None
     """None where it is not built here: no library that we know has it, or it is a row's above, computed otherwise."""
     parameters: Printed | None = None
     macs: Printed | None = None
@@ -173,7 +172,7 @@ class MemoryColumn:
     """Of Table 8: the most that has to be held in memory at each output stride."""
 
     name: str
-    network: AnyNetworkConfig
+    network: NetworkConfig
     paper: Mapping[int, Printed]
     """Output stride -> what is printed."""
     channels: Mapping[int, int] | None = None

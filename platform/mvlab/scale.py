@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from mvlab.config import OptimizerConfig, RunConfig, SamplerConfig
 from mvlab.experiment import MadeFor
-from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TimmConfig, TorchvisionConfig, Widths, halved
+from mvlab.networks.base import SmallerScale
 
 Scale = Literal["smoke", "mini", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -26,11 +26,7 @@ def ranks_made_for(scale: Scale, made_for: MadeFor) -> int:
 class _Smaller:
     """Values that a scale puts in place of the paper's."""
 
-    scale: Scale
-    widths: Widths
-    """Of a MobileViT."""
-    width: float
-    """Of a CNN, times its own."""
+    name: SmallerScale
     epochs: int
     base_batch: int
     """Images a rank at the base resolution."""
@@ -39,8 +35,8 @@ class _Smaller:
     ema_decay: float
 
 
-SMOKE = _Smaller(scale="smoke", widths=NANO, width=0.25, epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
-MINI = _Smaller(scale="mini", widths=XXS, width=0.5, epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.95)
+SMOKE = _Smaller(name="smoke", epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9)
+MINI = _Smaller(name="mini", epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.95)
 
 
 def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> RunConfig:
@@ -74,37 +70,14 @@ def _shrunk(run: RunConfig, to: _Smaller, *, keep_network: bool) -> RunConfig:
     sides = (32, SMALL_SIDE, 96) if len(run.sampler.resolutions) > 1 else (SMALL_SIDE,)
     return replace(
         run,
-        task=run.task.scaled(to.scale, SMALL_SIDE),
-        model=_kept_apart(run.model, to) if keep_network else _narrower(run.model, to),
+        task=run.task.scaled(to.name, SMALL_SIDE),
+        model=run.model.scaled(to.name, side=SMALL_SIDE, keep_apart=keep_network),
         sampler=SamplerConfig(resolutions=sides, base_resolution=SMALL_SIDE, base_batch=to.base_batch),
         optimizer=replace(_rates_scaled(run.optimizer, images), warmup_updates=to.warmup_updates),
         numerics=replace(run.numerics, precision="fp32"),
         epochs=to.epochs,
         ema_decay=to.ema_decay,
     )
-
-
-def _narrower(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
-    match model:
-        case MobileViTConfig():
-            return replace(model, widths=to.widths)
-        case TorchvisionConfig():
-            return replace(model, width=model.width * to.width)
-        case TimmConfig():
-            return model if model.image_size is None else replace(model, image_size=SMALL_SIDE)
-
-
-def _kept_apart(model: NetworkConfig, to: _Smaller) -> NetworkConfig:
-    """Narrower in proportion, or not at all."""
-    match model:
-        case TimmConfig():
-            return _narrower(model, to)
-        case _ if to is MINI:
-            return model
-        case MobileViTConfig():
-            return replace(model, widths=halved(model.widths))
-        case TorchvisionConfig():
-            return _narrower(model, to)
 
 
 def _rates_scaled(optimizer: OptimizerConfig, images: float) -> OptimizerConfig:

@@ -17,7 +17,7 @@ from mvlab.export.verification import Verification
 from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
-from mvlab.networks import NANO, AnyNetworkConfig, MobileViTConfig
+from mvlab.networks import NANO, MobileViTConfig, NetworkConfig
 from mvlab.tasks.classification.task import Classification, EvaluationConfig
 from mvlab.training.state import FILE, State, write_state
 
@@ -27,7 +27,7 @@ NANO_MOBILEVIT = MobileViTConfig(widths=NANO)
 PREPROCESSING = Preprocessing(resize=72, crop=SIDE)
 
 
-def network(config: AnyNetworkConfig = NANO_MOBILEVIT, side: int = SIDE, seed: int = 0) -> nn.Module:
+def network(config: NetworkConfig = NANO_MOBILEVIT, side: int = SIDE, seed: int = 0) -> nn.Module:
     return plausible(build_network(config, len(CLASSES)), side, seed=seed)
 
 

@@ -20,7 +20,7 @@ from mvlab.export.verify import as_prepared, verify
 from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
-from mvlab.networks import NANO, AnyNetworkConfig, DeepLabv3Config, MobileViTConfig, SSDLiteConfig, TorchvisionConfig
+from mvlab.networks import NANO, DeepLabv3Config, MobileViTConfig, NetworkConfig, SSDLiteConfig, TorchvisionConfig
 
 CLASSES = ("zero", "one", "two")
 TARGET = Target(
@@ -34,7 +34,7 @@ TARGET = Target(
 )
 
 
-def small(network: AnyNetworkConfig = NANO_MOBILEVIT) -> nn.Module:
+def small(network: NetworkConfig = NANO_MOBILEVIT) -> nn.Module:
     return plausible(build_network(network, len(CLASSES)), SIDE)
 
 

@@ -26,7 +26,7 @@ from mvlab.export.pictures import synthetic
 from mvlab.export.verification import EXACT_TOLERANCE
 from mvlab.export.verify import as_prepared, verify
 from mvlab.models.plausible import plausible
-from mvlab.networks import AnyNetworkConfig, DeepLabv3Config, SSDLiteConfig, TimmConfig
+from mvlab.networks import DeepLabv3Config, NetworkConfig, SSDLiteConfig, TimmConfig
 
 PICTURES = synthetic(3)
 IMAGENET = replace(PREPROCESSING, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -50,7 +50,7 @@ def test_a_package_is_verified_to_fp32s_accuracy_although_it_stores_fp16(package
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["passed"] is True
 
 
-NETWORKS: dict[str, tuple[AnyNetworkConfig, int]] = {
+NETWORKS: dict[str, tuple[NetworkConfig, int]] = {
     "resized patches": (replace(NANO_MOBILEVIT, patch_sizes=(3, 3, 3)), SIDE),
     "ssdlite": (SSDLiteConfig(backbone=NANO_MOBILEVIT), 96),
     "deeplabv3": (DeepLabv3Config(backbone=NANO_MOBILEVIT), 96),

@@ -10,9 +10,9 @@ from mvlab.models.backbones.layers import Attention
 from mvlab.models.build import build_network
 from mvlab.networks import (
     XS,
-    AnyNetworkConfig,
     DeepLabv3Config,
     MobileViTConfig,
+    NetworkConfig,
     SSDLiteConfig,
     TimmConfig,
     TorchvisionConfig,
@@ -21,7 +21,7 @@ from mvlab.networks import (
 A, B = (MobileViTConfig(widths=XS, patch_sizes=patch_sizes) for patch_sizes in ((2, 2, 2), (8, 4, 2)))
 
 
-def macs(config: AnyNetworkConfig, num_classes: int, side: int) -> list[int | None]:
+def macs(config: NetworkConfig, num_classes: int, side: int) -> list[int | None]:
     """By each of CONVENTIONS."""
     with torch.device("meta"):
         cost = count_cost(build_network(config, num_classes), side)
@@ -41,7 +41,7 @@ def macs(config: AnyNetworkConfig, num_classes: int, side: int) -> list[int | No
     ],
 )
 def test_each_convention_gives_the_references_count(
-    config: AnyNetworkConfig, num_classes: int, side: int, counts: tuple[float | None, ...]
+    config: NetworkConfig, num_classes: int, side: int, counts: tuple[float | None, ...]
 ) -> None:
     found = macs(config, num_classes, side)
     assert [None if count is None else round(count / 1e9, 3) for count in found] == list(counts)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mvlab.models.build import build_network, network_name
+from mvlab.models.build import build_network
 from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, S, TorchvisionConfig
 
 
@@ -24,14 +24,14 @@ def num_parameters(config: NetworkConfig) -> int:
 )
 def test_parameter_counts_are_the_papers(config: NetworkConfig, expected: int, name: str) -> None:
     assert num_parameters(config) == expected
-    assert network_name(config) == name
+    assert config.title == name
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50"])
 def test_width_makes_a_cnn_narrower_and_shows_in_its_name(name) -> None:
     quarter = TorchvisionConfig(name=name, width=0.25)
     assert num_parameters(quarter) < num_parameters(TorchvisionConfig(name=name)) / 2
-    assert network_name(quarter).endswith("0.25")
+    assert quarter.title.endswith("0.25")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_width_makes_a_cnn_narrower_and_shows_in_its_name(name) -> None:
         TorchvisionConfig(name="mobilenet_v2", width=0.25),
         TorchvisionConfig(name="resnet50", width=0.25),
     ],
-    ids=network_name,
+    ids=lambda config: config.title,
 )
 @pytest.mark.parametrize("side", [32, 96])
 @torch.no_grad()
@@ -63,7 +63,7 @@ def test_weights_are_random_and_the_seeds_alone(name) -> None:
 
 
 def test_names_of_table_4() -> None:
-    assert network_name(MobileViTConfig(widths=S, patch_sizes=(8, 4, 2))) == "MobileViT-S"
+    assert MobileViTConfig(widths=S, patch_sizes=(8, 4, 2)).title == "MobileViT-S"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import torch
 
 from mvlab.models.build import build_network
 from mvlab.models.plausible import clouds, plausible
-from mvlab.networks import XXS, AnyNetworkConfig, MobileViTConfig, TimmConfig
+from mvlab.networks import XXS, MobileViTConfig, NetworkConfig, TimmConfig
 
 SIDE = 96
-DEEP: dict[str, AnyNetworkConfig] = {
+DEEP: dict[str, NetworkConfig] = {
     "SE-ResNet-101": TimmConfig(name="seresnet101"),
     "MixNet-M": TimmConfig(name="mixnet_m"),
     "MobileViT-XXS": MobileViTConfig(widths=XXS),

@@ -126,13 +126,12 @@ def _files(parsed: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _table(saved: "SavedNetwork", out: Path, rows: list[list[str]]) -> str:
-    from mvlab.models.build import network_name  # torch
     from mvlab.models.initial import file_sha256
 
     parameters = sum(parameter.numel() for parameter in saved.build().parameters())
     rows = [
         *rows,
-        ["network", network_name(saved.network)],
+        ["network", saved.network.title],
         ["classes", f"{saved.num_classes:,}"],
         ["parameters", f"{parameters:,}"],
         ["preprocessing", str(saved.preprocessing)],

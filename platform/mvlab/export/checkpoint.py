@@ -8,7 +8,6 @@ from mvlab.config import as_written_now
 from mvlab.export.coreml import CLASSES, WEIGHTS, Precision, Target, Task, task_of
 from mvlab.export.errors import ExportError
 from mvlab.metrics import ema_metric
-from mvlab.models.build import network_name
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, SavedNetwork
 from mvlab.tasks.known import task_of_kind
@@ -40,7 +39,7 @@ def target_of(
     """
     does = task_of(saved.network)
     if task not in (None, does):
-        raise ExportError(f"{checkpoint} holds {network_name(saved.network)}, which is for {does}, not {task}")
+        raise ExportError(f"{checkpoint} holds {saved.network.title}, which is for {does}, not {task}")
     if classes:
         require_classes(classes, saved.num_classes)
     if bad := [side for side in resolutions if side < 32]:
@@ -55,7 +54,7 @@ def target_of(
         precision=precision,
         preprocessing=saved.preprocessing,
         classes=classes or (tuple(map(str, range(saved.num_classes))) if is_labelled else ()),
-        description=f"{network_name(saved.network)} for {does}, as in arXiv 2110.02178; averaged weights",
+        description=f"{saved.network.title} for {does}, as in arXiv 2110.02178; averaged weights",
         licence=licence or NO_LICENCE,
         metadata=origin(checkpoint, saved) | named | {EVALUATION_IMAGES: saved.preprocessing.geometry},
     )

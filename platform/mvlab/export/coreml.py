@@ -9,21 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mvlab.export.errors import ExportError
 from mvlab.models.weights.preprocessing import Preprocessing
-from mvlab.networks import (
-    AnyNetworkConfig,
-    DeepLabv3Config,
-    MobileViTConfig,
-    SSDLiteConfig,
-    TimmConfig,
-    TorchvisionConfig,
-)
+from mvlab.networks import NetworkConfig
 
 # At import it warns that it was tested with older torch and scikit-learn, and that this is no Mac.
 logging.getLogger("coremltools").setLevel(logging.CRITICAL)
@@ -62,17 +55,16 @@ class Target:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def task_of(network: AnyNetworkConfig) -> Task:
-    """What the network is for."""
-    match network:
-        case MobileViTConfig() | TorchvisionConfig() | TimmConfig():
-            return "classification"
-        case SSDLiteConfig():
-            return "detection"
-        case DeepLabv3Config():
-            return "segmentation"
-        case _:
-            assert_never(network)
+def task_of(network: NetworkConfig) -> Task:
+    """Return what the network is for.
+
+    Raises:
+        ExportError: no package is made of networks for its task.
+    """
+    for task in OUTPUTS:
+        if task == network.task:
+            return task
+    raise ExportError(f"{network.title} is for {network.task}; packages are made for {', '.join(OUTPUTS)}")
 
 
 def export_package(model: nn.Module, path: Path, target: Target) -> None:

@@ -15,11 +15,11 @@ from mvlab.export.verification import Verification
 from mvlab.export.verify import verify
 from mvlab.facts import CostTable
 from mvlab.measure.timings import package_name, packaged_rows, side_of
-from mvlab.models.build import build_network, network_name
+from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.network_json import network_to_json
 from mvlab.models.weights.preprocessing import Preprocessing
-from mvlab.networks import AnyNetworkConfig
+from mvlab.networks import NetworkConfig
 from mvlab.training.meter import clock
 from mvlab.training.state import weights_sha256
 
@@ -32,7 +32,7 @@ class Wanted:
     """A package to make."""
 
     name: str
-    network: AnyNetworkConfig
+    network: NetworkConfig
     num_classes: int
     side: int
 
@@ -80,7 +80,7 @@ def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
         precision=precision,
         preprocessing=Preprocessing(resize=None, crop=wanted.side),
         classes=tuple(map(str, range(wanted.num_classes))) if task == "classification" else (),
-        description=f"{network_name(wanted.network)} with random weights",
+        description=f"{wanted.network.title} with random weights",
         licence="none: the weights are random numbers",
         metadata={
             "network": network_to_json(wanted.network),

@@ -17,7 +17,6 @@ from mvlab.facts import (
     LevelTable,
     MemoryColumn,
     MemoryTable,
-    Network,
     Printed,
 )
 from mvlab.measure.architecture import Block, blocks
@@ -26,7 +25,7 @@ from mvlab.measure.levels import levels
 from mvlab.measure.memory import map_bytes, materialised
 from mvlab.models.backbones.layers import MobileViTBlock
 from mvlab.models.build import build_network
-from mvlab.networks import ReferenceConfig
+from mvlab.networks import NetworkConfig
 
 IMAGENET_CLASSES = 1000
 
@@ -47,18 +46,14 @@ def find_facts(table: FactTable) -> list[Fact]:
 
 
 @cache
-def network_on_meta(network: Network, num_classes: int) -> nn.Module:
+def network_on_meta(network: NetworkConfig, num_classes: int) -> nn.Module:
     """Without weights: only shapes."""
     with torch.device("meta"):
-        if isinstance(network, ReferenceConfig):
-            from mvlab.models.heads.references import build_reference  # seconds to import
-
-            return build_reference(network, num_classes)
         return build_network(network, num_classes)
 
 
 @cache
-def cost_of(network: Network, num_classes: int, image_size: int) -> Cost:
+def cost_of(network: NetworkConfig, num_classes: int, image_size: int) -> Cost:
     return count_cost(network_on_meta(network, num_classes), image_size)
 
 

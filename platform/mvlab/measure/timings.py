@@ -3,15 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
 from mvlab.checks import did_you_mean
-from mvlab.facts import CostRow, CostTable, Network
+from mvlab.facts import CostRow, CostTable
 from mvlab.measure.latency import Latency, Settings, enliven, latencies
 from mvlab.measure.machine import device_name, use_threads
 from mvlab.measure.on_device import LatencyError, OnDevice
-from mvlab.models.build import build_network, network_name
-from mvlab.networks import AnyNetworkConfig, DeepLabv3Config, MobileViTConfig, ReferenceConfig, SSDLiteConfig
+from mvlab.models.build import build_network
+from mvlab.networks import NetworkConfig, ReferenceConfig
 
 Key = tuple[str, str]
 """Name of a table, and of a row in it."""
@@ -27,7 +25,7 @@ class Measured:
     """For one image."""
 
 
-def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, Network]]:
+def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, NetworkConfig]]:
     """The rows whose network is built here."""
     for table in tables:
         for row in table.rows:
@@ -35,7 +33,7 @@ def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow
                 yield table, row, row.network
 
 
-def packaged_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, AnyNetworkConfig]]:
+def packaged_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, NetworkConfig]]:
     """The rows whose network has a package: detectors and segmenters of others are counted and timed only."""
     for table, row, network in timed_rows(tables):
         if not isinstance(network, ReferenceConfig) and not row.no_package:
@@ -54,19 +52,7 @@ def package_name(table: CostTable, row: CostRow) -> str:
     """
     if row.network is None or isinstance(row.network, ReferenceConfig):
         raise ValueError(f"{table.name}: {row.name} has no package: none of our networks is in that row")
-    return f"{_spelled(row.network)}-{side_of(table, row)}".lower()
-
-
-def _spelled(network: AnyNetworkConfig) -> str:
-    match network:
-        case MobileViTConfig():
-            return f"{network_name(network)}-{','.join(map(str, network.patch_sizes))}"
-        case SSDLiteConfig():
-            return f"SSDLite-{_spelled(network.backbone)}"
-        case DeepLabv3Config():
-            return f"DeepLabv3-{_spelled(network.backbone)}"
-        case _:
-            return network_name(network)
+    return f"{row.network.full_title}-{side_of(table, row)}".lower()
 
 
 def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[[str], None]) -> Measured:
@@ -77,7 +63,7 @@ def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[
         rows = {row.name: (row, network) for _, row, network in timed_rows([table])}
         tell(f"{table.title}: {len(rows)} networks, {settings.repeats} times each")
         found = latencies(
-            {name: enliven(_built(network, table.num_classes(row))) for name, (row, network) in rows.items()},
+            {name: enliven(build_network(network, table.num_classes(row))) for name, (row, network) in rows.items()},
             {name: side_of(table, row) for name, (row, _) in rows.items()},
             repeats=settings.repeats,
             device=settings.device,
@@ -106,11 +92,3 @@ def of_tables(found: OnDevice, tables: Sequence[CostTable]) -> Measured:
     return Measured(
         where=where, ms={key: found.ms[package] for key, package in packages.items() if package in found.ms}
     )
-
-
-def _built(network: Network, num_classes: int) -> nn.Module:
-    if isinstance(network, ReferenceConfig):
-        from mvlab.models.heads.references import build_reference  # seconds to import
-
-        return build_reference(network, num_classes)
-    return build_network(network, num_classes)

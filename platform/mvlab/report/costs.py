@@ -9,7 +9,7 @@ from mvlab.config import RunConfig
 from mvlab.measure.cost import count_cost
 from mvlab.measure.latency import Latency, enliven, latencies
 from mvlab.measure.machine import use_all_cores
-from mvlab.models.build import build_network, network_name
+from mvlab.models.build import build_network
 
 IMAGENET_CLASSES = 1000
 LATENCY_REPEATS = 30
@@ -59,7 +59,7 @@ def cost_note(runs: Mapping[str, RunConfig], costs: Iterable[Mapping[str, float]
     disturbed = [f"{each.fastest_ms:.1f} instead of {each.median_ms:.1f}" for each in times if each.is_disturbed]
     warning = f" The machine was busy with other things: the fastest took {', '.join(disturbed)} ms."
     sides = sorted({_side(run) for run in runs.values()})
-    networks = list(dict.fromkeys(network_name(run.model) for run in runs.values()))
+    networks = list(dict.fromkeys(run.model.title for run in runs.values()))
     return (
         f"Parameters, multiply-adds and latency are of the paper's {'network' if len(networks) == 1 else 'networks'}, "
         f"{', '.join(networks)}, for one image of {' or '.join(f'{side}x{side}' for side in sides)} pixels and "

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from mvlab.durable import atomic_write
 from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, Verification
 from mvlab.export.zoo import MadePackage
+from mvlab.networks.base import network_as_dict
 from mvlab.report.page import Block, Heading, Page, Paragraph, Table
 
 MARKDOWN, HTML, JSON = "packages.md", "packages.html", "packages.json"
@@ -69,7 +69,7 @@ def _numbers(verification: Verification) -> list[str]:
 def _as_json(made: MadePackage) -> dict[str, object]:
     return {
         "name": made.wanted.name,
-        "network": asdict(made.wanted.network),
+        "network": network_as_dict(made.wanted.network),
         "problem": made.problem,
         "package": made.package,
         "verification": made.verification and made.verification.as_dict(),

@@ -8,7 +8,6 @@ from pathlib import Path
 from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment, reading_of
 from mvlab.metrics import GAP, TRAIN_S, UPDATES, ema_metric, metric_at
-from mvlab.models.build import network_name
 from mvlab.record.results import Results
 from mvlab.report.costs import cost_note
 from mvlab.report.figures import study_figure
@@ -90,7 +89,7 @@ CLAIM_NOTE = (
 def networks(experiment: Experiment, results: Results) -> dict[str, str]:
     """The paper's network of each run that began -> the one that trained in its place."""
     runs = [run for run in results.runs if run.arm in experiment.runs]
-    return {network_name(experiment.runs[run.arm].model): run.network for run in runs}
+    return {experiment.runs[run.arm].model.title: run.network for run in runs}
 
 
 def study_title(experiment: Experiment, results: Results) -> str:

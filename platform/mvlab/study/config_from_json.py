@@ -5,7 +5,6 @@ from typing import Any
 
 from mvlab.config import NumericsConfig, OptimizerConfig, RunConfig, SamplerConfig, as_written_now
 from mvlab.models.weights.network_json import from_plain, network_from_dict
-from mvlab.networks import NetworkConfig
 from mvlab.tasks.base import Task
 from mvlab.tasks.known import task_of_kind
 
@@ -24,8 +23,6 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
     """
     values = as_written_now(values)
     model = network_from_dict(values["model"])
-    if not isinstance(model, NetworkConfig):
-        raise ValueError(f"{type(model).__name__} is no network that a run trains")
     parts = {name: kind(**_tuples(values[name])) for name, kind in PARTS.items() if name in values}
     others = {name: value for name, value in values.items() if name not in ("task", "model", *PARTS)}
     return RunConfig(task=_task(values["task"]), model=model, **parts, **others)

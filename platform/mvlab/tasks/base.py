@@ -137,6 +137,8 @@ class Task(ABC):
     """All that tallies and evaluators measure, but for the loss, which every task has."""
     primary: ClassVar[MetricSpec]
     """The one of `metrics` that rows, claims, kept checkpoints and ASHA go by."""
+    network: ClassVar[str] = "classification"
+    """Kind of network that it trains (`NetworkConfig.task`); by default one that puts out a vector an image."""
     has_package: ClassVar[bool] = False
     """True if trained networks can be exported as CoreML packages."""
     key_params: ClassVar[tuple[str, ...]] = ()

@@ -14,7 +14,7 @@ from experiments.recipes import mobilevit_xs
 from mvlab.config import RunConfig
 from mvlab.measure.cost import count_cost, count_parameters
 from mvlab.models.backbones.timm_networks import ImageSizeError
-from mvlab.models.build import build_network, network_name
+from mvlab.models.build import build_network
 from mvlab.networks import ONE_SIZE, TimmConfig, TimmName, TorchvisionConfig, TorchvisionName
 from mvlab.samplers import STANDARD
 from mvlab.scale import SCALES, at_scale
@@ -68,7 +68,7 @@ def on_meta(config: TorchvisionConfig | TimmConfig) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("config", "weights"), TORCHVISION, ids=lambda each: network_name(each) if hasattr(each, "name") else ""
+    ("config", "weights"), TORCHVISION, ids=lambda each: each.title if hasattr(each, "name") else ""
 )
 def test_parameters_and_multiply_adds_are_those_that_torchvision_states(
     config: TorchvisionConfig, weights: Any
@@ -117,15 +117,15 @@ def test_every_rival_gives_a_logit_for_every_class_and_has_a_name(name: str) -> 
     config = TorchvisionConfig(name=name) if name in get_args(TorchvisionName) else timm_config(name, 96)
     with torch.device("meta"):
         assert build_network(config, 7).eval()(torch.rand(2, 3, 96, 96)).shape == (2, 7)
-    assert network_name(config)[0].isupper()
+    assert config.title[0].isupper()
 
 
 def test_names_are_the_papers_and_differ() -> None:
     configs = [*map(timm_config, get_args(TimmName)), *(TorchvisionConfig(name=n) for n in get_args(TorchvisionName))]
-    names = [network_name(config) for config in configs]
+    names = [config.title for config in configs]
     assert len(set(names)) == len(names)
     assert {"ResNet-101-SE", "DenseNet-169", "EfficientNet-B0", "MobileNetv1-1.0", "ShuffleNetv2-1.0"} <= set(names)
-    assert network_name(TorchvisionConfig(name="densenet169", width=0.5)) == "DenseNet-169 x0.5"
+    assert TorchvisionConfig(name="densenet169", width=0.5).title == "DenseNet-169 x0.5"
 
 
 @pytest.mark.parametrize("name", get_args(TorchvisionName))

@@ -13,7 +13,7 @@ from mvlab.models.backbones.mobilevit import MobileViT
 from mvlab.models.build import build_network
 from mvlab.models.cpu import inference
 from mvlab.models.cpu.inference import for_inference
-from mvlab.networks import XS, XXS, AnyNetworkConfig, MobileViTConfig, S, SSDLiteConfig, TorchvisionConfig
+from mvlab.networks import XS, XXS, MobileViTConfig, NetworkConfig, S, SSDLiteConfig, TorchvisionConfig
 
 NETWORKS = {
     "xxs": MobileViTConfig(widths=XXS),
@@ -54,7 +54,7 @@ def test_a_batch_in_parts_is_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "network", [NETWORKS["MobileNetv2"], SSDLiteConfig(backbone=NETWORKS["xxs"])], ids=["one output", "several"]
 )
-def test_compiled_it_is_the_same(network: AnyNetworkConfig) -> None:
+def test_compiled_it_is_the_same(network: NetworkConfig) -> None:
     """In parts, with a part of another shape too, whatever the layout of images and the mode that it is called in."""
     model = realistic(build_network(network, 10))
     compiled = for_inference(model, image(2, 96, 96), compiled=True)

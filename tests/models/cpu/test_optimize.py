@@ -23,9 +23,9 @@ from mvlab.models.norms import after_norm, batch_norms
 from mvlab.networks import (
     NANO,
     XXS,
-    AnyNetworkConfig,
     DeepLabv3Config,
     MobileViTConfig,
+    NetworkConfig,
     SSDLiteConfig,
     TimmConfig,
     TorchvisionConfig,
@@ -38,7 +38,7 @@ from mvlab.training.sync_batch_norm import BatchNormOverRanks, synchronise
 
 CPU = torch.device("cpu")
 BACKBONE = MobileViTConfig(widths=NANO)
-NETWORKS: dict[str, AnyNetworkConfig] = {
+NETWORKS: dict[str, NetworkConfig] = {
     "MobileViT": BACKBONE,
     "SSDLite": SSDLiteConfig(backbone=BACKBONE),
     "DeepLabv3": DeepLabv3Config(backbone=replace(BACKBONE, widths=replace(NANO, dropout=0.0)), dropout=0.0),
@@ -49,7 +49,7 @@ NETWORKS: dict[str, AnyNetworkConfig] = {
 }
 
 
-def built(config: AnyNetworkConfig) -> nn.Module:
+def built(config: NetworkConfig) -> nn.Module:
     """Without dropout and stochastic depth, which would draw other numbers for each."""
     torch.manual_seed(0)
     network = build_network(config, 5).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,7 +7,7 @@ from models.weights.theirs import transformers_segmenter
 from torch.nn import functional as F
 
 from mvlab.measure.cost import count_cost
-from mvlab.models.build import build_network, network_name
+from mvlab.models.build import build_network
 from mvlab.models.weights.transformers import TRANSFORMERS
 from mvlab.networks import NANO, XS, XXS, DeepLabv3Config, MobileViTConfig, S, Widths
 
@@ -30,7 +30,7 @@ def test_costs_at_512_pixels_are_the_papers(widths: Widths, parameters: int, mac
 
 
 def test_it_is_called_as_the_paper_does() -> None:
-    assert network_name(config(S)) == "DeepLabv3-MobileViT-S"
+    assert config(S).title == "DeepLabv3-MobileViT-S"
 
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 160), (104, 75)])

@@ -5,7 +5,7 @@ import torch
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 
 from mvlab.measure.cost import count_cost
-from mvlab.models.build import build_network, network_name
+from mvlab.models.build import build_network
 from mvlab.models.heads.ssdlite import ASPECT_RATIOS, HEAD_CHANNELS, SCALES, Head, map_sizes, priors
 from mvlab.networks import NANO, XS, XXS, MobileViTConfig, S, SSDLiteConfig, Widths
 
@@ -28,7 +28,7 @@ def test_costs_at_320_pixels_are_the_papers(widths: Widths, parameters: int, mac
 
 
 def test_it_is_called_as_the_paper_does() -> None:
-    assert network_name(config(XS)) == "SSDLite-MobileViT-XS"
+    assert config(XS).title == "SSDLite-MobileViT-XS"
 
 
 def test_maps_at_320_pixels() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mvlab.checks import did_you_mean
 from mvlab.models.weights.errors import WeightsError
-from mvlab.networks import XS, XXS, AnyNetworkConfig, DeepLabv3Config, MobileViTConfig, S, SSDLiteConfig
+from mvlab.networks import XS, XXS, DeepLabv3Config, MobileViTConfig, NetworkConfig, S, SSDLiteConfig
 
 MobileViTNetwork = MobileViTConfig | SSDLiteConfig | DeepLabv3Config
 """MobileViT, or one with it as its backbone."""
@@ -33,7 +33,7 @@ def require_known(name: str) -> None:
         raise WeightsError(f"there is no network {name!r}{did_you_mean(name, CATALOGUE)}")
 
 
-def name_of(config: AnyNetworkConfig) -> str | None:
+def name_of(config: NetworkConfig) -> str | None:
     """What the network is called, whatever its dropout; None if others have none like it."""
     names = [name for name, known in CATALOGUE.items() if _without_dropout(known) == _without_dropout(config)]
     return names[0] if names else None
@@ -43,7 +43,7 @@ def backbone_of(config: MobileViTNetwork) -> MobileViTConfig:
     return config if isinstance(config, MobileViTConfig) else config.backbone
 
 
-def _without_dropout(config: AnyNetworkConfig) -> AnyNetworkConfig:
+def _without_dropout(config: NetworkConfig) -> NetworkConfig:
     match config:
         case MobileViTConfig():
             return _backbone_without_dropout(config)

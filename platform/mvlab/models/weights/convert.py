@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from mvlab.models.build import network_name
 from mvlab.models.weights.catalogue import CATALOGUE, name_of
 from mvlab.models.weights.declared import declared
 from mvlab.models.weights.errors import WeightsError
@@ -88,7 +87,7 @@ def export_weights(saved: SavedNetwork, out: Path, *, format_: str, channels: Ch
     if name is None or not isinstance(CATALOGUE[name], kept.networks):
         held = [each for each, config in CATALOGUE.items() if isinstance(config, kept.networks)]
         raise WeightsError(
-            f"{format_} has no network like this one ({network_name(saved.network)}): it has {', '.join(held)}, "
+            f"{format_} has no network like this one ({saved.network.title}): it has {', '.join(held)}, "
             "with the paper's widths, patches of 2x2 pixels, 3x3 kernels and the skip connection"
         )
     config = CATALOGUE[name]

@@ -8,17 +8,17 @@ from torch import Size, nn
 
 from mvlab.models.backbones.layers import ConvNormAct
 from mvlab.models.build import build_network
-from mvlab.networks import AnyNetworkConfig
+from mvlab.networks import NetworkConfig
 
 
-def layout(config: AnyNetworkConfig, num_classes: int) -> dict[str, Size]:
+def layout(config: NetworkConfig, num_classes: int) -> dict[str, Size]:
     """Shape of everything in the network's state dict, by name."""
     one, two = (_on_meta(config, count).state_dict() for count in (1, 2))
     return {name: Size(_extended(one[name].shape, two[name].shape, num_classes)) for name in one}
 
 
 @cache
-def spelled_out(config: AnyNetworkConfig) -> dict[str, str]:
+def spelled_out(config: NetworkConfig) -> dict[str, str]:
     """Name -> the same, with convolution and BatchNorm called so: "stem.0.weight" -> "stem.conv.weight"."""
     network = _on_meta(config, 1)
     pairs = {name for name, module in network.named_modules() if isinstance(module, ConvNormAct)}
@@ -39,7 +39,7 @@ class ClassBiases:
 
 
 @cache
-def class_biases(config: AnyNetworkConfig) -> ClassBiases:
+def class_biases(config: NetworkConfig) -> ClassBiases:
     """The last biases that there are more of with more classes."""
     one, two = layout(config, 1), layout(config, 2)
     name = [name for name in one if one[name] != two[name] and len(one[name]) == 1][-1]
@@ -59,6 +59,6 @@ def _spelled(name: str, pairs: set[str]) -> str:
 
 
 @cache
-def _on_meta(config: AnyNetworkConfig, num_classes: int) -> nn.Module:
+def _on_meta(config: NetworkConfig, num_classes: int) -> nn.Module:
     with torch.device("meta"):
         return build_network(config, num_classes)

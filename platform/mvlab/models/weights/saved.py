@@ -16,7 +16,7 @@ from mvlab.models.weights.layout import class_biases
 from mvlab.models.weights.network_json import network_from_dict, network_to_json
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.models.weights.state_dict import state_dict_in
-from mvlab.networks import AnyNetworkConfig
+from mvlab.networks import NetworkConfig
 
 MARK = "mvlab_weights"
 VERSION = 1
@@ -26,7 +26,7 @@ VERSION = 1
 class SavedNetwork:
     """A network, as a file of ours has it: one that `mvlab weights import` wrote, or a run's checkpoint."""
 
-    network: AnyNetworkConfig
+    network: NetworkConfig
     num_classes: int
     """Of a detector without the background, of a segmenter with it."""
     preprocessing: Preprocessing

@@ -8,7 +8,6 @@ from mvlab.data.data_set import DataSet
 from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment
 from mvlab.masking import masked
-from mvlab.models.build import network_name
 from mvlab.record.journal import SWEEP, DataUse, Event, Journal, Standing
 from mvlab.record.tags import CONFIG_TAG, NOW, ROW_TAG, current
 from mvlab.sweep.trial import Trial
@@ -87,7 +86,7 @@ def _params(experiment: Experiment, trial: Trial, placement: Placement) -> dict[
     config = flatten(trial.run.as_dict())
     of_task = (f"task.{name}" for name in trial.run.task.key_params)
     params = {key: str(config[key]) for key in (*KEY_PARAMS, *of_task, experiment.varies) if key in config}
-    return params | {"model": network_name(trial.run.model), "workers": str(placement.workers)}
+    return params | {"model": trial.run.model.title, "workers": str(placement.workers)}
 
 
 def _record_config(trial: Trial, journal: Journal) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from mvlab.checks import require, require_fields
-from mvlab.config import require_once, require_resolution
+from mvlab.checks import require, require_fields, require_number
+from mvlab.config import require_once
 from mvlab.targets import LABEL, TargetField, Targets
 from mvlab.tasks.base import EvaluationPass, MetricSpec, Objective, Task, View
 
@@ -53,7 +53,7 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         require_fields(self)
         for side in (self.crop, *self.also):
-            require_resolution("evaluation.crop", side)
+            require_number("evaluation.crop", side, least=1)
         require_once("evaluation.also", self.also)
         require(self.batch >= 1, f"evaluation.batch={self.batch}: at least one image is needed")
         require(

@@ -1,0 +1,123 @@
+"""Detectors and segmenters as values."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
+
+from mvlab.checks import require, require_fields, require_number
+from mvlab.networks.base import NetworkConfig, SmallerScale
+from mvlab.networks.mobilevit import MobileViTConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SSDLiteConfig(NetworkConfig):
+    """SSDLite on MobileViT (section 4.2.1): an object detector."""
+
+    backbone: MobileViTConfig
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+
+    @property
+    def title(self) -> str:
+        return f"SSDLite-{self.backbone.title}"
+
+    @property
+    def full_title(self) -> str:
+        return f"SSDLite-{self.backbone.full_title}"
+
+    @property
+    def task(self) -> str:
+        return "detection"
+
+    def build(self, num_classes: int) -> "nn.Module":
+        from mvlab.models.heads.ssdlite import SSDLite
+
+        return SSDLite(self, num_classes)
+
+    def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
+        return replace(self, backbone=self.backbone.scaled(scale, side=side, keep_apart=keep_apart))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeepLabv3Config(NetworkConfig):
+    """DeepLabv3 on MobileViT (section 4.2.2): a segmenter. The head's numbers are those of the release."""
+
+    backbone: MobileViTConfig
+    output_stride: Literal[8, 16] = 16
+    """Ratio of the image's side to that of the map that the head reads."""
+    channels: int = 256
+    """Of each branch of the atrous pyramid."""
+    rates: tuple[int, int, int] = (6, 12, 18)
+    """Dilations of the pyramid's 3x3 convolutions."""
+    dropout: float = 0.1
+    """After the pyramid, and, of whole channels, before the classifier."""
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+        require_number("channels", self.channels, least=1)
+        require(min(self.rates) >= 1, f"rates={self.rates} must be positive")
+        require_number("dropout", self.dropout, least=0, below=1)
+
+    @property
+    def title(self) -> str:
+        return f"DeepLabv3-{self.backbone.title}"
+
+    @property
+    def full_title(self) -> str:
+        return f"DeepLabv3-{self.backbone.full_title}"
+
+    @property
+    def task(self) -> str:
+        return "segmentation"
+
+    def build(self, num_classes: int) -> "nn.Module":
+        from mvlab.models.heads.deeplabv3 import DeepLabv3
+
+        return DeepLabv3(self, num_classes)
+
+    def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
+        return replace(self, backbone=self.backbone.scaled(scale, side=side, keep_apart=keep_apart))
+
+
+ReferenceName = Literal[
+    "ssdlite_mobilenet_v1",
+    "ssdlite_mobilenet_v2",
+    "ssdlite_mobilenet_v3_large",
+    "ssdlite_mixnet_s",
+    "ssdlite_mixnet_m",
+    "ssdlite_mnasnet_a1",
+    "ssdlite_mnasnet_b1",
+    "ssd300_vgg16",
+    "lraspp_mobilenet_v3_large",
+    "fcn_mobilenet_v3_large",
+    "deeplabv3_mobilenet_v3_large",
+    "deeplabv3_mobilenet_v1",
+    "deeplabv3_mobilenet_v2",
+    "deeplabv3_resnet101",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceConfig(NetworkConfig):
+    """A detector or segmenter that the paper compares with (Tables 1, 2, 10 and 12): counted here, not trained."""
+
+    name: ReferenceName
+
+    def __post_init__(self) -> None:
+        require_fields(self)
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    @property
+    def task(self) -> str:
+        return "detection" if self.name.startswith("ssd") else "segmentation"
+
+    def build(self, num_classes: int) -> "nn.Module":
+        from mvlab.models.heads.references import build_reference
+
+        return build_reference(self, num_classes)
