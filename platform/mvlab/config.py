@@ -87,6 +87,9 @@ class OptimizerConfig:
     """Steps whose gradients make one update, each image weighing the same."""
     clip_norm: float | None = None
     """The most that the gradients' norm may be; None does not clip."""
+    lr_factors: tuple[tuple[str, float], ...] = ()
+    """Prefixes of parameters' names, such as "classifier", each with a factor of the learning rate. Where several fit,
+    the longest counts; all other parameters have the learning rate itself."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -105,6 +108,10 @@ class OptimizerConfig:
             self.clip_norm is None or self.clip_norm > 0,
             f"optimizer.clip_norm={self.clip_norm} must be positive; None does not clip",
         )
+        prefixes = [prefix for prefix, _ in self.lr_factors]
+        require(len(set(prefixes)) == len(prefixes), f"optimizer.lr_factors={self.lr_factors} has a prefix twice")
+        for prefix, factor in self.lr_factors:
+            require_number(f"optimizer.lr_factors: factor of {prefix!r}", factor, least=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

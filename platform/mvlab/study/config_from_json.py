@@ -37,4 +37,8 @@ def _task(values: Mapping[str, Any]) -> Task:
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """JSON has lists in their place."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: _tuple(value) for name, value in values.items()}
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value

@@ -16,6 +16,7 @@ from mvlab.data.randomness import Stream, generator
 from mvlab.targets import Column, Ragged
 from mvlab.tasks.base import Evaluator, Objective, Tally
 from mvlab.training.ema import Ema
+from mvlab.training.optimizer import set_lr
 from mvlab.training.profile import Phase, PhaseOf, unprofiled
 from mvlab.training.schedule import Step
 
@@ -105,8 +106,7 @@ class Trainer:
         An update that is left out leaves no trace: buffers (BatchNorm's statistics) and tally are what they were.
         """
         groups = self.optimizer.param_groups
-        for group in groups:
-            group["lr"] = step.lr
+        set_lr(self.optimizer, step.lr)
         self.scaler.unscale_(self.optimizer)
         parameters = [each for group in groups for each in group["params"] if each.grad is not None]
         norm = get_total_norm([each.grad for each in parameters])

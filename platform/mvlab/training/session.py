@@ -36,6 +36,7 @@ from mvlab.training.files import append_epoch
 from mvlab.training.ledger import Ledger
 from mvlab.training.loop import Trainer, evaluate
 from mvlab.training.meter import Meter
+from mvlab.training.optimizer import lr_of
 from mvlab.training.profile import Phase, Profiler
 from mvlab.training.schedule import Schedule
 from mvlab.training.state import capture, weights_sha256
@@ -205,7 +206,7 @@ class Session:
             "epoch": self.epoch + 1,
             "time_ms": time_ns() // 1_000_000,
             "update": self.trainer.updates,
-            "lr": self.trainer.optimizer.param_groups[0]["lr"],
+            "lr": lr_of(self.trainer.optimizer),
             **{f"{TRAIN}/{metric}": value for metric, value in tally.metrics().items()},
             "train/updates_left_out": so_far.left_out,
             **validated,
