@@ -125,6 +125,13 @@ def test_imports_go_one_way(path: Path) -> None:
             assert level[there] <= level[here] or LATE.get(here) == there, f"{path.name} imports {module} from above it"
 
 
+def test_codecs_stand_alone() -> None:
+    """Bytes in, pixels out: nothing else of the platform is known to them."""
+    for path in (PACKAGE / "codecs").rglob("*.py"):
+        known = {room(module) for module in imported_modules(path)} - {None}
+        assert known <= {"codecs", "checks", "compiled"}, f"{path.name} imports {known}"
+
+
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_big_dependencies_stay_in_their_rooms(package: str) -> None:
     for path in PACKAGE.rglob("*.py"):

@@ -1,6 +1,7 @@
 """Tiling a JPEG: the same pixels as before, and any other file is left alone."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,16 @@ def test_what_says_how_colours_are_coded_is_kept_and_the_rest_goes() -> None:
     assert np.array_equal(decoded(tiled(rgb)), decoded(rgb))
     plain, noted = by_pillow(image), by_pillow(image, comment=b"a note", exif=b"Exif\0\0MM", icc_profile=b"x" * 99)
     assert tiled(noted) == tiled(plain)
+
+
+@pytest.mark.parametrize("fill", [1, 2, 3])
+def test_fill_bytes_before_markers_are_left_out(fill: int) -> None:
+    """ITU T.81, B.1.1.2: any number of them."""
+    plain = by_pillow(pixels(64, 48), restart_marker_blocks=2)
+    scan = plain.index(b"\xff\xda")
+    filled = plain[:scan] + re.sub(b"\xff(?=[\xd0-\xd9])", b"\xff" * (1 + fill), plain[scan:])
+    assert len(filled) > len(plain) + 5
+    assert tiled(filled) == tiled(plain)
 
 
 @pytest.mark.parametrize(

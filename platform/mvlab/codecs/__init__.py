@@ -1,1 +1,1 @@
-"""Encoded image, box and size -> pixels: Pillow is the reference, tiled JPEG the fast one."""
+"""Encoded image, box and output size -> pixels. Pillow is the reference, tiled JPEG the fast codec beside it."""

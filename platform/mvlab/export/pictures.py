@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mvlab.data.feed.images import SUFFIXES, decode
+from mvlab.codecs.pillow import SUFFIXES, decode_image
 from mvlab.data.sources.left_out import Reason, summary
 from mvlab.data.sources.tree import Tree, walk
 from mvlab.data.store.storage import Folder
@@ -63,7 +63,7 @@ def from_files(files: Sequence[Path]) -> Pictures:
 
 def _fitted(file: Path, height: int, width: int) -> Tensor:
     try:
-        image = decode(file.read_bytes())
+        image = decode_image(file.read_bytes())
     except OSError as error:
         raise PicturesError(f"{file} cannot be read as an image: {error}") from error
     scale = min(image.width / width, image.height / height)

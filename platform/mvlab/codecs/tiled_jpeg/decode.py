@@ -60,7 +60,7 @@ def cut_tiles(jpegs: EncodedImages, chosen: Ints, boxes: Ints, mirrored: NDArray
         chosen: numbers of those to cut.
         boxes: (N, 4), as `Box`.
         mirrored: (N,), those to mirror left to right.
-        out: (N, 3, resolution, resolution).
+        out: (N, 3, height, width)
 
     Raises:
         ValueError: a JPEG is not tiled or broken, or its box is empty or leaves the image.
@@ -103,7 +103,7 @@ def _cut_all(
         is_sound, columns = _decode_columns(data[start : ends[i]], box, scratch)
         if not is_sound:
             return i
-        size = (out.shape[2] + 7) // 8 * 8 * columns.shape[2]
+        size = (out.shape[3] + 7) // 8 * 8 * columns.shape[2]
         across, rows = _take(scratch[2][2], size), _take(scratch[2][3], size)
         resize(columns, box[2] - box[0], box[3] - box[1], mirrored[i], out[i], across, rows)
     return -1

@@ -10,7 +10,9 @@ from mvlab.compiled import compiled
 
 BROKEN, GREY, YCC, RGB = range(4)
 """How colours are coded; or the bytes make no sense."""
-_APP0, _APP14, _DHT, _DQT, _FRAMES = 0xE0, 0xEE, 0xC4, 0xDB, (0xC0, 0xC1)
+APP0, APP14, DHT, DQT = 0xE0, 0xEE, 0xC4, 0xDB
+FRAMES = (0xC0, 0xC1)
+"""Baseline, and extended sequential with Huffman codes."""
 
 
 @compiled
@@ -30,15 +32,15 @@ def read_header(
         place += 2 + (int(jpeg[place + 2]) << 8 | int(jpeg[place + 3]))
         if not body <= place <= end:
             return BROKEN
-        if marker == _DQT:
+        if marker == DQT:
             is_sound = _read_quantisers(jpeg, body, place, quantisers)
-        elif marker == _DHT:
+        elif marker == DHT:
             is_sound = _read_codes(jpeg, body, place, counts, symbols)
-        elif marker in _FRAMES:
+        elif marker in FRAMES:
             num_components = _read_frame(jpeg, body, place, components)
-        elif marker == _APP0:
+        elif marker == APP0:
             is_jfif = True
-        elif marker == _APP14 and body + 12 <= place:
+        elif marker == APP14 and body + 12 <= place:
             transform = int(jpeg[body + 11])
     if not is_sound or num_components == 0:
         return BROKEN

@@ -26,19 +26,19 @@ def resize(columns: Bytes, width: int, height: int, mirrored: bool, out: Bytes, 
 
     Args:
         columns: (3, width, stride), the height rounded up to a multiple of 8: one plane for each colour.
-        out: (3, resolution, resolution)
-        across, rows: (resolution rounded up to a multiple of 8 * stride), to work in.
+        out: (3, new height, new width)
+        across, rows: (new width rounded up to a multiple of 8, times stride), to work in.
     """
-    resolution, stride = out.shape[1], columns.shape[2]
-    padded = (resolution + 7) // 8 * 8
-    first_x, count_x, weights_x = _weights(width, resolution)
-    first_y, count_y, weights_y = _weights(height, resolution)
+    new_width, stride = out.shape[2], columns.shape[2]
+    padded = (new_width + 7) // 8 * 8
+    first_x, count_x, weights_x = _weights(width, new_width)
+    first_y, count_y, weights_y = _weights(height, out.shape[1])
     sums, words = np.empty(max(stride, padded), np.int32), np.empty(stride, np.uint64)
-    across[resolution * stride :] = 0
+    across[new_width * stride :] = 0
     for colour in range(3):
         _blend(columns[colour].reshape(-1), stride, height, first_x, count_x, weights_x, mirrored, sums, across, stride)
         _transpose(across.view(np.uint64), padded // 8, stride // 8, rows.view(np.uint64), words)
-        _blend(rows, padded, resolution, first_y, count_y, weights_y, False, sums, out[colour].reshape(-1), resolution)
+        _blend(rows, padded, new_width, first_y, count_y, weights_y, False, sums, out[colour].reshape(-1), new_width)
 
 
 @compiled

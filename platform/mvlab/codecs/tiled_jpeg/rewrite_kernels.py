@@ -14,9 +14,6 @@ Tokens = NDArray[np.uint32]
 """One Huffman symbol each: table << 24 | symbol << 16 | the bits after it. Tables: `LUMA_DC` and so on."""
 
 LUMA_DC, LUMA_AC, CHROMA_DC, CHROMA_AC = range(4)
-NUM_TABLES = 4
-SLACK = 256
-"""Zero bytes after the data: a block of 64 symbols of 31 bits overruns by 248 before that is noticed."""
 _BLOCK_SYMBOLS = 64
 _MAX_DC_BITS = 11
 """Of a difference at 8 bits per sample (table F.1)."""
@@ -25,31 +22,31 @@ _NOWHERE = 1 << 60
 
 
 @compiled
-def unstuff(data: Bytes) -> tuple[Bytes, Ints]:
-    """The data without stuffed zeros and markers, and `SLACK` zeros; the end in them of each restart interval.
+def find_intervals(data: Bytes) -> tuple[Ints, Ints]:
+    """Return where each restart interval of entropy-coded data starts, and where it ends, as `unstuff` wants them.
 
-    No ends where the data do not go on to EOI, or hold other markers than RST in their order. No more bytes come out
-    than go in; a marker takes two of them.
+    None where the data do not go on to EOI, or hold other markers than RST in their order. A marker takes two bytes,
+    which bounds the number of intervals.
     """
-    plain, ends = np.zeros(data.size + SLACK, np.uint8), np.zeros(data.size // 2 + 1, np.int64)
-    place = size = count = 0
+    starts, ends = np.empty(data.size // 2 + 1, np.int64), np.empty(data.size // 2 + 1, np.int64)
+    start = place = count = 0
     while place + 1 < data.size:
-        byte, follower = data[place], data[place + 1]
-        if byte != 0xFF or follower == 0:
-            plain[size] = byte
-            size += 1
-            place += 2 if byte == 0xFF else 1
-        elif follower == 0xFF:  # a fill byte (B.1.1.2)
+        follower = data[place + 1]
+        if data[place] != 0xFF or follower == 0:
+            place += 2 if data[place] == 0xFF else 1
+            continue
+        starts[count], ends[count] = start, place + 2
+        count += 1
+        while follower == 0xFF and place + 2 < data.size:  # fill bytes (B.1.1.2)
             place += 1
-        else:
-            ends[count] = size
-            count += 1
-            place += 2
-            if follower == 0xD9:
-                return plain[: size + SLACK], ends[:count]
-            if follower != 0xD0 + (count - 1) % 8:
-                break
-    return plain[:SLACK], ends[:0]
+            follower = data[place + 1]
+        if follower == 0xD9:
+            return starts[:count], ends[:count]
+        if follower != 0xD0 + (count - 1) % 8:
+            break
+        place += 2
+        start = place
+    return starts[:0], ends[:0]
 
 
 @compiled
@@ -59,7 +56,7 @@ def read_symbols(
     """The symbols of a scan, with DC differences as they are when every tile starts from 0; where each tile ends.
 
     Args:
-        plain, ends: from `unstuff`, an end for every restart interval.
+        plain, ends: as `unstuff` leaves them, with SLACK zeros; an end for every restart interval.
         lookups: (tables, 2^16), the next 16 bits -> code length << 8 | symbol, 0 for none.
         blocks: (blocks of an MCU, 4): component, its rows of `lookups` for DC and AC, its DC table in the tokens.
         mcus: in all, in a restart interval, in a tile.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mvlab.data.feed.images import decode
+from mvlab.codecs.pillow import decode_image
 
 JPEG_START = b"\xff\xd8"
 
@@ -40,7 +40,7 @@ def take_in(encoded: bytes, max_side: int | None = None) -> Intake:
     if not encoded:
         raise UnreadableImageError("the file is empty")
     try:
-        image = decode(encoded)
+        image = decode_image(encoded)
     except OSError as error:
         raise UnreadableImageError(str(error)) from error
     if max_side is not None and max(image.size) > max_side:
@@ -54,7 +54,7 @@ def _shrunk(image: Image.Image, max_side: int) -> tuple[bytes, Image.Image]:
     width, height = (max(1, round(side * scale)) for side in image.size)
     file = io.BytesIO()
     image.resize((width, height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=95, subsampling=0)
-    return file.getvalue(), decode(file.getvalue())
+    return file.getvalue(), decode_image(file.getvalue())
 
 
 def _tiled(jpeg: bytes, image: Image.Image) -> bytes | None:

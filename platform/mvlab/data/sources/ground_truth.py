@@ -19,7 +19,7 @@ from typing import Any
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from mvlab.data.feed.images import SUFFIXES
+from mvlab.codecs.pillow import SUFFIXES
 from mvlab.data.store.storage import DataError
 
 META = "meta.mat"
