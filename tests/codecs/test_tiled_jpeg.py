@@ -92,6 +92,23 @@ def test_a_box_must_lie_within_the_image() -> None:
             decode_box(jpeg, box)
 
 
+def test_what_a_box_has_outside_of_its_image_is_padding() -> None:
+    """Also all of it; what is broken is broken all the same."""
+    jpeg = tiled(encoded(pixels(40, 30), "420"))
+    out = np.zeros((2, 3, 60, 80), np.uint8)
+    boxes = np.array([(-20, -10, 60, 50), (40, 0, 50, 9)])
+    cut_tiles(EncodedImages.of([jpeg] * 2), np.arange(2), boxes, np.array([False, False]), out, (1, 2, 3))
+    colour = np.array([1, 2, 3], np.uint8).reshape(3, 1, 1)
+    expected = np.broadcast_to(colour, (3, 60, 80)).copy()
+    expected[:, 10:40, 20:60] = decode_box(jpeg, (0, 0, 40, 30))
+    assert np.array_equal(out[0], expected)
+    assert (out[1] == colour).all()
+    with pytest.raises(ValueError, match="contradict each other"):
+        cut_tiles(EncodedImages.of([jpeg[:-5]]), np.arange(1), boxes, np.array([False]), out)
+    with pytest.raises(ValueError, match="empty"):
+        cut_tiles(EncodedImages.of([jpeg]), np.arange(1), np.array([(9, 5, 5, 9)]), np.array([False]), out)
+
+
 def test_what_is_not_tiled_is_refused() -> None:
     jpeg = encoded(pixels(80, 60), "420")
     for other in [b"", b"\xff\xd8", jpeg]:
@@ -106,8 +123,11 @@ def test_what_is_not_tiled_is_refused() -> None:
     sampling=st.sampled_from(SAMPLINGS),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
     part=st.sampled_from(["index", "header", "tiles"]),
+    box=st.sampled_from([(5, 3, 60, 34), (-20, -9, 90, 60), (70, 0, 80, 9)]),
 )
-def test_broken_tiles_are_refused_or_become_pixels(sampling: str, changes: list[tuple[float, int]], part: str) -> None:
+def test_broken_tiles_are_refused_or_become_pixels(
+    sampling: str, changes: list[tuple[float, int]], part: str, box: tuple[int, int, int, int]
+) -> None:
     """And never anything worse: see below."""
     jpeg = tiled(encoded(pixels(61, 35), sampling))
     index = index_of(jpeg)
@@ -118,7 +138,7 @@ def test_broken_tiles_are_refused_or_become_pixels(sampling: str, changes: list[
         broken[start + int(place * (end - start))] = value
     images, out = EncodedImages.of([jpeg, bytes(broken)]), np.zeros((2, 3, 16, 16), np.uint8)
     with suppress(ValueError):
-        cut_tiles(images, np.arange(2), np.array([(5, 3, 60, 34)] * 2), np.array([False, True]), out)
+        cut_tiles(images, np.arange(2), np.array([box] * 2), np.array([False, True]), out)
 
 
 def test_no_bytes_make_an_index_leave_its_array(tmp_path: Path) -> None:

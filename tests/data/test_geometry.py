@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import v2
 
-from mvlab.data.geometry import Cuts, centre_crop
+from mvlab.data.geometry import Geometry, centre_crop
 from mvlab.data.geometry_kernels import fill
 from mvlab.data.randomness import Stream, generator
 from mvlab.tasks.classification.task import AugmentationConfig
@@ -15,12 +15,13 @@ from mvlab.tasks.classification.view import TrainingView
 
 sides = st.integers(1, 700)
 images = st.lists(st.tuples(sides, sides, st.integers(0, 2**40)), min_size=1, max_size=20)
+SIZE = (224, 224)
 seeds, epochs = st.integers(0, 2**32 - 1), st.integers(0, 300)
 
 
-def of_many(count: int, width: int, height: int, config: AugmentationConfig) -> Cuts:
+def of_many(count: int, width: int, height: int, config: AugmentationConfig) -> Geometry:
     sizes = np.full(count, width), np.full(count, height)
-    return TrainingView(config, 0, 0).cuts(*sizes, np.arange(count))
+    return TrainingView(config, 0, 0).place(*sizes, np.arange(count), SIZE)
 
 
 ratios = st.sampled_from([AugmentationConfig().crop_ratio, (0.01, 0.01), (100.0, 100.0), (0.01, 100.0)])
@@ -30,7 +31,7 @@ ratios = st.sampled_from([AugmentationConfig().crop_ratio, (0.01, 0.01), (100.0,
 def test_a_crop_lies_within_the_image(width: int, height: int, sample: int, ratio: tuple[float, float]) -> None:
     """And has a pixel, however small the image and narrow the crop."""
     view = TrainingView(AugmentationConfig(crop_ratio=ratio), 0, 0)
-    left, top, right, bottom = view.cuts(np.array([width]), np.array([height]), np.array([sample]))[0].box
+    left, top, right, bottom = view.place(np.array([width]), np.array([height]), np.array([sample]), SIZE).boxes[0]
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
 
@@ -53,10 +54,12 @@ def test_flips_come_as_often_as_configured() -> None:
 
 def test_a_sample_is_cut_the_same_whoever_cuts_it_in_whatever_order() -> None:
     view, sizes = TrainingView(AugmentationConfig(), seed=5, epoch=2), (np.full(5, 97), np.full(5, 61))
-    forth, back = view.cuts(*sizes, np.arange(5)), view.cuts(*sizes, np.arange(5)[::-1])
-    assert list(forth) == list(reversed(list(back)))
-    assert forth[0] != forth[1]
-    assert forth[0] != TrainingView(AugmentationConfig(), seed=5, epoch=3).cuts(*sizes, np.arange(5))[0]
+    forth, back = view.place(*sizes, np.arange(5), SIZE), view.place(*sizes, np.arange(5)[::-1], SIZE)
+    assert np.array_equal(forth.boxes, back.boxes[::-1])
+    assert np.array_equal(forth.mirrored, back.mirrored[::-1])
+    assert (forth.boxes[0] != forth.boxes[1]).any()
+    later = TrainingView(AugmentationConfig(), seed=5, epoch=3).place(*sizes, np.arange(5), SIZE)
+    assert (forth.boxes[0] != later.boxes[0]).any()
 
 
 @given(
@@ -70,7 +73,7 @@ def test_a_sample_is_cut_the_same_whoever_cuts_it_in_whatever_order() -> None:
 def test_compiled_crops_are_the_same(images, seed, epoch, config) -> None:
     """Also where no try fits, as of a square with twice as wide boxes of nine tenths of its area."""
     view, columns = TrainingView(config, seed, epoch), np.array(images).T
-    plain, compiled = view.cuts(*columns), view.cuts(*columns, compiled=True)
+    plain, compiled = view.place(*columns, SIZE), view.place(*columns, SIZE, compiled=True)
     assert np.array_equal(plain.boxes, compiled.boxes)
     assert np.array_equal(plain.mirrored, compiled.mirrored)
 

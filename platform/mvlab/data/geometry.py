@@ -1,49 +1,94 @@
-"""Which part of an image is looked at: plain arithmetic, and what it is written down in."""
+"""Part of an image that becomes an output: one value for its pixels, its boxes and its masks. Plain arithmetic."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, in pixels of the source image."""
+from mvlab.codecs.pillow import BLACK, Box, Colour, Size
+
+Floats = TypeVar("Floats", NDArray[np.float32], NDArray[np.float64])
+Masks = NDArray[np.uint8]
+IGNORED = 255
+"""Class of mask pixels that no loss and no metric counts."""
 _TRIES = 10
 NUM_DRAWS = 4 * _TRIES + 1
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """What becomes of an image: this box of it, resized to the resolution of the step, mirrored or not."""
+class Geometry:
+    """Source boxes and output size of the N images of a batch. A box is resized to the size, then mirrored or not.
 
-    box: Box
-    mirrored: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cuts:
-    """Of the N images of a batch."""
+    `mvlab.data.feed.images.render` makes the pixels; boxes and masks are placed here.
+    """
 
     boxes: NDArray[np.float64]
-    """(N, 4), as `Box`."""
+    """(N, 4), each as `Box`. A box may leave its image; what is outside is padding."""
     mirrored: NDArray[np.bool_]
-    """(N,)"""
+    """(N,), the images to mirror left to right."""
+    size: Size
+    """Height and width of the output."""
     are_whole: bool = True
-    """The boxes are of whole pixels, and cropped before the resize; else the crops come after it, and pixels next to a
-    box show at its edges."""
+    """The boxes are of whole pixels and cropped before the resize. Else pixels next to a box count at its edges."""
+    padding: Colour = BLACK
+    """Colour of pixels outside of the image."""
+    mask_padding: int = IGNORED
+    """Class of mask pixels outside of the image."""
 
-    @classmethod
-    def of(cls, cuts: Sequence[Cut], *, are_whole: bool = True) -> "Cuts":
-        boxes = np.array([cut.box for cut in cuts], np.float64).reshape(-1, 4)
-        return cls(boxes, np.array([cut.mirrored for cut in cuts], np.bool_), are_whole)
+    def __post_init__(self) -> None:
+        if self.boxes.shape != (*self.mirrored.shape, 4) or not (self.boxes[:, :2] < self.boxes[:, 2:]).all():
+            raise ValueError("boxes must be (N, 4), each with left < right and top < bottom, for N images")
+        if self.are_whole and not (self.boxes == np.floor(self.boxes)).all():
+            raise ValueError("boxes that are whole must have whole numbers as sides")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, number: int) -> Cut:
-        left, top, right, bottom = self.boxes[number].tolist()
-        return Cut((left, top, right, bottom), bool(self.mirrored[number]))
+    def place_boxes(
+        self, boxes: Floats, images: NDArray[np.int64], *, clip: bool = True
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return boxes in output pixels, and which of them have a part of the output.
+
+        Args:
+            boxes: (M, 4), each as `Box`, in source pixels; of all images of the batch.
+            images: (M,), number of the image of each box.
+            clip: move sides that are outside of the output to its edge.
+        """
+        corners, source = boxes.reshape(-1, 2, 2), self.boxes[images].reshape(-1, 2, 2)
+        ends = np.array(self.size[::-1], np.float64)
+        placed = (corners - source[:, :1]) * (ends / (source[:, 1:] - source[:, :1]))
+        mirrored = self.mirrored[images]
+        placed[mirrored, :, 0] = ends[0] - placed[mirrored, ::-1, 0]
+        clipped: Floats = placed.clip(0, ends).reshape(-1, 4).astype(boxes.dtype)
+        is_inside = (clipped[:, 0] < clipped[:, 2]) & (clipped[:, 1] < clipped[:, 3])
+        return (clipped if clip else placed.reshape(-1, 4).astype(boxes.dtype)), is_inside
+
+    def place_mask(self, mask: Masks, image: int) -> Masks:
+        """Return the output of a mask (H, W) that belongs to an image, as large as the image's output.
+
+        Nearest neighbour by the rule of torch's `interpolate(mode="nearest")`, which torchvision has for masks: output
+        pixel i is source pixel floor(i * scale) of the box, in float32. Pillow, and "nearest-exact", look at the
+        middle of the output pixel instead.
+        """
+        left, top, right, bottom = self.boxes[image].tolist()
+        (height, width), (mask_height, mask_width) = self.size, mask.shape
+        rows, columns = _nearest(top, bottom, height), _nearest(left, right, width)
+        if self.mirrored[image]:
+            columns = columns[::-1]
+        rows_inside, columns_inside = (rows >= 0) & (rows < mask_height), (columns >= 0) & (columns < mask_width)
+        out = np.full(self.size, self.mask_padding, np.uint8)
+        out[np.ix_(rows_inside, columns_inside)] = mask[np.ix_(rows[rows_inside], columns[columns_inside])]
+        return out
+
+
+def _nearest(start: float, end: float, count: int) -> NDArray[np.int64]:
+    """Source pixel of each of `count` output pixels."""
+    scale = np.float32((end - start) / count)
+    offsets = (np.arange(count, dtype=np.float32) * scale).astype(np.float64)
+    return np.minimum(np.floor(start + offsets), math.ceil(end) - 1).astype(np.int64)
 
 
 def random_resized_crop(
@@ -54,17 +99,17 @@ def random_resized_crop(
     flip: float,
     draws: Sequence[float] | NDArray[np.float64],
 ) -> tuple[tuple[int, int, int, int], bool]:
-    """The box that torchvision's RandomResizedCrop would draw, and whether to mirror it.
+    """Return the box that torchvision's RandomResizedCrop would draw, and whether to mirror it.
 
-    Ten tries at an area and an aspect ratio that fit; then the largest central box with an allowed ratio. Compiled too
-    (geometry_kernels.py).
+    Ten tries at an area and an aspect ratio that fit; then the largest central box with an allowed ratio.
+    `geometry_kernels.py` compiles it.
 
     Args:
-        width: of the image, in pixels, as `height`.
-        scale: least and most of its area.
-        ratio: least and most, of width to height.
+        width, height: size of the image, in pixels.
+        scale: least and greatest share of its area.
+        ratio: least and greatest ratio of width to height.
         flip: probability of mirroring.
-        draws: NUM_DRAWS of them, uniform in [0, 1).
+        draws: (NUM_DRAWS,), uniform in [0, 1).
     """
     area, low, high = width * height, ratio[0], ratio[1]
     mirrored = draws[4 * _TRIES] < flip
@@ -82,7 +127,7 @@ def random_resized_crop(
 
 
 def centre_crop(width: int, height: int, crop: int, resize: int) -> Box:
-    """The source box that a resize of the shorter side and a centre crop keep (Appendix B; release: 288, 256)."""
+    """Source box that a resize of the shorter side and a centre crop keep (Appendix B)."""
     side = min(width, height) * crop / resize
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)

@@ -23,10 +23,10 @@ def random_crops(
     widths: Ints, heights: Ints, samples: Ints, name: tuple[int, int, int],
     scale: tuple[float, float], ratio: tuple[float, float], flip: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:  # fmt: skip
-    """`random_resized_crop` of N images: boxes (N, 4), and which are mirrored (N,).
+    """Return `random_resized_crop` of N images: boxes (N, 4), and which are mirrored (N,).
 
     Args:
-        widths: (N,), as `heights` and `samples`.
+        widths, heights, samples: (N,)
         name: seed, stream and epoch of the draws (`randomness.generator`); a sample is their item.
     """
     boxes, mirrored = np.empty((len(samples), 4)), np.empty(len(samples), np.bool_)
@@ -40,7 +40,7 @@ def random_crops(
 
 @compiled
 def fill(name: tuple[int, int, int], item: int, draws: NDArray[np.float64]) -> None:
-    """The first numbers of `randomness.generator(*name, item)`'s `random`, uniform in [0, 1)."""
+    """Fill `draws` with the first numbers of `randomness.generator(*name, item).random`, uniform in [0, 1)."""
     seed, stream, epoch = name
     for start in range(0, len(draws), 4):
         words = _philox(

@@ -13,12 +13,11 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.data.geometry import Cuts
+from mvlab.codecs.pillow import Size
+from mvlab.data.geometry import Geometry
 from mvlab.targets import TargetField, Targets
 
 Ints = NDArray[np.int64]
-Size = tuple[int, int]
-"""Height and width, in pixels."""
 TRAIN, VAL, VAL_EMA = "train", "val", "val_ema"
 """Prefixes of recorded metrics: training, and validation of the weights and of their moving average (EMA)."""
 
@@ -51,14 +50,17 @@ class View(Protocol):
     drops: ClassVar[bool]
     """True where a corrupt sample is left out; false where another one takes its place."""
 
-    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool) -> Cuts:
-        """Placement of `samples` (N,), images of `widths` x `heights` pixels.
+    def place(
+        self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None, *, compiled: bool
+    ) -> Geometry:
+        """Placement of `samples` (N,), images of `widths` x `heights` pixels, at an output size.
 
         Args:
+            targets: of the samples, for a placement that depends on them.
             compiled: permits code that takes a second to import, then a twentieth of the time; the bits are the same.
         """
 
-    def targets(self, targets: Targets, cuts: Cuts) -> Targets:
+    def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Targets of the placed samples, as a batch has them."""
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:

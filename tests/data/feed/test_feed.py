@@ -70,7 +70,7 @@ def test_batches_are_the_planned_ones(uri: str) -> None:
         assert batch.targets["label"].tolist() == reader.targets(planned.samples)["label"].tolist()
         assert batch.corrupt == ()
         first = int(planned.samples[0])
-        cuts = order.view.cuts(np.array([8]), np.array([8]), planned.samples[:1])
+        cuts = order.view.place(np.array([8]), np.array([8]), planned.samples[:1], batch.pixels.shape[2:])
         alone = np.empty_like(batch.pixels[:1])
         render(EncodedImages.of([reader.read(first)]), cuts, alone, tiled=np.array([False]))
         assert np.array_equal(batch.pixels[:1], alone)

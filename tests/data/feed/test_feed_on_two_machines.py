@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -14,10 +15,9 @@ from mvlab.config import SamplerConfig
 from mvlab.data.data_set import embedded_digits
 from mvlab.data.feed.render import Order
 from mvlab.data.feed.stream import stream
-from mvlab.data.geometry import Cuts
+from mvlab.data.geometry import Geometry
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
-from mvlab.tasks.base import Ints
 from mvlab.tasks.classification.task import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
 
@@ -37,22 +37,21 @@ def nodes():
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observed(TrainingView):
     """A view that writes down where it is used."""
 
-    view: TrainingView
     folder: Path
 
-    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool = False) -> Cuts:
+    def place(self, *samples: Any, **how: Any) -> Geometry:
         (self.folder / ray.get_runtime_context().get_node_id()).touch()
-        return self.view.cuts(widths, heights, samples, compiled=compiled)
+        return super().place(*samples, **how)
 
 
 def consume(uri: str, folder: Path) -> int:
     """A rank: how many images it was given."""
     manifest = read_manifest(uri, "train")
     sampler = SamplerConfig(resolutions=(32,), base_resolution=32, base_batch=16)
-    view = Observed(TrainingView(AugmentationConfig(), 0, 0), folder)
+    view = Observed(AugmentationConfig(), 0, 0, folder)
     plan = plan_epoch(manifest.group_rows, sampler, world=1, seed=0, epoch=0)
     orders = [Order(planned, manifest.ref(uri), view) for planned in plan.for_rank(0)]
     return sum(len(batch) for batch in stream(orders, cpus=2.0))

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.codecs.pillow import decode_image, resize_box
 from mvlab.data.feed.images import render
-from mvlab.data.geometry import Cut, Cuts
+from mvlab.data.geometry import Geometry
 from mvlab.data.ingest.image_check import take_in
 from mvlab.tasks.base import View
 from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
@@ -31,9 +31,9 @@ def photo(width: int = 97, height: int = 61) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def cut_of(view: View, width: int, height: int, sample: int) -> Cut:
-    """Alone."""
-    return view.cuts(*(np.array([number]) for number in (width, height, sample)))[0]
+def cut_of(view: View, width: int, height: int, sample: int, resolution: int) -> Geometry:
+    """Geometry of a single image."""
+    return view.place(*(np.array([number]) for number in (width, height, sample)), (resolution, resolution))
 
 
 def test_substitutes_of_a_corrupt_sample_are_the_same_on_every_machine() -> None:
@@ -72,22 +72,22 @@ def test_tiles_give_the_pixels_of_a_full_decode(width, height, sample, resolutio
     """Against Pillow's full decode, crop and antialiased bilinear resize, which is torchvision's reference."""
     stored = take_in(jpeg(smooth(width, height), quality=90, subsampling=subsampling))
     assert stored.tiled
-    cut = cut_of(TrainingView(AugmentationConfig(), 0, 0), width, height, sample)
-    assert np.array_equal(rendered(stored.image, cut, resolution, tiled=True), by_pillow(stored.image, cut, resolution))
+    cut = cut_of(TrainingView(AugmentationConfig(), 0, 0), width, height, sample, resolution)
+    assert np.array_equal(rendered(stored.image, cut, tiled=True), by_pillow(stored.image, cut))
 
 
-def rendered(encoded: bytes, cut: Cut, resolution: int, *, tiled: bool) -> np.ndarray:
-    out = np.empty((1, 3, resolution, resolution), np.uint8)
-    render(EncodedImages.of([encoded]), Cuts.of([cut]), out, tiled=np.array([tiled]))
+def rendered(encoded: bytes, cut: Geometry, *, tiled: bool) -> np.ndarray:
+    out = np.empty((1, 3, *cut.size), np.uint8)
+    render(EncodedImages.of([encoded]), cut, out, tiled=np.array([tiled]))
     return out[0]
 
 
-def by_pillow(encoded: bytes, cut: Cut, resolution: int) -> np.ndarray:
+def by_pillow(encoded: bytes, cut: Geometry) -> np.ndarray:
     """Resized across, then down: Pillow 13 would choose which comes first, one below it and torchvision do not."""
-    box = decode_image(encoded).crop(tuple(int(side) for side in cut.box))
-    for size in [(resolution, box.height), (resolution, resolution)]:
+    box = decode_image(encoded).crop(tuple(int(side) for side in cut.boxes[0]))
+    for size in [(cut.size[1], box.height), cut.size[::-1]]:
         box = box.resize(size, Image.Resampling.BILINEAR)
-    mirrored = box.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if cut.mirrored else box
+    mirrored = box.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if cut.mirrored[0] else box
     return np.asarray(mirrored).transpose(2, 0, 1)
 
 
@@ -96,10 +96,10 @@ def by_pillow(encoded: bytes, cut: Cut, resolution: int) -> np.ndarray:
 def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, resolution) -> None:
     encoded = jpeg(smooth(width, height), quality=90)
     stored = take_in(encoded)
-    cut = cut_of(TrainingView(AugmentationConfig(), 0, 0), width, height, sample)
-    whole = rendered(encoded, cut, resolution, tiled=False)
-    assert np.array_equal(rendered(stored.image, cut, resolution, tiled=stored.tiled), whole)
-    assert np.array_equal(whole, by_pillow(encoded, cut, resolution))
+    cut = cut_of(TrainingView(AugmentationConfig(), 0, 0), width, height, sample, resolution)
+    whole = rendered(encoded, cut, tiled=False)
+    assert np.array_equal(rendered(stored.image, cut, tiled=stored.tiled), whole)
+    assert np.array_equal(whole, by_pillow(encoded, cut))
 
 
 @settings(max_examples=40)
@@ -109,7 +109,8 @@ def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) 
     stored = take_in(jpeg(smooth(width, height), quality=90))
     pixels = torch.from_numpy(np.array(decode_image(stored.image))).permute(2, 0, 1)
     theirs = F.interpolate(pixels[None], size=(resolution, resolution), mode="bilinear", antialias=True)[0].numpy()
-    ours = rendered(stored.image, Cut((0, 0, width, height), mirrored), resolution, tiled=stored.tiled)
+    whole = Geometry(np.array([(0.0, 0, width, height)]), np.array([mirrored]), (resolution, resolution))
+    ours = rendered(stored.image, whole, tiled=stored.tiled)
     assert np.abs(ours[..., :: -1 if mirrored else 1].astype(int) - theirs).max() <= 1
 
 
@@ -121,12 +122,12 @@ def test_pixels_of_photos_are_those_of_pillow() -> None:
     view, values = TrainingView(AugmentationConfig(), 0, 0), []
     for sample, file in enumerate(files):
         stored = take_in(file.read_bytes())
-        cut = cut_of(view, stored.width, stored.height, sample)
-        ours = rendered(stored.image, cut, 224, tiled=stored.tiled)
-        assert np.array_equal(ours, by_pillow(file.read_bytes(), cut, 224))
-        box = decode_image(file.read_bytes()).crop(tuple(int(side) for side in cut.box))
+        cut = cut_of(view, stored.width, stored.height, sample, 224)
+        ours = rendered(stored.image, cut, tiled=stored.tiled)
+        assert np.array_equal(ours, by_pillow(file.read_bytes(), cut))
+        box = decode_image(file.read_bytes()).crop(tuple(int(side) for side in cut.boxes[0]))
         theirs = np.asarray(box.resize((224, 224), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-        values.append(psnr(ours, theirs[..., :: -1 if cut.mirrored else 1]))
+        values.append(psnr(ours, theirs[..., :: -1 if cut.mirrored[0] else 1]))
     assert np.mean(values) >= 55
     assert np.min(values) >= 50
 
@@ -134,8 +135,8 @@ def test_pixels_of_photos_are_those_of_pillow() -> None:
 def test_evaluation_is_resize_and_centre_crop() -> None:
     """Against torchvision's two steps; only the rounding of the box differs."""
     image = photo(400, 300).resize((40, 30)).resize((400, 300), Image.Resampling.BICUBIC)  # smooth, as photos are
-    cut = cut_of(EvaluationView(EvaluationConfig(resize=288, crop=256)), 400, 300, 0)
-    ours = resize_box(image, cut.box, (256, 256), is_whole=False)
+    cut = cut_of(EvaluationView(EvaluationConfig(resize=288, crop=256)), 400, 300, 0, 256)
+    ours = resize_box(image, cut.boxes[0].tolist(), cut.size, is_whole=False)
     theirs = v2.Compose([v2.Resize(288), v2.CenterCrop(256), v2.PILToTensor()])(image).numpy()
     assert ours.shape == theirs.shape == (3, 256, 256)
     assert np.abs(ours.astype(int) - theirs.astype(int)).mean() < 1.0

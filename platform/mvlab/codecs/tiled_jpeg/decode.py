@@ -43,7 +43,7 @@ class _Scratch(threading.local):
         self.arrays: Scratch = (
             np.empty(NUM_TABLES << 10, np.int32),
             np.empty(64 * LANES, np.int32),
-            np.empty((4, MOST_KEPT), np.uint8),
+            np.empty((5, MOST_KEPT), np.uint8),
             np.empty(MOST_KEPT, np.int16),
             np.empty((3, MOST_KEPT // GROUP * 16 * LANES), np.int32),
         )
@@ -52,8 +52,11 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-def cut_tiles(jpegs: EncodedImages, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes) -> None:
-    """The pixels in boxes of tiled JPEGs (layout.py), each resized to its place in `out`.
+def cut_tiles(
+    jpegs: EncodedImages, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes,
+    padding: tuple[int, int, int] = (0, 0, 0),
+) -> None:  # fmt: skip
+    """Fill `out` with the pixels in boxes of tiled JPEGs (layout.py), each resized to its place.
 
     Args:
         jpegs: N of them.
@@ -61,13 +64,14 @@ def cut_tiles(jpegs: EncodedImages, chosen: Ints, boxes: Ints, mirrored: NDArray
         boxes: (N, 4), as `Box`.
         mirrored: (N,), those to mirror left to right.
         out: (N, 3, height, width)
+        padding: red, green, blue where a box leaves its image.
 
     Raises:
-        ValueError: a JPEG is not tiled or broken, or its box is empty or leaves the image.
+        ValueError: a JPEG is not tiled or broken, or its box is empty.
     """
-    bad = _cut_all(jpegs.data, jpegs.ends, chosen, boxes, mirrored, out, _scratch.arrays)
+    bad = _cut_all(jpegs.data, jpegs.ends, chosen, boxes, mirrored, out, padding, _scratch.arrays)
     if bad >= 0:
-        raise _error(jpegs[bad], _box(boxes, bad))
+        raise _error(jpegs[bad], _part_within(as_array(jpegs[bad]), _box(boxes, bad)))
 
 
 def decode_box(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
@@ -94,15 +98,21 @@ def _error(jpeg: bytes, box: Box) -> ValueError:
 
 @compiled
 def _cut_all(
-    data: Bytes, ends: Ints, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes, scratch: Scratch
-) -> int:
-    """As `cut_tiles`; the number of the first that cannot be cut, or -1."""
+    data: Bytes, ends: Ints, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes,
+    padding: tuple[int, int, int], scratch: Scratch,
+) -> int:  # fmt: skip
+    """Do as `cut_tiles`; return the number of the first that cannot be cut, or -1."""
     for k in range(len(chosen)):
         i = int(chosen[k])
         start, box = ends[i - 1] if i > 0 else 0, _box(boxes, i)
-        is_sound, columns = _decode_columns(data[start : ends[i]], box, scratch)
-        if not is_sound:
+        jpeg = data[start : ends[i]]
+        part = _part_within(jpeg, box)
+        is_sound, columns = _decode_columns(jpeg, part, scratch)
+        is_outside = (part[0] >= part[2] or part[1] >= part[3]) and box[0] < box[2] and box[1] < box[3]
+        if not is_sound and not is_outside:
             return i
+        if part != box:
+            columns = _pad(columns, part, box, padding, scratch[2][4])
         size = (out.shape[3] + 7) // 8 * 8 * columns.shape[2]
         across, rows = _take(scratch[2][2], size), _take(scratch[2][3], size)
         resize(columns, box[2] - box[0], box[3] - box[1], mirrored[i], out[i], across, rows)
@@ -112,6 +122,29 @@ def _cut_all(
 @compiled
 def _box(boxes: Ints, i: int) -> Box:
     return boxes[i, 0], boxes[i, 1], boxes[i, 2], boxes[i, 3]
+
+
+@compiled
+def _part_within(jpeg: Bytes, box: Box) -> Box:
+    """Part of the box that lies in the image; the box itself where the JPEG is not tiled."""
+    is_tiled, tiled = read_index(jpeg)
+    if not is_tiled:
+        return box
+    return max(box[0], 0), max(box[1], 0), min(box[2], tiled.width), min(box[3], tiled.height)
+
+
+@compiled
+def _pad(columns: Planes, part: Box, box: Box, padding: tuple[int, int, int], kept: Bytes) -> Planes:
+    """Columns of `box` from those of the part that lies in the image."""
+    width, stride = box[2] - box[0], (box[3] - box[1] + 7) // 8 * 8
+    out: Planes = _take(kept, 3 * width * stride).reshape(3, width, stride)
+    top, height = part[1] - box[1], part[3] - part[1]
+    for colour in range(3):
+        out[colour] = padding[colour]
+        if height > 0:
+            for x in range(part[2] - part[0]):
+                out[colour, part[0] - box[0] + x, top : top + height] = columns[colour, x, :height]
+    return out
 
 
 @compiled

@@ -97,11 +97,13 @@ def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: 
         if on_corrupt == "stop":
             raise next(iter(corrupt.values()))
         samples, encoded, named = _replace(order, reader, encoded, corrupt)
-    tiled = reader.tiled[samples]
-    cuts = order.view.cuts(reader.widths[samples], reader.heights[samples], samples, compiled=bool(tiled.any()))
-    pixels = np.empty((len(samples), 3, *planned.size), dtype=np.uint8)
-    render(encoded, cuts, pixels, tiled=tiled)
-    return Batch(planned.step, pixels, order.view.targets(reader.targets(samples), cuts), tuple(named))
+    tiled, size = reader.tiled[samples], planned.size
+    widths, heights = reader.widths[samples], reader.heights[samples]
+    targets = reader.targets(samples)
+    geometry = order.view.place(widths, heights, samples, size, targets, compiled=bool(tiled.any()))
+    pixels = np.empty((len(samples), 3, *size), dtype=np.uint8)
+    render(encoded, geometry, pixels, tiled=tiled)
+    return Batch(planned.step, pixels, order.view.targets(targets, geometry), tuple(named))
 
 
 def _replace(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from mvlab.codecs.pillow import Size
 from mvlab.config import RunConfig, SamplerConfig
 from mvlab.data.data_set import DataSet
 from mvlab.data.plan import plan_epoch, plan_evaluation, updates_by_epoch
@@ -13,7 +14,6 @@ from mvlab.data.sources.digits import digits
 from mvlab.data.store.manifest import read_manifest
 from mvlab.markdown import markdown_table
 from mvlab.sweep.trial import Trial
-from mvlab.tasks.base import Size
 
 EVALUATED_MODELS = 2
 """After every epoch: the weights, and their average."""

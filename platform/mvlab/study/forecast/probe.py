@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mvlab.codecs.pillow import Size
 from mvlab.config import RunConfig
 from mvlab.data.data_set import DataSet, embedded_digits
 from mvlab.data.feed.batch import Batch
@@ -22,7 +23,7 @@ from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import PlannedBatch
 from mvlab.data.store.manifest import SplitRef, read_manifest
 from mvlab.study.forecast.estimate import EVALUATED_MODELS, Range, Speed
-from mvlab.tasks.base import EvaluationPass, Size, View
+from mvlab.tasks.base import EvaluationPass, View
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.loop import Trainer, evaluate
 from mvlab.training.placement import Placement

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mvlab.data.geometry import NUM_DRAWS, Cut, Cuts, centre_crop, random_resized_crop
+import numpy as np
+
+from mvlab.codecs.pillow import Size
+from mvlab.data.geometry import NUM_DRAWS, Geometry, centre_crop, random_resized_crop
 from mvlab.data.randomness import Stream, generator
 from mvlab.targets import Targets
 from mvlab.tasks.base import Ints
@@ -21,24 +24,36 @@ class TrainingView:
     seed: int
     epoch: int
 
-    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool = False) -> Cuts:
+    def place(
+        self,
+        widths: Ints,
+        heights: Ints,
+        samples: Ints,
+        size: Size,
+        targets: Targets | None = None,
+        *,
+        compiled: bool = False,
+    ) -> Geometry:
         """A random resized crop, perhaps mirrored, of each image."""
+        del targets
         config, name = self.config, (self.seed, int(Stream.AUGMENTATION), self.epoch)
         ranges = config.crop_scale, config.crop_ratio, config.flip
         if compiled:
             from mvlab.data.geometry_kernels import random_crops
 
-            return Cuts(*random_crops(widths, heights, samples, name, *ranges))
+            return Geometry(*random_crops(widths, heights, samples, name, *ranges), size)
         draws = (
             generator(self.seed, Stream.AUGMENTATION, self.epoch, sample).random(NUM_DRAWS).tolist()
             for sample in samples.tolist()
         )
         sizes = zip(widths.tolist(), heights.tolist(), draws, strict=True)
-        return Cuts.of([Cut(*random_resized_crop(w, h, *ranges, drawn)) for w, h, drawn in sizes])
+        crops = [random_resized_crop(w, h, *ranges, drawn) for w, h, drawn in sizes]
+        boxes = np.array([box for box, _ in crops], np.float64).reshape(-1, 4)
+        return Geometry(boxes, np.array([mirrored for _, mirrored in crops], np.bool_), size)
 
-    def targets(self, targets: Targets, cuts: Cuts) -> Targets:
+    def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Labels, which no placement changes."""
-        del cuts
+        del geometry
         return targets
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
@@ -56,16 +71,26 @@ class EvaluationView:
 
     config: EvaluationConfig
 
-    def cuts(self, widths: Ints, heights: Ints, samples: Ints, *, compiled: bool = False) -> Cuts:
+    def place(
+        self,
+        widths: Ints,
+        heights: Ints,
+        samples: Ints,
+        size: Size,
+        targets: Targets | None = None,
+        *,
+        compiled: bool = False,
+    ) -> Geometry:
         """The centre crop of each image."""
-        del samples, compiled  # every view has one signature; this one draws nothing
+        del samples, targets, compiled  # every view has one signature; this one draws nothing
         sizes = zip(widths.tolist(), heights.tolist(), strict=True)
-        boxes = (centre_crop(width, height, self.config.crop, self.config.resize) for width, height in sizes)
-        return Cuts.of([Cut(box) for box in boxes], are_whole=False)
+        crops = [centre_crop(width, height, self.config.crop, self.config.resize) for width, height in sizes]
+        boxes = np.array(crops, np.float64).reshape(-1, 4)
+        return Geometry(boxes, np.zeros(len(boxes), np.bool_), size, are_whole=False)
 
-    def targets(self, targets: Targets, cuts: Cuts) -> Targets:
+    def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Labels, which no placement changes."""
-        del cuts
+        del geometry
         return targets
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
