@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ ONLY_IN = {
     "ray": {
         "data/feed/stream.py",
         "data/ingest/job.py",
-        "ray_internals.py",
+        "ray_internals/",
         "training/worker.py",
         "training/trainer.py",
         "training/failures.py",
@@ -140,20 +141,55 @@ def test_big_dependencies_stay_in_their_rooms(package: str) -> None:
             assert any(inside.startswith(allowed) for allowed in ONLY_IN[package]), f"{inside} imports {package}"
 
 
+INTERNALS = PACKAGE / "ray_internals"
+UNDOCUMENTED = {"custom_execution_callback_classes", "preemption_context", "run_metadata", "set_config"}
+"""Attributes of Ray's public objects that its reference does not list."""
+PUBLIC_VARIABLES = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_TMPDIR"}
+
+
+def internals_named(path: Path) -> Iterator[str]:
+    """Private modules, attributes and resources of Ray, and undocumented variables, that a file names."""
+    modules = {name for name in imported_modules(path) if name.split(".")[0] == "ray"}
+    yield from (name for name in modules if re.search(r"\._", name))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            is_variable = re.fullmatch("(RAY|TUNE)_[A-Za-z_]+", node.value) and node.value not in PUBLIC_VARIABLES
+            if is_variable or "__internal" in node.value:
+                yield node.value
+        if modules and isinstance(node, ast.Attribute):
+            of_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "os")
+            is_private = node.attr.startswith("_") and not node.attr.startswith("__") and not of_self
+            if is_private or node.attr in UNDOCUMENTED:
+                yield node.attr
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in [*sources(), *sorted((ROOT / "benchmarks").glob("*.py"))] if INTERNALS not in path.parents],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_internals_of_ray_are_named_in_one_place(path: Path) -> None:
+    assert not list(internals_named(path))
+
+
+def test_the_place_of_rays_internals_is_seen_by_that_rule() -> None:
+    named = {name for path in INTERNALS.glob("*.py") for name in internals_named(path)}
+    assert {"ray._private.state", "_execute_to_iterator", "run_metadata", "RAY_AIR_NEW_OUTPUT"} <= named
+    assert "node:__internal_head__" in named
+
+
+def test_ray_is_pinned_to_the_version_of_the_lock_file() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    [version] = re.findall(r'"ray\[[^]]*\]==([0-9.]+)"', project)
+    assert re.search(rf"^ray==({re.escape(version)}) ", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
+
+
 def test_readers_import_no_torch() -> None:
     """Reader processes start in the time that their imports take."""
-    rooms = ("codecs", "data/feed", "data/store")
+    rooms = ("codecs", "data/feed", "data/store", "ray_internals")
     single = (
-        "targets",
-        "tasks/base",
-        "tasks/classification/task",
-        "tasks/classification/view",
-        "compiled",
-        "ray_internals",
-        "data/geometry",
-        "data/geometry_kernels",
-        "data/plan",
-        "data/randomness",
+        *("targets", "tasks/base", "tasks/classification/task", "tasks/classification/view"),
+        *("compiled", "data/geometry", "data/geometry_kernels", "data/plan", "data/randomness"),
     )
     paths = [
         *(PACKAGE / f"{name}.py" for name in single),

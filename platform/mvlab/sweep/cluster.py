@@ -5,11 +5,11 @@ import os
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node
-from ray._private.utils import read_ray_address
 
 from mvlab.masking import masked
 from mvlab.network import answers
+from mvlab.ray_internals import environment
+from mvlab.ray_internals.cluster import available_resources_per_node, read_ray_address
 from mvlab.sweep.errors import ClusterError
 from mvlab.training.placement import Node
 
@@ -25,8 +25,7 @@ def connect() -> list[Node]:
     Raises:
         ClusterError: RAY_ADDRESS names a cluster that does not answer, or Ray does not start.
     """
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # an interrupted sweep closes its record first
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # Tune's own tables; progress has its own way to the terminal
+    environment.set_defaults(environment.TUNE)
     # Ray keeps the output of every process in its session folder.
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     how = {"address": "auto"} if _is_running() else {"address": "local", "include_dashboard": False}

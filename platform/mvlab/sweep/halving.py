@@ -6,12 +6,12 @@ makes a checkpoint and ends by itself.
 """
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler
 
 from mvlab.metrics import ema_metric
+from mvlab.ray_internals.tune import enter, is_stopped_by
 from mvlab.record.journal import Journal
 from mvlab.tasks.base import Task
 
@@ -50,10 +50,9 @@ class Halving:
     def see(self, run: str, epoch: int, value: float) -> bool:
         """Take the metric after `epoch` (from 1) of `run`; true if that ends it."""
         if run not in self._seen:
-            self._seen[run] = SimpleNamespace(trial_id=run)
-            self._rule.on_trial_add(None, self._seen[run])
-        said = self._rule.on_trial_result(None, self._seen[run], {"epoch": epoch, self.metric: value})
-        if said != TrialScheduler.STOP or run in self.stopped or epoch >= self.epochs.get(run, epoch):
+            self._seen[run] = enter(self._rule, run)
+        falls_behind = is_stopped_by(self._rule, self._seen[run], {"epoch": epoch, self.metric: value})
+        if not falls_behind or run in self.stopped or epoch >= self.epochs.get(run, epoch):
             return False
         self.stopped[run] = epoch
         return True

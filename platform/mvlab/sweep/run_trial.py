@@ -1,12 +1,12 @@
 """One trial, run by Ray Train inside a Ray Tune actor."""
 
-import os
 import shutil
 import traceback
 from pathlib import Path
 from typing import Any
 
 from mvlab.disk import naming_the_disk
+from mvlab.ray_internals import environment
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
@@ -17,8 +17,6 @@ from mvlab.training.shared import require_shared
 from mvlab.training.state import FILE as CHECKPOINT
 from mvlab.training.trainer import build_trainer
 
-SECONDS_FOR_WORKERS = "10"
-"""How long an elastic run waits for as many workers as before, until it goes on with fewer."""
 FAILURE = "failure"
 """Key of the reason why a trial failed, among what it reports to Tune."""
 
@@ -53,10 +51,7 @@ def run_trial(
         DamagedCheckpointError: the last checkpoint is not what was written.
     """
     require_shared(mark)
-    # How long a lost worker goes unnoticed: two seconds otherwise; each check takes the worker from its training for a
-    # moment. Train passes it on.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "1")
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", SECONDS_FOR_WORKERS)
+    environment.set_defaults(environment.TRAIN)
     folder = trial.folder(storage)
     if folder.stop.exists():
         return

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ray import cloudpickle, tune
 
+from mvlab.ray_internals.cluster import HEAD
 from mvlab.sweep.trial import Trial
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS
-
-HEAD = "node:__internal_head__"
 
 
 def tune_trials(

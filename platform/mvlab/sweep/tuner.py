@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ray.tune.progress_reporter import TrialProgressCallback
-
 from mvlab.durable import atomic_write
+from mvlab.ray_internals.tune import TrialProgressCallback, set_num_failures
 from mvlab.record.journal import Event, Journal, Standing, Status
 from mvlab.record.package import VERIFICATION
 from mvlab.sweep.console import Console
@@ -122,7 +121,7 @@ class Reporter(TrialProgressCallback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Let Tune, which is about to start a trial's lost process again, count only failures without progress."""
-        trial.run_metadata.num_failures = self._stalls[trial.config["trial"]].count()
+        set_num_failures(trial, self._stalls[trial.config["trial"]].count())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ours = self._of(trial)

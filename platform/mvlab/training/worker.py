@@ -10,10 +10,9 @@ from types import FrameType
 
 import ray.train
 import ray.train.torch
-from ray.train.v2._internal.execution.callback import WorkerCallback
-from ray.train.v2._internal.execution.context import get_train_context
 
 from mvlab.data.feed.stream import stream
+from mvlab.ray_internals.train import WorkerCallback, is_machine_going
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.collectives import Wish
@@ -58,9 +57,7 @@ class Notice:
             return Wish.STOP
         if _told_to_end.is_set():
             return Wish.LEAVE
-        # `ray.train.get_preemption_info` would wait for all ranks at every step; they agree on our wish anyway.
-        warned = get_train_context().preemption_context.preemption_info is not None
-        if warned and time.monotonic() - self._warned_at >= SECONDS_BETWEEN_WARNED_CHECKPOINTS:
+        if is_machine_going() and time.monotonic() - self._warned_at >= SECONDS_BETWEEN_WARNED_CHECKPOINTS:
             self._warned_at = time.monotonic()
             return Wish.CHECKPOINT
         return Wish.NOTHING
@@ -69,7 +66,7 @@ class Notice:
 class EndWithACheckpoint(WorkerCallback):
     """In every worker process: SIGTERM leaves it time for a checkpoint. Ray's own handler would end it at once.
 
-    Internal to Ray Train, and the only hook that runs in a worker's main thread, where handlers have to be set.
+    It runs in a worker's main thread, where handlers have to be set.
     """
 
     def after_init_train_context(self) -> None:

@@ -1,43 +1,17 @@
 """Ray Data's scheduling threads and the consumer wait for each other, and do not look again and again."""
 
 import time
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import pytest
-import ray
 from ray.data._internal.execution.interfaces import RefBundle
 from ray.data._internal.execution.streaming_executor_state import OpBufferQueue
 
-from mvlab import ray_internals as pace
-from mvlab.config import SamplerConfig
-from mvlab.data.data_set import embedded_digits
 from mvlab.data.feed.render import Order
 from mvlab.data.feed.stream import stream
-from mvlab.data.plan import plan_epoch
-from mvlab.data.store.manifest import read_manifest
-from mvlab.tasks.classification.task import AugmentationConfig
-from mvlab.tasks.classification.view import TrainingView
+from mvlab.ray_internals import pace
 
-pytestmark = pytest.mark.cluster
-
-SAMPLER = SamplerConfig(resolutions=(64,), base_resolution=64, base_batch=8)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture
-def orders(tmp_path: Path) -> list[Order]:
-    uri = embedded_digits(tmp_path).uri
-    manifest = read_manifest(uri, "train")
-    planned = plan_epoch(manifest.group_rows, SAMPLER, world=1, seed=0, epoch=0).for_rank(0)
-    return [Order(each, manifest.ref(uri), TrainingView(AugmentationConfig(), 0, 0)) for each in planned]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
 
 
 @pytest.fixture

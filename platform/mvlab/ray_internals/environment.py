@@ -1,0 +1,25 @@
+"""Environment variables of Ray that its reference does not list, with the values that are used here. Imports no Ray.
+
+A variable that is set already keeps its value. One that Ray no longer reads changes nothing but what is said of it.
+"""
+
+import os
+from collections.abc import Mapping
+
+TUNE = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # otherwise Tune ends at Ctrl-C before the sweep has closed its record
+    "RAY_AIR_NEW_OUTPUT": "0",  # otherwise Tune prints tables of its own between the lines of progress
+}
+TRAIN = {
+    # Seconds until a lost worker is noticed, 2 by default. A check interrupts the worker's training for a moment.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    # Seconds that an elastic run waits for as many workers as before, until it continues with fewer; 60 by default.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
+}
+"""Read by the process that calls `TorchTrainer.fit`, which passes them on."""
+
+
+def set_defaults(variables: Mapping[str, str]) -> None:
+    """Set those variables that are not set yet."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
