@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from mvlab.measure.architecture import blocks
+from mvlab.measure.architecture import blocks, levels, materialised
 from mvlab.measure.cost import count_parameters
-from mvlab.measure.levels import levels
-from mvlab.measure.memory import materialised
 from mvlab.models.build import build_network
 from mvlab.networks import XS, XXS, MobileViTConfig, NetworkConfig, S, TorchvisionConfig, Widths
 

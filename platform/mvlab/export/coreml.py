@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mvlab.durable import PARTIAL, atomic_folder
 from mvlab.export.errors import ExportError
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NetworkConfig
@@ -105,18 +106,12 @@ def _scratch() -> Iterator[Path]:
 
 
 def _put(made: Path, path: Path) -> None:
-    """Moves the package `made` to `path`. One that is there goes when the new one lies beside it, whole."""
-    new, old = (path.with_name(f"{path.name}.{which}") for which in ("partial", "old"))
-    shutil.rmtree(new, ignore_errors=True)  # a process that was killed may have left it
-    try:
-        shutil.copytree(made, new)
-        if path.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-            path.rename(old)
-        new.rename(path)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    """Publish the package `made` at `path`, in place of one that is there."""
+    for each in path.parent.iterdir():
+        if each.name.startswith(f"{path.name}{PARTIAL}"):  # left by a process that was killed
+            shutil.rmtree(each, ignore_errors=True)
+    with atomic_folder(path) as new:
+        shutil.copytree(made, new, dirs_exist_ok=True)
 
 
 def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:

@@ -1,10 +1,13 @@
 """The blocks of a network, in order, with the maps that they put out: what Tables 4 and 8 and Figure 3(d) are of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from mvlab.measure.cost import count_parameters
+from mvlab.models.backbones.layers import MV2, MobileViTBlock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,3 +63,41 @@ def _parts(network: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
             yield from _parts(child, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", child
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """Parameters at an output stride."""
+
+    stride: int
+    mv2: int
+    mobilevit: int
+    other: int
+    """Of the stem, or of the 1x1 convolution before the pooling."""
+
+    @property
+    def total(self) -> int:
+        return self.mv2 + self.mobilevit + self.other
+
+
+def levels(blocks: Iterable[Block]) -> list[Level]:
+    """From the largest map to the smallest; the classifier is at none of them."""
+    found: dict[int, dict[str, int]] = {}
+    for block in blocks:
+        level = found.setdefault(block.stride, {"mv2": 0, "mobilevit": 0, "other": 0})
+        kind = {MV2: "mv2", MobileViTBlock: "mobilevit"}.get(type(block.module), "other")
+        level[kind] += count_parameters(block.module)
+    return [Level(stride=stride, **level) for stride, level in sorted(found.items())]
+
+
+def materialised(blocks: Iterable[Block], *, bytes_per_value: int) -> dict[int, int]:
+    """Output stride -> bytes of the largest output of a block there, for one image."""
+    largest: dict[int, int] = {}
+    for block in blocks:
+        largest[block.stride] = max(largest.get(block.stride, 0), block.values * bytes_per_value)
+    return largest
+
+
+def map_bytes(channels: int, stride: int, *, resolution: int, bytes_per_value: int) -> int:
+    """Of a map of `channels` at this output stride, for one image of `resolution` pixels."""
+    return channels * (resolution // stride) ** 2 * bytes_per_value

@@ -19,10 +19,8 @@ from mvlab.facts import (
     MemoryTable,
     Printed,
 )
-from mvlab.measure.architecture import Block, blocks
+from mvlab.measure.architecture import Block, blocks, levels, map_bytes, materialised
 from mvlab.measure.cost import CONVENTIONS, LAYERS, Convention, Cost, count_cost, count_parameters
-from mvlab.measure.levels import levels
-from mvlab.measure.memory import map_bytes, materialised
 from mvlab.models.backbones.layers import MobileViTBlock
 from mvlab.models.build import build_network
 from mvlab.networks import NetworkConfig
@@ -47,7 +45,7 @@ def find_facts(table: FactTable) -> list[Fact]:
 
 @cache
 def network_on_meta(network: NetworkConfig, num_classes: int) -> nn.Module:
-    """Without weights: only shapes."""
+    """Build a network without weights: shapes alone."""
     with torch.device("meta"):
         return build_network(network, num_classes)
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from mvlab.experiment import Experiment
 from mvlab.measure.latency import Latency
 from mvlab.measure.machine import machine_name, use_all_cores
+from mvlab.measure.run_costs import measure_costs
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.results import read_results
-from mvlab.report.costs import measure_costs
 from mvlab.report.tags import MACHINE_TAG
 
 LATENCY, FASTEST = "cost/latency_ms", "cost/latency_fastest_ms"

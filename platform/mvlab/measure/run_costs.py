@@ -1,0 +1,52 @@
+"""Cost of the networks of an experiment's runs. The networks are the paper's, at every scale of the training."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from mvlab.config import RunConfig
+from mvlab.measure.cost import count_cost
+from mvlab.measure.facts import IMAGENET_CLASSES
+from mvlab.measure.latency import Latency, enliven, latencies
+from mvlab.measure.machine import use_all_cores
+from mvlab.models.build import build_network
+
+LATENCY_REPEATS = 30
+
+
+def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
+    """Return the metrics of cost of each arm's runs. Arms with the same network share one measurement.
+
+    Multiply-adds and latency (median of LATENCY_REPEATS, fp32, CPU) are for one image of the evaluation's crop.
+    """
+    use_all_cores()
+    by_network: dict[tuple[object, int], list[str]] = {}
+    for arm, run in runs.items():
+        by_network.setdefault((run.model, side_of(run)), []).append(arm)
+    latency: dict[str, Latency] = {}
+    for side in dict.fromkeys(side for _, side in by_network):
+        models = {arms[0]: enliven(_network(runs[arms[0]])) for (_, crop), arms in by_network.items() if crop == side}
+        latency |= latencies(models, side, repeats=LATENCY_REPEATS)
+    costs: dict[str, dict[str, float]] = {}
+    for (_, side), arms in by_network.items():
+        with torch.device("meta"):
+            cost = count_cost(_network(runs[arms[0]]), side)
+        for arm in arms:
+            costs[arm] = {
+                "cost/params": float(cost.parameters),
+                "cost/macs": float(cost.macs),
+                "cost/attention_macs": float(cost.attention_macs),
+                "cost/latency_ms": latency[arms[0]].median_ms,
+                "cost/latency_fastest_ms": latency[arms[0]].fastest_ms,
+            }
+    return costs
+
+
+def side_of(run: RunConfig) -> int:
+    """Longer side of the images of a run's evaluation, pixels."""
+    return max(run.task.evaluations(last=False)[0].size)
+
+
+def _network(run: RunConfig) -> nn.Module:
+    return build_network(run.model, IMAGENET_CLASSES)
