@@ -1,4 +1,4 @@
-"""A disk that takes no more: said by name, with the room that is left on it, instead of as an error number."""
+"""Full disks: reported by name and free space, not by an error number."""
 
 import errno
 import os
@@ -9,19 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""No space, no quota, mounted read-only: nothing that passes by itself."""
+"""No space, no quota, read-only: errors that do not pass by themselves."""
 
 
 class DiskError(OSError):
-    """A disk that cannot be written to until somebody does something about it."""
+    """Disk that cannot be written to until somebody makes room."""
 
 
 @contextmanager
 def naming_the_disk(folder: Path) -> Iterator[None]:
-    """Raise the errors of a full disk, while inside, as ones that name the disk of `folder`.
+    """Turn errors of a full disk, raised inside, into ones that name the disk of `folder`.
 
     Raises:
-        DiskError: instead of an error with one of the numbers in FULL.
+        DiskError: instead of an error with a number in FULL.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Files that outlive a crash or a full disk: each is whole or not there, and is on the disk once it is written.
+"""Writes that survive a crash or a full disk: a file is whole or absent, and on the disk once it is written.
 
-A file is written under another name and renamed when it is whole. That name is unique over processes, containers and
-machines, so that several may write the same file at once on shared storage.
+A file is written under another name and renamed once it is whole. That name is unique over processes, containers and
+machines, so several may write the same file at once on shared storage.
 """
 
 import json
@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 PARTIAL = ".partial-"
-"""Part of the name of every file and folder that is still being written."""
+"""Part of the name of each file and folder that is still being written."""
 TORN = b" torn\n"
-"""Ends a line that was cut short, so that no reader takes it for a whole one."""
+"""End of a line that was cut short. Readers skip such a line."""
 
 
 def partial_name(name: str) -> str:
-    """Return a name under which `name` can be written, used by nobody else."""
+    """Return a unique name under which `name` can be written."""
     return f"{name}{PARTIAL}{uuid.uuid4().hex[:8]}"
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Make `content` all that the file holds; text is stored as UTF-8.
+    """Replace the content of a file. Text is stored as UTF-8.
 
     Raises:
-        OSError: it cannot be written; the file is what it was before.
+        OSError: the file cannot be written, and is unchanged.
     """
     with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -36,7 +36,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, which takes the place of `path` when the block ends without an error."""
+    """Open a file for writing. It replaces `path` when the block ends without an error."""
     partial = path.with_name(partial_name(path.name))
     try:
         with partial.open("xb") as file:
@@ -50,10 +50,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Make a folder to fill, which takes the place of `path` when the block ends without an error.
+    """Make a folder to fill. It replaces `path` when the block ends without an error.
 
     Args:
-        replace: False leaves a folder that is at `path` by then as it is, and drops the new one.
+        replace: False keeps a folder that is at `path` by then, and drops the new one.
     """
     partial, before = (path.with_name(partial_name(path.name)) for _ in range(2))
     partial.mkdir(parents=True)
@@ -68,7 +68,7 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
         except OSError:
             if before.exists():
                 before.replace(path)
-            elif not replace and path.exists():  # another writer was quicker
+            elif not replace and path.exists():  # another writer was faster
                 return
             raise
         sync(path.parent)
@@ -78,12 +78,12 @@ def atomic_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, which is made if it is not there.
+    """Append a line to a file, which is made if it is missing.
 
-    A line before it that a crash or a full disk cut short is marked as torn, and does not become part of this one.
+    If a crash or a full disk has cut the line before it short, that line is marked as torn.
 
     Raises:
-        OSError: the line is not whole on the disk; readers leave out the part that is.
+        OSError: the line is not whole on the disk. Readers skip the part that is.
     """
     is_new = not path.exists()
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
@@ -91,7 +91,7 @@ def append_line(path: Path, line: str) -> None:
         size = os.fstat(file).st_size
         begin = TORN if size and os.pread(file, 1, size - 1) != b"\n" else b""
         left = memoryview(begin + line.encode() + b"\n")
-        while left:  # a nearly full disk takes a part, and refuses the rest
+        while left:  # a nearly full disk writes a part and refuses the rest
             left = left[os.write(file, left) :]
         os.fsync(file)
     finally:
@@ -101,7 +101,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_json_lines(path: Path) -> Iterator[Any]:
-    """Yield the values of a file of JSON lines; torn ones are left out, and a missing file has none."""
+    """Yield the values of a file of JSON lines, without torn ones. A missing file has none."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -111,7 +111,7 @@ def read_json_lines(path: Path) -> Iterator[Any]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A fact: something of the paper's that needs no training, beside ours. Tables of them, as values."""
+"""Facts: statements of the paper that need no training, with the value computed here. Tables of them are values."""
 
 import re
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ from typing import Literal
 from mvlab.networks import MobileViTConfig, NetworkConfig
 
 Verdict = Literal["agrees", "differs", "not built", "not printed"]
-"""not printed: the paper shows it without a number, so that there is nothing to hold ours against."""
+"""Result of a comparison. "not printed": the paper shows it without a number, so there is nothing to compare."""
 
 SCALES = {"M": 10**6, "G": 10**9, "kB": 10**3, "KiB": 2**10, "": 1}
-"""What one of a unit is."""
+"""Factor of each unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A number as the paper prints it, e.g. "2.3 M", and what is known of a difference.
+    """Number as the paper prints it, e.g. "2.3 M", and the known reason for a difference.
 
     Raises:
         ValueError: `text` is no number, or its unit is unknown.
@@ -25,7 +25,7 @@ class Printed:
 
     text: str
     why: str = ""
-    """Why ours is another, as far as a calculation tells."""
+    """Reason why ours differs, as far as a calculation shows one."""
 
     def __post_init__(self) -> None:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(?: (\w+))?", self.text)
@@ -39,32 +39,32 @@ class Printed:
 
     @property
     def number(self) -> Decimal:
-        """In `unit`."""
+        """Number in `unit`."""
         return Decimal(self.text.partition(" ")[0])
 
     @property
     def value(self) -> float:
-        """In ones, or bytes."""
+        """Value in ones, or bytes."""
         return float(self.number * SCALES[self.unit])
 
     def is_rounded(self, ours: float) -> bool:
-        """Whether `ours`, in ones or bytes, is the same in as many digits as are printed (halves go up)."""
+        """Tell whether `ours`, in ones or bytes, equals the number in all printed digits (halves round up)."""
         return (Decimal(ours) / SCALES[self.unit]).quantize(self.number, ROUND_HALF_UP) == self.number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fact:
-    """What the paper says, and what is the case here."""
+    """Value in the paper, and the value computed here."""
 
     row: str
     quantity: str
-    """E.g. "parameters"."""
+    """Name of the quantity, e.g. "parameters"."""
     paper: Printed | None
-    """None where it shows no number."""
+    """Printed number; None if the paper shows none."""
     ours: float | None
-    """In ones, or bytes; None for what is not built."""
+    """Value computed here, in ones or bytes; None if the network is not built."""
     how: str = ""
-    """How ours was counted, where there are several ways."""
+    """Way in which ours was counted, if there are several."""
 
     @property
     def verdict(self) -> Verdict:
@@ -76,49 +76,49 @@ class Fact:
 
     @property
     def why(self) -> str:
-        """How ours was counted, and what is known of the difference."""
+        """Return how ours was counted, and the known reason for a difference."""
         return "; ".join(part for part in (self.how, self.paper.why if self.paper else "") if part)
 
 
 Task = Literal["classification", "detection", "segmentation"]
 NUM_CLASSES: Mapping[Task, int] = {"classification": 1000, "detection": 80, "segmentation": 21}
-"""ImageNet's; COCO's, without the background; PASCAL VOC's, with it."""
+"""Number of classes: ImageNet's; COCO's, without background; PASCAL VOC's, with background."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostRow:
-    """A network in one of the paper's tables, without its accuracy."""
+    """Network in one of the paper's tables, without its accuracy."""
 
     name: str
-    """As the table writes it."""
+    """Name in the table."""
     network: NetworkConfig | None
-    """None where it is not built here: no library that we know has it, or it is a row's above, computed otherwise."""
+    """Network; None if not built here: no known library has it, or it is the row above, computed in another way."""
     parameters: Printed | None = None
     macs: Printed | None = None
-    """What the paper calls FLOPs: multiply-adds."""
+    """Multiply-adds, which the paper calls FLOPs."""
     ms: Mapping[str, float] = field(default_factory=dict)
-    """Device -> milliseconds for an image."""
+    """Milliseconds for one image, by device."""
     timed_at: int | None = None
-    """Side of the timed image, if not the one whose multiply-adds are counted."""
+    """Side of the timed image, if it differs from the one whose multiply-adds are counted."""
     num_classes: int | None = None
-    """If not those of the table's task."""
+    """Number of classes, if it differs from that of the table's task."""
     no_package: str = ""
-    """Why none is made of the network: it cannot be converted, or verified."""
+    """Reason why the network has no package: it cannot be converted, or not verified."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostTable:
-    """A table of networks and what they cost."""
+    """Table of networks and their cost."""
 
     name: str
-    """Its short name, e.g. "table3"."""
+    """Short name, e.g. "table3"."""
     title: str
     task: Task
     image_size: int
     """Side of the image that multiply-adds are counted for, pixels."""
     rows: tuple[CostRow, ...]
     counts_all: bool = False
-    """Whether parameters and multiply-adds are facts also where the paper prints none."""
+    """True if parameters and multiply-adds are facts even if the paper prints none."""
 
     def num_classes(self, row: CostRow) -> int:
         return row.num_classes or NUM_CLASSES[self.task]
@@ -126,26 +126,26 @@ class CostTable:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A row of Table 4."""
+    """Row of Table 4."""
 
     name: str
-    """E.g. "MV2, down 2"."""
+    """Name in the table, e.g. "MV2, down 2"."""
     side: int
-    """Of its square output, pixels."""
+    """Side of the square output, pixels."""
     stride: int
-    """Ratio of the image's side to that of the output."""
+    """Ratio of the image's side to the output's side."""
     repeat: int
     channels: tuple[int, int, int]
-    """Of the output, in XXS, XS and S."""
+    """Output channels in XXS, XS and S."""
     dims: tuple[int, int, int] | None = None
-    """d, of the MobileViT block's transformer."""
+    """Width d of the MobileViT block's transformer."""
     depth: int | None = None
-    """L, its layers."""
+    """Number of layers L of that transformer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArchitectureTable:
-    """Table 4: what the three MobileViTs are made of."""
+    """Table 4: the layers of the three MobileViTs."""
 
     name: str
     title: str
@@ -153,7 +153,7 @@ class ArchitectureTable:
     num_classes: int
     layers: tuple[Layer, ...]
     networks: Mapping[str, tuple[MobileViTConfig, Printed]]
-    """Column -> its network, and the parameters printed below."""
+    """Network of each column, and the parameters printed below it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,21 +164,21 @@ class LevelTable:
     title: str
     image_size: int
     networks: Mapping[str, tuple[MobileViTConfig, Printed]]
-    """Column -> its network, and its parameters in all."""
+    """Network of each column, and its total of parameters."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryColumn:
-    """Of Table 8: the most that has to be held in memory at each output stride."""
+    """Column of Table 8: the largest map in memory at each output stride."""
 
     name: str
     network: NetworkConfig
     paper: Mapping[int, Printed]
-    """Output stride -> what is printed."""
+    """Printed number, by output stride."""
     channels: Mapping[int, int] | None = None
-    """Output stride -> channels to count in place of the network's own."""
+    """Channels to count instead of the network's own, by output stride."""
     leave_out: tuple[str, ...] = ()
-    """Names of blocks of the network that are not counted."""
+    """Names of the network's blocks that are not counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Lock file: one process at a time holds it, and the system frees it when that process ends, however it ends."""
+"""Lock file held by one process at a time. The system frees it when that process ends, in whatever way."""
 
 import errno
 import fcntl
@@ -10,22 +10,22 @@ from pathlib import Path
 
 SECONDS_BETWEEN_LOOKS = 0.02
 HAS_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-"""Errors of file systems that know no locks, as Lustre mounted without them."""
+"""Errors of file systems without locks, e.g. Lustre mounted without them."""
 
 
 @contextmanager
 def held(path: Path, *, timeout_s: float) -> Iterator[None]:
-    """Hold the lock file while inside; it is removed afterwards. On a file system without locks nothing is held.
+    """Hold the lock file inside the block, then remove it. On a file system without locks, hold nothing.
 
     Raises:
-        TimeoutError: another process holds it for `timeout_s` and longer.
+        TimeoutError: another process still holds it after `timeout_s`.
         OSError: the file cannot be made.
     """
     file = _taken(path, time.monotonic() + timeout_s)
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # while it is held: whoever waits for this one finds it gone, and makes another
+        path.unlink(missing_ok=True)  # while it is held: a waiting process finds it gone, and makes another
         os.close(file)
 
 
@@ -56,7 +56,7 @@ def _locked(file: int) -> bool:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """True while the open `file` is the one at `path`."""
+    """Tell whether the open `file` is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

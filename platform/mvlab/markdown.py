@@ -1,10 +1,10 @@
-"""Markdown tables that can be read as they are."""
+"""Markdown tables that are readable as plain text."""
 
 from collections.abc import Sequence
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table with columns padded to equal widths; all but the first are aligned right."""
+    """Return a markdown table with columns padded to equal widths. All but the first are aligned right."""
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Names that people give and that become folders: on any file system, in a URI and in MLflow."""
+"""User-given names that become folders: valid on any file system, in a URI and in MLflow."""
 
 import re
 from collections import Counter
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from mvlab.checks import require
 
 MOST_CHARACTERS = 100
-"""Room is left for a seed, the name of an unfinished file, and the folders around it: file systems allow 255 bytes."""
+"""Longest name. File systems allow 255 bytes; a seed, the suffix of an unfinished file and more are added."""
 SHARED_FOLDER = "datasets"
 """Folder of the storage that belongs to no experiment."""
 
 
 def require_folder_name(what: str, name: str) -> None:
-    """Raises a ValueError unless `name` can be a folder everywhere, and no other folder of the storage."""
+    """Raise a ValueError unless `name` is a valid folder name everywhere, and not another folder of the storage."""
     require(
         re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name, flags=re.ASCII) is not None and not name.endswith("."),
         f"{what} {name!r} is also the name of a folder and of an MLflow experiment: begin it with a letter or digit, "
@@ -24,9 +24,9 @@ def require_folder_name(what: str, name: str) -> None:
 
 
 def require_distinct_folders(what: str, names: Iterable[str]) -> None:
-    """Raises a ValueError unless every name is a line of text, and each has a folder of its own (`slug`).
+    """Raise a ValueError unless each name is a line of text with a folder (`slug`) of its own.
 
-    File systems may not tell upper from lower case.
+    File systems may not distinguish upper from lower case.
     """
     names = list(names)
     for name in names:
@@ -46,12 +46,12 @@ def require_distinct_folders(what: str, names: Iterable[str]) -> None:
 
 
 def slug(name: str) -> str:
-    """The name as that of a folder."""
+    """Return the folder name for a name."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", name)
 
 
 def _folder(name: str) -> str:
-    """The part that it has in the folder of a run, which goes on with the seed."""
+    """Return its part of the run folder's name, which continues with the seed."""
     return slug(f"{name} ").lower()
 
 

@@ -1,1 +1,1 @@
-"""What a network costs: parameters, multiply-adds, time."""
+"""Cost of a network: parameters, multiply-adds, latency, memory."""

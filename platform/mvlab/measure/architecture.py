@@ -1,4 +1,4 @@
-"""The blocks of a network, in order, with the maps that they put out: what Tables 4 and 8 and Figure 3(d) are of."""
+"""Blocks of a network, in order, with their output maps: the subject of Tables 4 and 8 and Figure 3(d)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ from mvlab.models.backbones.layers import MV2, MobileViTBlock
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """A part of a network that puts out a map for the next one."""
+    """Part of a network whose output is a map."""
 
     name: str
-    """In the network, e.g. "stage3.1"."""
+    """Name within the network, e.g. "stage3.1"."""
     module: nn.Module
     channels: int
-    """Of its output."""
+    """Number of output channels."""
     side: int
-    """Of its square output, pixels."""
+    """Side of the square output, pixels."""
     stride: int
     """Ratio of the image's side to `side`."""
 
     @property
     def values(self) -> int:
-        """In its output, for one image."""
+        """Number of output values for one image."""
         return self.channels * self.side**2
 
 
 def blocks(network: nn.Module, resolution: int) -> list[Block]:
-    """The blocks of `network`, on the meta device, for a square RGB image of `resolution` pixels.
+    """Return the blocks of `network`, on the meta device, for a square RGB image of `resolution` pixels.
 
-    A network's children are its blocks, and in place of a plain `nn.Sequential` its own. What puts out no map, as a
-    classifier does, is none.
+    The children of a network are its blocks. A plain `nn.Sequential` is replaced by its own children. A module whose
+    output is no map, such as a classifier, is no block.
     """
     found: list[Block] = []
 
@@ -67,13 +67,13 @@ def _parts(network: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
-    """Parameters at an output stride."""
+    """Parameters at one output stride."""
 
     stride: int
     mv2: int
     mobilevit: int
     other: int
-    """Of the stem, or of the 1x1 convolution before the pooling."""
+    """Parameters of the stem, or of the 1x1 convolution before the pooling."""
 
     @property
     def total(self) -> int:
@@ -81,7 +81,7 @@ class Level:
 
 
 def levels(blocks: Iterable[Block]) -> list[Level]:
-    """From the largest map to the smallest; the classifier is at none of them."""
+    """Return the levels from the largest map to the smallest. The classifier belongs to none."""
     found: dict[int, dict[str, int]] = {}
     for block in blocks:
         level = found.setdefault(block.stride, {"mv2": 0, "mobilevit": 0, "other": 0})
@@ -91,7 +91,7 @@ def levels(blocks: Iterable[Block]) -> list[Level]:
 
 
 def materialised(blocks: Iterable[Block], *, bytes_per_value: int) -> dict[int, int]:
-    """Output stride -> bytes of the largest output of a block there, for one image."""
+    """Return the bytes of the largest block output at each output stride, for one image."""
     largest: dict[int, int] = {}
     for block in blocks:
         largest[block.stride] = max(largest.get(block.stride, 0), block.values * bytes_per_value)
@@ -99,5 +99,5 @@ def materialised(blocks: Iterable[Block], *, bytes_per_value: int) -> dict[int, 
 
 
 def map_bytes(channels: int, stride: int, *, resolution: int, bytes_per_value: int) -> int:
-    """Of a map of `channels` at this output stride, for one image of `resolution` pixels."""
+    """Return the bytes of a map of `channels` at this output stride, for one image of `resolution` pixels."""
     return channels * (resolution // stride) ** 2 * bytes_per_value

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a network: exact, without running it. How they are counted is a value."""
+"""Parameters and multiply-adds of a network, counted exactly, without running it. A way to count is a value."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,31 +13,31 @@ from torch.utils.flop_counter import FlopCounterMode
 from mvlab.models.backbones.layers import Attention
 
 PRODUCTS = ("bmm", "baddbmm")
-"""Operators that only attention has: the products of queries, keys and values."""
+"""Operators that only attention uses: the products of queries, keys and values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """For one image."""
+    """Cost of one image."""
 
     parameters: int
     macs: int
     """Multiply-adds of convolutions and linear layers."""
     attention_macs: int
-    """Multiply-adds of the products of queries, keys and values, which some conventions leave out."""
+    """Multiply-adds of the products of queries, keys and values. Some conventions leave them out."""
     release_macs: int | None
-    """What the authors' release counts in all; None for attention that it has no layer for."""
+    """Total that the authors' release counts; None for a kind of attention that it has no layer for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """A way to count multiply-adds."""
+    """Way to count multiply-adds."""
 
     name: str
     says: str
-    """What counts, for people."""
+    """Description of what is counted, for people."""
     count: Callable[[Cost], int | None]
-    """Multiply-adds for one image; None where the convention says nothing of such a network."""
+    """Multiply-adds for one image; None where the convention does not cover the network."""
 
 
 LAYERS = Convention("layers alone", "convolutions and linear layers", lambda cost: cost.macs)
@@ -53,18 +53,18 @@ CONVENTIONS = (LAYERS, WITH_ATTENTION, RELEASE)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Trainable or not; running statistics are none."""
+    """Count all parameters, frozen ones too. Running statistics are not parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_cost(model: nn.Module, resolution: int) -> Cost:
-    """Counts `model`, which must lie on the meta device, for a square RGB image of `resolution` pixels.
+    """Count the cost of `model`, on the meta device, for a square RGB image of `resolution` pixels.
 
-    Fused attention would count as nothing: it is counted as the explicit matrix products.
+    The counter would miss fused attention, so attention is computed as explicit matrix products.
     """
     image = torch.empty(1, 3, resolution, resolution, device="meta")
     counter = FlopCounterMode(display=False)
-    counted = deepcopy(model).eval().requires_grad_(False)  # the counter looks for gradients where there may be some
+    counted = deepcopy(model).eval().requires_grad_(False)  # the counter follows gradients if there are any
     with torch.no_grad(), _release_extras(counted) as extras, counter, sdpa_kernel(SDPBackend.MATH):
         counted(image)
     macs = {str(operator): flops // 2 for operator, flops in counter.get_flop_counts()["Global"].items()}
@@ -81,10 +81,10 @@ def count_cost(model: nn.Module, resolution: int) -> Cost:
 
 @contextmanager
 def _release_extras(model: nn.Module) -> Iterator[list[int]]:
-    """Collects what the release's profiler counts besides products of weights.
+    """Collect the extra counts of the release's profiler, besides the products with weights.
 
-    Its `MultiHeadAttention.profile_module` has seq_len * in_channels * in_channels for each of the two products of
-    attention; its `LinearLayer.profile_module` takes all parameters for multiply-adds, biases too.
+    Its `MultiHeadAttention.profile_module` counts seq_len * in_channels * in_channels for each of the two products of
+    attention. Its `LinearLayer.profile_module` counts every parameter as a multiply-add, biases too.
     """
     extras: list[int] = []
 

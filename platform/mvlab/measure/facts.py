@@ -1,4 +1,4 @@
-"""What the case is here, for each number in a table of facts."""
+"""Values computed here, for each number in a table of facts."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -29,7 +29,7 @@ IMAGENET_CLASSES = 1000
 
 
 def find_facts(table: FactTable) -> list[Fact]:
-    """The facts of a table, row by row, counted on the meta device."""
+    """Return the facts of a table, row by row, counted on the meta device."""
     match table:
         case CostTable():
             return [fact for row in table.rows for fact in _cost_facts(row, table)]
@@ -56,13 +56,13 @@ def cost_of(network: NetworkConfig, num_classes: int, image_size: int) -> Cost:
 
 
 def by_convention(cost: Cost) -> dict[Convention, int]:
-    """Multiply-adds, by each convention that says something of the network."""
+    """Return the multiply-adds by each convention that covers the network."""
     counts = {convention: convention.count(cost) for convention in CONVENTIONS}
     return {convention: macs for convention, macs in counts.items() if macs is not None}
 
 
 def agreeing(paper: Printed, cost: Cost) -> list[Convention]:
-    """The conventions that give the printed number."""
+    """Return the conventions that give the printed number."""
     return [convention for convention, macs in by_convention(cost).items() if paper.is_rounded(macs)]
 
 
@@ -81,7 +81,7 @@ def _cost_facts(row: CostRow, table: CostTable) -> Iterator[Fact]:
 
 
 def _macs_fact(row: str, paper: Printed | None, cost: Cost | None) -> Fact:
-    """By the simplest convention that gives the printed number, or by the simplest where none does."""
+    """Count by the simplest convention that gives the printed number, or by the simplest of all if none does."""
     if cost is None:
         return Fact(row=row, quantity="multiply-adds", paper=paper, ours=None)
     conventions = agreeing(paper, cost) if paper else []
@@ -113,7 +113,7 @@ def _architecture_facts(table: ArchitectureTable) -> Iterator[Fact]:
 
 
 def _layer_facts(row: str, layer: Layer, column: int, block: Block | None) -> Iterator[Fact]:
-    """Of one layer; `block` is None where the network has ended before the table."""
+    """Yield the facts of one layer. `block` is None if the network has fewer blocks than the table."""
 
     def fact(quantity: str, paper: int, ours: int | None) -> Fact:
         return Fact(row=row, quantity=quantity, paper=Printed(str(paper)), ours=ours)
@@ -151,7 +151,7 @@ def _memory_facts(column: MemoryColumn, table: MemoryTable) -> Iterator[Fact]:
 
 
 def _memory(column: MemoryColumn, table: MemoryTable) -> dict[int, int]:
-    """Output stride -> bytes."""
+    """Return bytes by output stride."""
     if column.channels is not None:
         size, width = table.image_size, table.bytes_per_value
         return {
@@ -164,7 +164,7 @@ def _memory(column: MemoryColumn, table: MemoryTable) -> dict[int, int]:
 
 
 def printed_macs(tables: Iterable[FactTable]) -> Iterator[tuple[CostTable, CostRow, Printed, Cost]]:
-    """Every row with printed multiply-adds whose network is built, and what it costs."""
+    """Yield each row with printed multiply-adds whose network is built here, and its cost."""
     for table in tables:
         if isinstance(table, CostTable):
             for row in table.rows:

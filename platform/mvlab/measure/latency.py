@@ -1,4 +1,4 @@
-"""Inference time on the machine at hand."""
+"""Inference latency on this machine."""
 
 import statistics
 import time
@@ -14,20 +14,20 @@ from mvlab.models.cpu.optimize import optimize
 
 WARMUPS = 5
 DISTURBED = 1.5
-"""Times the fastest, from which on a median says little of the network."""
+"""Ratio of median to fastest time, above which the median says little about the network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How networks are timed."""
+    """Settings of a latency measurement."""
 
     repeats: int = 100
-    """Whose median counts."""
+    """Number of timed runs; the median is reported."""
     threads: int | None = None
-    """Of the CPU; None for all that this process may use."""
+    """CPU threads; None for all that this process may use."""
     device: Literal["cpu", "cuda"] = "cpu"
     batch: int = 1
-    """Images at a time; times are for one of them."""
+    """Images in a batch. Times are given for one image."""
 
     def __post_init__(self) -> None:
         require(self.repeats >= 1, f"repeats={self.repeats}: at least one is needed")
@@ -38,15 +38,15 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds for one image."""
+    """Latency in milliseconds for one image."""
 
     median_ms: float
     fastest_ms: float
-    """On a CPU, without what the thread waited for one: a machine may be busy all the time."""
+    """Fastest time. On a CPU, time spent waiting for a core is left out, since a machine may be busy throughout."""
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether the machine seems to have done something else besides."""
+        """Tell whether other work on the machine seems to have disturbed the measurement."""
         return self.median_ms > DISTURBED * self.fastest_ms
 
 
@@ -59,10 +59,10 @@ def latencies(
     device: str = "cpu",
     batch: int = 1,
 ) -> dict[str, Latency]:
-    """Time each model on RGB images of `resolution` pixels (of all models, or of each), fp32, channels last.
+    """Measure each model on RGB images of `resolution` pixels (one for all models, or one each), fp32, channels last.
 
-    The models take turns, so that whatever else the machine does falls on all of them alike. On a CPU they are made
-    fast first, as in training; they stay so.
+    The models take turns, so that other load on the machine affects all of them alike. On a CPU they are made fast
+    first, as in training, and stay so.
     """
     sides = dict.fromkeys(models, resolution) if isinstance(resolution, int) else resolution
     images = {
@@ -90,8 +90,10 @@ def latencies(
 
 
 def _now(device: str) -> tuple[float, float]:
-    """Seconds, when all that was asked of the device is done: of the clock, and those of it that this thread had a
-    CPU. Of a GPU's times the thread need not have any."""
+    """Return the seconds of the clock, and of this thread's CPU time, once the device has finished its work.
+
+    For a GPU both are the clock's: its thread may use no CPU time.
+    """
     if device == "cuda":
         torch.cuda.synchronize()
         return time.perf_counter(), time.perf_counter()
@@ -99,10 +101,10 @@ def _now(device: str) -> tuple[float, float]:
 
 
 def enliven(model: nn.Module) -> nn.Module:
-    """Gives convolutions and linear layers weights that keep activations near 1, as trained ones do.
+    """Give convolutions and linear layers weights that keep activations near 1, as trained ones do.
 
-    Where activations fade to denormal numbers, as under the small weights that transformers begin with, a CPU takes
-    ten times as long.
+    Small initial weights, as in transformers, let activations fade to denormal numbers. A CPU then takes ten times as
+    long.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""The name of the machine that a time was measured on."""
+"""Name of the machine that a time was measured on, and the threads that it uses."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import torch
 
 
 def machine_name() -> str:
-    """Processor, threads and torch, e.g. "Intel Xeon (2 threads, torch 2.13.0)"."""
+    """Return processor, threads and torch, e.g. "Intel Xeon (2 threads, torch 2.13.0)"."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -19,14 +19,14 @@ def machine_name() -> str:
 
 
 def device_name(device: str) -> str:
-    """Of the GPU and its torch, or of the machine."""
+    """Return the name of the GPU and of its torch, or of the machine."""
     if device == "cuda":
         return f"{torch.cuda.get_device_name()} (torch {torch.__version__.partition('+')[0]})"
     return machine_name()
 
 
 def use_threads(number: int | None) -> int:
-    """Lets torch use so many threads of the CPU, or every core that this process may; returns how many."""
+    """Let torch use this number of CPU threads, or every core available to this process; return the number."""
     if number is None:
         use_all_cores()
     else:
@@ -35,6 +35,6 @@ def use_threads(number: int | None) -> int:
 
 
 def use_all_cores() -> None:
-    """Lets torch use every core that this process may; Ray allows the driver of a submitted job only one."""
+    """Let torch use every core available to this process. Ray gives the driver of a submitted job only one."""
     process = psutil.Process()
     torch.set_num_threads(len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""Times that `export/on_device_latency.py` measured on a Mac, or that somebody typed in from a phone."""
+"""Times measured on a Mac by `export/on_device_latency.py`, or typed in from a phone."""
 
 import json
 from collections.abc import Mapping
@@ -12,24 +12,25 @@ EXAMPLE = '{"package": "mobilevit-xs-2,2,2-256", "median_ms": 7.28, "repeats": 1
 
 
 class LatencyError(ValueError):
-    """Measurements that cannot be used; the message says what is wrong, where, and what to do."""
+    """Measurements that cannot be used. The message names the error, its place and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnDevice:
-    """The content of a results file."""
+    """Content of a results file."""
 
     device: str
     os: str
     compute_units: str
     repeats: int
-    """The fewest of all packages."""
+    """Smallest number of repeats of all packages."""
     ms: Mapping[str, float]
-    """Name of a package -> median milliseconds for one image."""
+    """Median milliseconds for one image, by package name."""
 
 
 def read_on_device(path: Path) -> OnDevice:
-    """
+    """Read a results file.
+
     Raises:
         LatencyError: the file cannot be read, or is not of FORMAT.
     """

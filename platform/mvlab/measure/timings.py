@@ -1,4 +1,4 @@
-"""The networks of the paper's tables, timed: here, or on another device by somebody else."""
+"""Latency of the networks in the paper's tables, measured here or on another device."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from mvlab.models.build import build_network
 from mvlab.networks import NetworkConfig, ReferenceConfig
 
 Key = tuple[str, str]
-"""Name of a table, and of a row in it."""
+"""Name of a table, and of one of its rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """Times of rows, all from one place."""
+    """Times of rows, all from one device."""
 
     where: str
     """Device, system and settings, for people."""
     ms: Mapping[Key, float]
-    """For one image."""
+    """Milliseconds for one image."""
 
 
 def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, NetworkConfig]]:
-    """The rows whose network is built here."""
+    """Yield the rows whose network is built here."""
     for table in tables:
         for row in table.rows:
             if row.network is not None:
@@ -34,21 +34,21 @@ def timed_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow
 
 
 def packaged_rows(tables: Sequence[CostTable]) -> Iterator[tuple[CostTable, CostRow, NetworkConfig]]:
-    """The rows whose network has a package: detectors and segmenters of others are counted and timed only."""
+    """Yield the rows whose network has a package. Detectors and segmenters of other libraries have none."""
     for table, row, network in timed_rows(tables):
         if not isinstance(network, ReferenceConfig) and not row.no_package:
             yield table, row, network
 
 
 def side_of(table: CostTable, row: CostRow) -> int:
-    """Pixels of the image that a row is timed with."""
+    """Return the side of the image that a row is timed with, pixels."""
     return row.timed_at or table.image_size
 
 
 def package_name(table: CostTable, row: CostRow) -> str:
-    """What a row's CoreML package is called, without suffix, e.g. "mobilevit-xs-8,4,2-256".
+    """Return the name of a row's CoreML package, without suffix, e.g. "mobilevit-xs-8,4,2-256".
 
-    Rows of the same network and the same images share it.
+    Rows with the same network and image size share it.
     """
     if row.network is None or isinstance(row.network, ReferenceConfig):
         raise ValueError(f"{table.name}: {row.name} has no package: none of our networks is in that row")
@@ -56,7 +56,7 @@ def package_name(table: CostTable, row: CostRow) -> str:
 
 
 def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[[str], None]) -> Measured:
-    """Times the networks of each table, in turns, with random weights; `tell` hears of each table before it begins."""
+    """Time the networks of each table, in turns, with random weights. `tell` gets a line before each table."""
     use_threads(settings.threads)
     times: dict[Key, Latency] = {}
     for table in tables:
@@ -78,10 +78,10 @@ def time_tables(tables: Sequence[CostTable], settings: Settings, tell: Callable[
 
 
 def of_tables(found: OnDevice, tables: Sequence[CostTable]) -> Measured:
-    """Times of packages as those of rows.
+    """Assign the times of packages to the rows of tables.
 
     Raises:
-        LatencyError: a package is of no row.
+        LatencyError: a package belongs to no row.
     """
     packages = {(table.name, row.name): package_name(table, row) for table, row, _ in packaged_rows(tables)}
     known = dict.fromkeys(packages.values())

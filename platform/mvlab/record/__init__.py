@@ -1,1 +1,1 @@
-"""What happened, kept: a local journal that is the truth, and a sink that carries it to MLflow."""
+"""Record of a study: a local journal that is authoritative, and a sink that copies it to MLflow."""

@@ -1,4 +1,4 @@
-"""The data that a run used, as MLflow's dataset inputs."""
+"""Data of a run, as MLflow's dataset inputs."""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from mvlab.record.limits import MAX_DATASET_NAME, cut
 
 
 def dataset_inputs(uses: Sequence[DataUse]) -> list[DatasetInput]:
-    """One for each use; a store keeps those of the same name and digest once, and a run's own once too."""
+    """Return one input for each use. A store keeps inputs of the same name and digest once, and so does a run."""
     return [DatasetInput(_dataset(use), [InputTag(MLFLOW_DATASET_CONTEXT, use.context)]) for use in uses]
 
 
 def _dataset(use: DataUse) -> Dataset:
-    """MLflow takes so many letters of a name and of a digest; the profile has the whole digest."""
+    """Return MLflow's data set. MLflow limits names and digests; the profile has the whole digest."""
     scheme = urlsplit(use.uri).scheme
     return Dataset(
         name=cut(use.name, MAX_DATASET_NAME, note="…"),

@@ -1,4 +1,4 @@
-"""An append-only file of what happened in a sweep, one JSON object a line, on disk before anyone acts on it."""
+"""Append-only file of a sweep's events, one JSON object a line. An event is on the disk before anyone acts on it."""
 
 import json
 import time
@@ -11,63 +11,63 @@ from mvlab.durable import append_line
 from mvlab.record.tags import WEIGHTS_TAG
 
 SWEEP = "sweep"
-"""The key of the parent; a trial's key is its name."""
+"""Key of the parent run. A trial's key is its name."""
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataUse:
-    """A split of a data set, and what a run used it for."""
+    """Split of a data set, and its use in a run."""
 
     name: str
     digest: str
-    """Of the split's content."""
+    """Digest of the split's content."""
     uri: str
-    """Without credentials."""
+    """URI without credentials."""
     num_samples: int
     context: Literal["training", "validation"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One thing that happened to `run` (a trial's name, or SWEEP)."""
+    """Event of `run` (a trial's name, or SWEEP)."""
 
     run: str
     kind: Literal["begin", "resume", "metrics", "artifact", "end", "forget"]
-    """A run is forgotten when epochs that were recorded are lost: nothing of it holds, and it begins once more."""
+    """Kind of event. After "forget", earlier events of the run are void: its epochs were lost, and it begins anew."""
     time_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     step: int = 0
-    """Of metrics: the epoch, from 1; 0 for those that belong to none."""
+    """Epoch of metrics, from 1; 0 for metrics of no epoch."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     datasets: Sequence[DataUse] = ()
-    """Of a beginning: what the run will use."""
+    """Data that the run will use; only of "begin"."""
     path: str = ""
-    """Of an artifact: the local file or folder."""
+    """Local file or folder of an artifact."""
     status: Status | None = None
 
 
 @dataclass(slots=True)
 class Standing:
-    """State of one run, by all events so far that hold."""
+    """State of one run, from all valid events so far."""
 
     is_begun: bool = False
     status: Status | None = None
-    """Its last end; None if it has begun or was resumed since."""
+    """Last end; None if the run has begun or was resumed since."""
     attempts: int = 0
-    """How often it has begun or was resumed, also before it was forgotten."""
+    """Number of times it has begun or was resumed, also before it was forgotten."""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    """With their newest values."""
+    """Newest value of each tag."""
     epochs: dict[int, str] = field(default_factory=dict)
-    """Epoch, from 1 -> digest of the weights after it."""
+    """Digest of the weights after each epoch, from 1."""
     forgotten: int = 0
-    """The journal's offset up to which no event of the run holds."""
+    """Offset in the journal up to which the run's events are void."""
 
     def take(self, event: Event) -> None:
-        """Add what the next event tells."""
+        """Apply the next event."""
         if event.kind in ("begin", "resume", "end"):
             self.is_begun, self.status = True, event.status
             self.attempts += event.kind != "end"
@@ -78,24 +78,24 @@ class Standing:
 
 
 class Journal:
-    """Appends events; safe to call from a signal handler, since a line is one write where the disk has room."""
+    """Appends events. Safe in a signal handler: a line is one write, unless the disk is nearly full."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._seen: tuple[dict[str, Standing], int] = {}, 0
-        """State of all runs, and the offset up to which it has read."""
+        """State of all runs, and the offset up to which it is known."""
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, event: Event) -> None:
-        """Add an event; it is on the disk when this returns.
+        """Append an event. It is on the disk when this returns.
 
         Raises:
-            OSError: it is not; no reader will see a part of it.
+            OSError: it is not on the disk. Readers see no part of it.
         """
         append_line(self.path, json.dumps(asdict(event), separators=(",", ":")))
 
     def events(self) -> Iterator[Event]:
-        """Yield all events that hold, in order: none of a run before it was forgotten."""
+        """Yield all valid events, in order. Events of a run from before it was forgotten are left out."""
         forgotten = {name: run.forgotten for name, run in self.runs().items()}
         return (event for event, offset in self.since(0) if offset > forgotten.get(event.run, 0))
 
@@ -116,12 +116,15 @@ class Journal:
                     yield event, offset
 
     def runs(self) -> Mapping[str, Standing]:
-        """Return the state of every run, in the order in which they began; for one thread.
+        """Return the state of every run, in order of their beginnings. For one thread.
 
-        It reads only what was added since the last call: a driver asks several times a second.
+        Only lines added since the last call are read, since a driver asks several times a second.
         """
         runs, offset = self._seen
-        self._seen = {}, 0  # an interrupt in here leaves no event counted twice: the next call reads from the beginning
+        self._seen = (
+            {},
+            0,
+        )  # after an interrupt, the next call reads all again; no event counts twice
         for event, after in self.since(offset):
             offset, run = after, runs.setdefault(event.run, Standing())
             if event.kind == "forget":
@@ -132,23 +135,23 @@ class Journal:
         return runs
 
     def begun(self) -> list[str]:
-        """Return the runs that began, in order."""
+        """Return the runs that have begun, in order."""
         return [name for name, run in self.runs().items() if run.is_begun]
 
     def statuses(self) -> dict[str, Status | None]:
-        """Return the last end of each run that began; None if it has begun or was resumed since."""
+        """Return the last end of each run that has begun; None if it has begun or was resumed since."""
         return {name: run.status for name, run in self.runs().items() if run.is_begun}
 
     def open_runs(self) -> list[str]:
-        """Return the runs that began and have not ended, the sweep itself last."""
+        """Return the runs that have begun and not ended, the sweep itself last."""
         return sorted((run for run, status in self.statuses().items() if status is None), key=lambda run: run == SWEEP)
 
 
 def _parsed(line: bytes) -> Event | None:
-    """The event in a line; None for one that a crash cut short."""
+    """Parse the event in a line; None if a crash cut it short."""
     try:
         values = json.loads(line)
-        datasets = tuple(DataUse(**each) for each in values.pop("datasets", ()))  # journals of earlier versions lack it
+        datasets = tuple(DataUse(**each) for each in values.pop("datasets", ()))  # absent in old journals
         return Event(**values, datasets=datasets)
     except (ValueError, TypeError, AttributeError):
         return None

@@ -1,10 +1,9 @@
-"""One process at a time works on a study: it holds the file OWNER in the study's folder, on whatever machine it is.
+"""Lock of a study: one process at a time works on it, and holds the file OWNER in the study's folder.
 
-The file is made in one step that fails where it is there already, which holds on shared storage too. One that a dead
-process left is taken over. Where a process may be alive, its file stays.
+The file is made in one step that fails if it is there already. This also holds on shared storage. A file left by a dead
+process is taken over. If the process may be alive, its file stays.
 
-To look who works on a study and to act on it, be it for a moment only, a process holds the lock file ENTRY: nobody
-begins to work in between.
+A process that only checks who works on a study holds the lock file ENTRY for a moment. Nobody starts to work meanwhile.
 """
 
 import os
@@ -18,19 +17,19 @@ from mvlab.record.process import Process
 OWNER = "owner"
 ENTRY = f"{OWNER}.partial"
 PATIENCE_S = 10.0
-"""How long who begins to work waits for others that look: they take fractions of a second."""
+"""Seconds that a starting process waits for others that check. They take fractions of a second."""
 
 
 class InUseError(ValueError):
-    """Another process works on the study, or may do so; the message says what to do."""
+    """Another process works on the study, or may do so. The message says what to do."""
 
 
 @contextmanager
 def locked(folder: Path, gone: Container[str] = ()) -> Iterator[None]:
-    """While inside, this process alone works on the study in `folder`. No process of the hosts `gone` lives.
+    """Work on the study in `folder` alone, inside the block. No process of the hosts `gone` is alive.
 
     Raises:
-        InUseError: another one does.
+        InUseError: another process works on it.
     """
     with _entry(folder, PATIENCE_S):
         if _stale_owner(folder, gone):
@@ -45,10 +44,10 @@ def locked(folder: Path, gone: Container[str] = ()) -> Iterator[None]:
 
 @contextmanager
 def undisturbed(folder: Path, gone: Container[str] = ()) -> Iterator[None]:
-    """While inside, which has to be short, no process works on the study in `folder`, nor does one begin to.
+    """Keep others from working on the study in `folder`, or from starting to, inside the block. Keep it short.
 
     Raises:
-        InUseError: one does.
+        InUseError: a process works on it.
     """
     with _entry(folder, 0):
         _stale_owner(folder, gone)
@@ -56,7 +55,8 @@ def undisturbed(folder: Path, gone: Container[str] = ()) -> Iterator[None]:
 
 
 def require_free(folder: Path) -> None:
-    """
+    """Check that no process works on a study.
+
     Raises:
         InUseError: a process works on the study in `folder`, or may do so.
     """
@@ -64,10 +64,10 @@ def require_free(folder: Path) -> None:
 
 
 def owner_of(folder: Path) -> Process | None:
-    """The process that works on the study, or was ended while it did.
+    """Return the process that works on the study, or that ended while it did.
 
     Raises:
-        ValueError: it was ended before it had written who it is.
+        ValueError: it ended before it had written its identity.
     """
     try:
         return Process.parse((folder / OWNER).read_text())
@@ -76,7 +76,7 @@ def owner_of(folder: Path) -> Process | None:
 
 
 def _stale_owner(folder: Path, gone: Container[str] = ()) -> bool:
-    """True where a dead process left the file; raises as `require_free` does."""
+    """Tell whether a dead process left the file. Raises like `require_free`."""
     try:
         owner = owner_of(folder)
     except ValueError:
@@ -104,7 +104,7 @@ def _entry(folder: Path, timeout_s: float) -> Iterator[None]:
 
 
 def _make(path: Path) -> str:
-    """Makes the file, which then names this process; returns its text."""
+    """Make the file with the identity of this process; return its text."""
     mine = str(Process.current())
     try:
         with path.open("x") as file:
@@ -112,7 +112,7 @@ def _make(path: Path) -> str:
                 file.write(mine)
                 file.flush()
                 os.fsync(file.fileno())
-            except OSError:  # a full disk: nobody works on the study
+            except OSError:  # full disk: nobody works on the study
                 path.unlink()
                 raise
     except FileExistsError:

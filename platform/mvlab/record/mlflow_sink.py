@@ -1,4 +1,4 @@
-"""Journal -> MLflow: one writer, in a thread of its own, that training never waits for."""
+"""Journal -> MLflow: one writer in a thread of its own. Training never waits for it."""
 
 import sys
 import threading
@@ -26,24 +26,25 @@ from mvlab.record.waiting import Placed, to_carry_again
 
 SECONDS_BETWEEN_DRAINS = 0.5
 ATTEMPTS = 3
-"""At what a server which answers will not take, until what comes after it is carried first."""
+"""Attempts at an event that an answering server refuses, before the events after it go first."""
 EVENTS_OF_A_BATCH = 2000
-"""Metrics of so many events at most are carried together."""
+"""Largest number of events whose metrics are sent together."""
 
 NOTHING: Mapping[str, str] = {}
 
 Batch = tuple[Sequence[Event], int]
-"""Events that are carried together, and the journal's offset after them."""
+"""Events that are sent together, and the journal's offset after them."""
 
 
 class MlflowSink:
-    """Carries a journal's events to MLflow in order, each once, and knows the run ids that came of it.
+    """Copies a journal's events to MLflow, in order and each once, and knows the resulting run ids.
 
-    While the server is away events wait in the journal. One that it refuses is told of and does not hold up the others;
-    it is tried again when this closes, and whenever the journal is opened again. How far it came is kept beside the
-    journal. What is carried twice, after a crash between the two, changes nothing: metrics keep their time, and a run
-    is looked for before it is made. Another store than before gets all of the journal. A run that is forgotten is made
-    anew, with another id.
+    While the server is away, events wait in the journal. A refused event is reported, and does not hold up the others.
+    It is tried again when the sink closes, and whenever the journal is opened again.
+
+    The position is kept beside the journal. After a crash an event may be sent twice, which changes nothing: metrics
+    keep their time, and a run is searched for before it is made. Another store than before gets the whole journal. A
+    forgotten run is made anew, with another id.
     """
 
     def __init__(self, journal: Journal, client: MlflowClient, experiment_id: str) -> None:
@@ -52,32 +53,32 @@ class MlflowSink:
         self._store = store_id(client.tracking_uri, experiment_id)
         self._offset = 0
         self._refused: set[int] = set()
-        """The offset after each event that the store did not take."""
+        """Offset after each event that the store refused."""
         self._load()
         self._written = self._carried()
-        """What is known to be written down beside the journal, or need not be."""
+        """Position that is known to be on the disk beside the journal, or that need not be."""
         self._made: dict[str, str] | None = None
-        """Runs of this journal that the store has: None if another may have been made without being written down."""
+        """Runs of this journal in the store. None if another may have been made without a note on the disk."""
         self._attempts = 0
         self._alone_until = 0
-        """Of a batch that was refused, each event is carried for itself: the offset after it."""
+        """End of a refused batch. Up to this offset each event is sent alone."""
         self._told: set[str] = set()
         self._closing = threading.Event()
         self._deadline = float("inf")
         self._disk_is_full = False
-        """Our own: to wait for it until the deadline would be in vain."""
+        """The local disk is full. Waiting for it until the deadline would be useless."""
         self._thread = threading.Thread(target=self._work, name="mlflow-sink", daemon=True)
         self._thread.start()
 
     def close(self, timeout_s: float) -> bool:
-        """Carries over what is left, trying for `timeout_s`; false if anything stays behind in the journal."""
+        """Send what is left, for at most `timeout_s`. False if anything stays behind in the journal."""
         self._deadline = time.monotonic() + timeout_s
         self._closing.set()
         self._thread.join(timeout_s + 60)
         return next(self.journal.since(self._offset), None) is None and not self._refused
 
     def _work(self) -> None:
-        self._survive(self._retry)  # what an earlier process could not carry
+        self._survive(self._retry)  # refused in an earlier process
         while not self._closing.wait(SECONDS_BETWEEN_DRAINS):
             self._survive(self._drain)
         while not (self._survive(self._drain) and self._survive(self._retry)):
@@ -86,7 +87,7 @@ class MlflowSink:
             time.sleep(SECONDS_BETWEEN_DRAINS)
 
     def _survive(self, work: Callable[[], bool]) -> bool:
-        """What `work` says; false where a disk of our own is full or away, which must not end the thread."""
+        """Return the result of `work`. False if the local disk is full or away, which must not end the thread."""
         self._disk_is_full = False
         try:
             return work()
@@ -97,13 +98,13 @@ class MlflowSink:
             return False
 
     def _drain(self) -> bool:
-        """Carries over what is pending; false if it has to be tried again."""
+        """Send what is pending. False if it has to be tried again."""
         for events, offset in batches(self.journal.since(self._offset), alone_until=self._alone_until):
             try:
                 self._apply(events)
             except Exception as error:  # noqa: BLE001 - MLflow, its stores and their clients each have their own
                 self._made = None
-                self._attempts = self._attempts + 1 if self._answers() else 0  # it may have failed for being away
+                self._attempts = self._attempts + 1 if self._answers() else 0  # the server may just be away
                 if len(events) == 1 or not self._attempts:
                     self._tell(events[0], error)
                 if self._attempts < ATTEMPTS:
@@ -116,14 +117,14 @@ class MlflowSink:
             self._attempts = 0
             self._offset = offset
             self._write_down()
-        self._write_down()  # where that failed before
+        self._write_down()  # if that failed before
         return True
 
     def _retry(self) -> bool:
-        """Carries what was refused before, if it is taken by now; false if the store is away."""
+        """Send refused events again, which the store may accept by now. False if the store is away."""
         if not self._refused:
             return True
-        if not self._answers():  # else the whole journal would be read for nothing
+        if not self._answers():  # otherwise the whole journal would be read in vain
             return False
         refused: set[int] = set()
         forgotten = {event.run: offset for event, offset in self.journal.since(0) if event.kind == "forget"}
@@ -139,12 +140,12 @@ class MlflowSink:
                 if not self._answers():
                     return False
                 refused.add(offset)
-        self._refused = refused  # only now: whoever is killed before that begins anew with the first of them
+        self._refused = refused  # only now: a process that is killed before starts again with the first of them
         self._write_down()
         return True
 
     def _write_down(self) -> None:
-        """How far it came, unless that is written down already."""
+        """Write down the position, unless it is on the disk already."""
         carried = self._carried()
         if carried != self._written:
             write_carried(self.journal.path, carried)
@@ -157,7 +158,7 @@ class MlflowSink:
     def _answers(self) -> bool:
         try:
             self.client.get_experiment(self.experiment_id)
-        except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+        except Exception:  # noqa: BLE001 - any error means no answer
             return False
         return True
 
@@ -172,10 +173,10 @@ class MlflowSink:
         return first_line(error, self.client.tracking_uri)
 
     def _say(self, topic: str, text: str) -> None:
-        """Once for each topic."""
+        """Print a message, once for each topic."""
         if topic not in self._told:
             self._told.add(topic)
-            with suppress(OSError):  # standard error may be on the disk that is full
+            with suppress(OSError):  # standard error may be on the full disk
                 print(text, file=sys.stderr, flush=True)
 
     def _apply(self, events: Sequence[Event]) -> None:
@@ -184,7 +185,7 @@ class MlflowSink:
             case "begin":
                 self._begin(event)
             case "resume":
-                # First whose it is: a run that is RUNNING never bears the name of a dead process.
+                # First the owner: a RUNNING run must never name a dead process.
                 self._log(self.run_ids[event.run], tags={**event.tags, **self._writer_tags()})
                 self.client.update_run(self.run_ids[event.run], status="RUNNING")
             case "metrics":
@@ -199,7 +200,7 @@ class MlflowSink:
 
     def _begin(self, event: Event) -> None:
         name, texts = fitted({MLFLOW_RUN_NAME: event.tags.get("name", event.run)}, MAX_NAME)
-        if event.run not in self.run_ids:  # tried again: the run is there, its parameters are not
+        if event.run not in self.run_ids:  # retried: the run exists, its parameters do not
             if self._made is None:
                 self._made = self._find()
             self.run_ids[event.run] = self._made.get(event.run) or self._create(event, name[MLFLOW_RUN_NAME])
@@ -210,14 +211,14 @@ class MlflowSink:
             self.client.log_inputs(run_id, dataset_inputs(event.datasets))
 
     def _forget(self, run: str) -> None:
-        """Move the run to MLflow's bin: it keeps every metric for ever, and what begins next must not have these."""
+        """Move the run to MLflow's bin. It would keep its metrics for ever, and the new run must not have them."""
         if run in self.run_ids:
             self.client.delete_run(self.run_ids[run])
             del self.run_ids[run]
             self._made = None
 
     def _metrics(self, run: str, events: Sequence[Event]) -> None:
-        """Of one run; the client cuts them into as many calls as the server's limits ask for."""
+        """Log the metrics of one run. The client splits them into calls within the server's limits."""
         metrics = [
             Metric(key, value, event.time_ms, event.step) for event in events for key, value in event.metrics.items()
         ]
@@ -233,7 +234,7 @@ class MlflowSink:
         tags: Mapping[str, str] = NOTHING,
         texts: Mapping[str, str] = NOTHING,
     ) -> None:
-        """Log values of any length: what is too long for MLflow is cut, and a text of its own beside `texts`."""
+        """Log values of any length. A text that is too long for MLflow is cut, and logged whole beside `texts`."""
         (params, whole_params), (tags, whole_tags) = fitted(params, MAX_PARAM), fitted(tags, MAX_TAG)
         self.client.log_batch(
             run_id,
@@ -260,18 +261,18 @@ class MlflowSink:
         return str(run.info.run_id)
 
     def _writer_tags(self) -> dict[str, str]:
-        """Who writes the run, and from where."""
+        """Return tags with the writer of the run, and the journal's file."""
         return {OWNER_TAG: str(Process.current()), JOURNAL_FILE_TAG: str(self.journal.path.absolute())}
 
     def _find(self) -> dict[str, str]:
-        """The ids of the journal's runs that were made, be it without having been written down."""
+        """Return the ids of the journal's runs in the store, including those that no note on the disk names."""
         query = f"tags.`{JOURNAL_TAG}` = '{self._journal_id}'"
         runs = search_all(self.client, [self.experiment_id], query)
         return {run.data.tags[RUN_TAG]: run.info.run_id for run in runs}
 
     @property
     def _journal_id(self) -> str:
-        """The journal's folder and the time of its first event: no other journal has both."""
+        """Identity of the journal: its folder and the time of its first event. No other journal has both."""
         first = next(self.journal.events())
         return f"{self.journal.path.parent.name}/{first.time_ms}"
 
@@ -283,10 +284,9 @@ class MlflowSink:
 
 
 def batches(pending: Iterable[Placed], *, alone_until: int = 0) -> Iterator[Batch]:
-    """Metrics that follow each other, of whatever runs, together; every other event for itself, and all up to an
-    offset.
+    """Group consecutive metrics, of any runs. Every other event is alone, and so is every event up to `alone_until`.
 
-    Between two beginnings or ends the order of metrics is of no matter: each has its run, its step and its time.
+    The order of metrics between two beginnings or ends does not matter: each has its run, step and time.
     """
 
     def is_together(each: Placed) -> bool:

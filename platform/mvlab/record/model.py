@@ -1,6 +1,6 @@
-"""A trained network as an MLflow model: what `mlflow models predict` and `mlflow.pytorch.load_model` take.
+"""Trained network as an MLflow model, for `mlflow models predict` and `mlflow.pytorch.load_model`.
 
-It is saved as a graph (torch.export), not pickled: it loads where there is no mvlab, and loading it executes nothing.
+It is saved as a graph (torch.export), not pickled. It loads without mvlab, and loading executes no code.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,20 @@ from torch import nn
 from mvlab.durable import atomic_folder
 
 NAME = "model"
-"""Of the folder, and of the model in MLflow: `runs:/<run id>/model`."""
+"""Name of the folder, and of the model in MLflow: `runs:/<run id>/model`."""
 NUM_EXAMPLES = 2
-"""Exporting the graph makes a size of 1 a constant: with one image as an example the model would take no two."""
+"""Example images. Export makes a size of 1 a constant: a single example would fix the batch size."""
 REQUIREMENTS = ("torch", "numpy", "mlflow")
 
 
 def save_model(
     model: nn.Module, folder: Path, *, resolution: int, classes: Sequence[str], metadata: Mapping[str, str]
 ) -> None:
-    """Writes the model into `folder`, in place of one that is there.
+    """Write the model into `folder`, in place of one that is there.
 
-    It takes any number of float32 RGB images (N, 3, `resolution`, `resolution`) in [0, 1] and gives logits (N, K) on
-    the CPU, also on a machine with a GPU: a saved graph stays on the device that it was exported on. `metadata` and the
-    classes, in the order of the logits, are in its MLmodel file.
+    It takes any number of float32 RGB images (N, 3, `resolution`, `resolution`) in [0, 1] and returns logits (N, K). It
+    runs on the CPU, also on a machine with a GPU, since a saved graph stays on its export device. Its MLmodel file has
+    `metadata` and the classes, in the order of the logits.
 
     Raises:
         RuntimeError: the network cannot be exported.
@@ -61,7 +61,7 @@ def save_model(
 
 
 def example_images(resolution: int) -> NDArray[np.float32]:
-    """(NUM_EXAMPLES, 3, H, W) in [0, 1]: stripes, in numbers that take few letters as text."""
+    """Return images (NUM_EXAMPLES, 3, H, W) in [0, 1]: stripes, in numbers that are short as text."""
     columns = (np.arange(resolution) * 5 // resolution / 4).astype(np.float32)
     images_BCHW = np.broadcast_to(columns, (NUM_EXAMPLES, 3, resolution, resolution)).copy()
     images_BCHW[1:] = images_BCHW[1:].transpose(0, 1, 3, 2)
@@ -69,14 +69,14 @@ def example_images(resolution: int) -> NDArray[np.float32]:
 
 
 def is_model(path: Path) -> bool:
-    """Whether `save_model` wrote it."""
+    """Tell whether the folder holds a model that `save_model` wrote."""
     return (path / MLMODEL_FILE_NAME).is_file()
 
 
 def log_model(client: MlflowClient, run_id: str, folder: Path) -> str:
-    """Makes the model in `folder` one of the run, named like the folder; returns its id in MLflow.
+    """Add the model in `folder` to the run, under the folder's name; return its id in MLflow.
 
-    May be done again, also after a process that ended halfway: the run has one model of the name.
+    It may be repeated, also after a process that ended halfway. The run has one model of that name.
     """
     run = client.get_run(run_id)
     model = _logged(client, run.info.experiment_id, run_id, folder.name) or client.create_logged_model(

@@ -1,4 +1,4 @@
-"""An MLflow store, opened: refused at once where there can be none, and made by one process at a time."""
+"""MLflow store: refused at once if it cannot exist, and made by one process at a time."""
 
 import logging
 import os
@@ -19,18 +19,18 @@ from mvlab.record.tracking import TrackingError, first_line
 
 SQLITE = re.compile(r"sqlite(?:\+\w+)?:///([^?]+)")
 MAGIC = b"SQLite format 3\0"
-"""At the beginning of every file of SQLite's that is not empty."""
+"""First bytes of every non-empty file of SQLite's."""
 SECONDS_TO_MAKE_A_STORE = 120.0
 ATTEMPTS_AT_A_DATABASE = 3
-"""MLflow's own 10 take 101 seconds."""
+"""Connection attempts. MLflow's default of 10 takes 101 seconds."""
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def open_store(uri: str, *, may_make: bool = False) -> MlflowClient:
-    """A client of the store at `uri`, which has its tables then. Only with `may_make` a local one is made.
+    """Return a client of the store at `uri`, which then has its tables. A local store is made only with `may_make`.
 
     Raises:
-        TrackingError: it cannot be used; the message says what to do.
+        TrackingError: the store cannot be used. The message says what to do.
     """
     _be_brief()
     file = sqlite_file(uri)
@@ -39,28 +39,28 @@ def open_store(uri: str, *, may_make: bool = False) -> MlflowClient:
     else:
         _require_answer(uri)
     with reaching(uri), _alone(file):
-        return MlflowClient(tracking_uri=uri)  # makes the tables, for which MLflow itself has no lock
+        return MlflowClient(tracking_uri=uri)  # makes the tables; MLflow has no lock for that
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of a local store."""
+    """Return the file of a local store."""
     found = SQLITE.match(uri)
     return Path(found[1]) if found and found[1] != ":memory:" else None
 
 
 @contextmanager
 def reaching(uri: str) -> Iterator[None]:
-    """Turn whatever MLflow raises inside into a TrackingError."""
+    """Turn any error raised inside into a TrackingError."""
     try:
         yield
     except TrackingError:
         raise
-    except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
+    except Exception as error:  # MLflow, requests and SQLAlchemy have errors of their own
         raise unusable(uri, first_line(error, uri)) from error
 
 
 def unusable(uri: str, why: str) -> TrackingError:
-    """The refusal of the store at `uri`."""
+    """Return the error for the store at `uri`."""
     way = "Name another file" if sqlite_file(uri) else "Start a server there"
     return TrackingError(
         f"MLflow at {masked(uri)} cannot be used: {why}. {way}, or leave out --tracking-uri to record into ./mlflow.db"
@@ -68,9 +68,10 @@ def unusable(uri: str, why: str) -> TrackingError:
 
 
 def _require_database(uri: str, file: Path, *, may_make: bool) -> None:
-    """
+    """Check that `file` is a database, or can become one.
+
     Raises:
-        TrackingError: `file` is no database, or there is none and none can be made.
+        TrackingError: `file` is no database, or it is missing and cannot be made.
     """
     if not file.parent.is_dir():
         raise unusable(uri, f"there is no folder {file.parent}")
@@ -87,15 +88,16 @@ def _require_database(uri: str, file: Path, *, may_make: bool) -> None:
 
 
 def _require_answer(uri: str) -> None:
-    """
+    """Check that a server listens.
+
     Raises:
-        TrackingError: nobody listens there.
+        TrackingError: nothing listens there.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+")[0]
     try:
         host, port = parts.hostname, parts.port or PORTS.get(scheme)
-    except ValueError:  # no port: for the library to tell
+    except ValueError:  # no port: the library reports it
         return
     is_by_proxy = scheme in getproxies() and host and not proxy_bypass(host)
     if host and port and not is_by_proxy and not answers(host, port):
@@ -104,7 +106,7 @@ def _require_answer(uri: str) -> None:
 
 @contextmanager
 def _alone(file: Path | None) -> Iterator[None]:
-    """While inside, no other process of ours makes this local store; where nothing can be written, none is made."""
+    """Keep other processes from making this local store, inside the block. Without a writable folder none is made."""
     if file is None or not os.access(file.parent, os.W_OK):
         yield
         return
@@ -113,12 +115,12 @@ def _alone(file: Path | None) -> Iterator[None]:
 
 
 def _be_brief() -> None:
-    """A server that is gone should cost seconds here, not minutes, and no run two lines on standard output as it ends.
+    """Make MLflow fail within seconds if the server is gone, and print nothing to standard output as a run ends.
 
-    What the user set stands.
+    Settings of the user are kept.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.store.db.utils.MAX_RETRY_COUNT = ATTEMPTS_AT_A_DATABASE
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it makes
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # otherwise a line for each table

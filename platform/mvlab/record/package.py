@@ -1,4 +1,4 @@
-"""A recorded run's checkpoint, fetched to make a package of, and packages logged back to the run."""
+"""Checkpoint of a recorded run, fetched to be packaged, and packages logged back to the run."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from mvlab.training.state import FILE as CHECKPOINT
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 VERIFICATION = "verification.json"
-"""Beside the package that it is of; a job's own is at the root of its run's artifacts."""
+"""File beside the package that it verifies. A job's own is at the root of its run's artifacts."""
 LATER = "packages"
-"""Artifact folder of packages that were made later, each with its verification in a folder of its own."""
+"""Artifact folder of packages made later. Each is in a folder of its own, with its verification."""
 
 
 def recorded_classes(verification: Path) -> tuple[str, ...]:
-    """Names of a run's classes, as the job that trained it wrote them beside the run's package; none if it did not."""
+    """Return a run's class names, as its job wrote them beside the package; none if it did not."""
     if not verification.is_file():
         return ()
     recorded = json.loads(verification.read_text(encoding="utf-8"))
@@ -27,10 +27,11 @@ def recorded_classes(verification: Path) -> tuple[str, ...]:
 
 
 class RecordedRun:
-    """A finished run of an MLflow store."""
+    """Finished run in an MLflow store."""
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
-        """
+        """Open the store.
+
         Raises:
             TrackingError: the store cannot be read, or has no such run.
         """
@@ -40,10 +41,10 @@ class RecordedRun:
             self.client.get_run(run_id)
 
     def checkpoint(self, folder: Path) -> Path:
-        """The run's last checkpoint, in `folder`.
+        """Download the run's last checkpoint into `folder`; return its path.
 
         Raises:
-            TrackingError: the run recorded none, since it did not finish; or it cannot be read.
+            TrackingError: it cannot be read, or the run has none because it did not finish.
         """
         checkpoint = self._fetched(CHECKPOINT, folder)
         if checkpoint is None:
@@ -51,7 +52,7 @@ class RecordedRun:
         return checkpoint
 
     def classes(self, folder: Path) -> tuple[str, ...]:
-        """Their names, as its job wrote them down; none where it did not.
+        """Return the class names, as the run's job wrote them; none if it did not.
 
         Raises:
             TrackingError: they cannot be read.
@@ -60,9 +61,9 @@ class RecordedRun:
         return () if verification is None else recorded_classes(verification)
 
     def log(self, package: Path, verification: Path) -> str:
-        """Logs the package, and what the folder `verification` holds of it; returns the artifact folder of both.
+        """Log the package, and the content of the folder `verification`; return the artifact folder of both.
 
-        Never that of the run's own package, which the run's tags tell of.
+        It is never the folder of the run's own package, which the run's tags describe.
 
         Raises:
             TrackingError: they cannot be written.
@@ -83,7 +84,7 @@ class RecordedRun:
     def _reaching(self, what: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # MLflow, requests and SQLAlchemy each have their own
+        except Exception as error:  # MLflow, requests and SQLAlchemy have errors of their own
             raise TrackingError(
                 f"run {self.run_id} {what} MLflow at {masked(self.uri)}: {first_line(error, self.uri)}"
             ) from error

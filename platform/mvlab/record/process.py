@@ -1,8 +1,8 @@
-"""Identity of a process: a later one can tell whether it still lives, and where it cannot, calls it foreign.
+"""Identity of a process. A later process can tell whether it is alive, or else that it is foreign.
 
-On Linux a process is named by the boot id, the pid namespace, the pid, and its start in clock ticks since boot. No
-clock that can be set has a part in it. Elsewhere (macOS) there are no namespaces and no boot id. There a process is
-named by the host name, the pid and the second it started in, so two machines of one name are taken for one.
+On Linux a process is named by boot id, pid namespace, pid, and start in clock ticks since boot. No adjustable clock is
+involved. Elsewhere (macOS) there are no namespaces and no boot id. There it is named by host name, pid and start in
+seconds, so two machines of one name are taken for one.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 OWNER_TAG = "mvlab.process"
-"""On every run: the process that writes it, so that a later one can tell whether it died."""
+"""Tag of every run: the process that writes it. A later process can tell whether it died."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 ENDED = ("Z", "X")
 """States of a process that has ended and is still listed."""
@@ -24,14 +24,14 @@ HAS_PROC = sys.platform.startswith("linux")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, by what no other one ever shares with it."""
+    """Process, identified by values that no other process ever shares."""
 
     host: str
     scope: str
-    """Boot id and pid namespace, within which pid and start name one process; empty where they are not known."""
+    """Boot id and pid namespace, in which pid and start identify one process; empty if unknown."""
     pid: int
     started: int
-    """Clock ticks since boot; on other systems than Linux seconds since 1970."""
+    """Clock ticks since boot; on systems other than Linux, seconds since 1970."""
 
     @classmethod
     def current(cls) -> "Process":
@@ -40,10 +40,10 @@ class Process:
 
     @classmethod
     def parse(cls, text: str) -> "Process":
-        """The inverse of `str`; an earlier version wrote no scope.
+        """Parse the output of `str`, or of an earlier version without scope.
 
         Raises:
-            ValueError: it is neither's text.
+            ValueError: the text is neither.
         """
         parts = text.split("/")
         if len(parts) == 3:
@@ -59,20 +59,20 @@ class Process:
 
     @property
     def is_foreign(self) -> bool:
-        """True where nothing is known of it here: it is another machine's, another container's, or of an earlier boot.
+        """Tell whether nothing is known of it here: it is of another machine, another container, or an earlier boot.
 
-        An earlier boot cannot be told from another machine of the same name.
+        An earlier boot cannot be distinguished from another machine of the same name.
         """
         return not self.scope or (self.host, self.scope) != (socket.gethostname(), _scope())
 
     @property
     def where(self) -> str:
-        """The place of a foreign one, for people."""
+        """Describe the place of a foreign process."""
         is_namesake = self.host == socket.gethostname()
         return f"another container, or an earlier boot, of {self.host}" if is_namesake else self.host
 
     def is_dead(self, gone: Container[str] = ()) -> bool:
-        """True once it has surely ended. A foreign one is dead only if its host is among those that are `gone`."""
+        """Tell whether it has certainly ended. A foreign process is dead only if its host is in `gone`."""
         if self.is_foreign:
             return self.host in gone
         try:
@@ -80,7 +80,7 @@ class Process:
             return _has_ended(self.pid) or _started(self.pid) != self.started
         except (ProcessLookupError, psutil.NoSuchProcess):
             return True
-        except OSError:  # another user's, and the system may hide all but its being there
+        except OSError:  # another user's; the system may hide all but its existence
             return False
 
 
@@ -88,7 +88,7 @@ def _scope() -> str:
     if not HAS_PROC:
         return sys.platform
     try:
-        if os.readlink("/proc/self") != str(os.getpid()):  # mounted for another pid namespace: ids mean others there
+        if os.readlink("/proc/self") != str(os.getpid()):  # mounted for another pid namespace: other ids
             return ""
         return f"{BOOT_ID.read_text().strip()}:{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}"
     except OSError:
@@ -96,7 +96,7 @@ def _scope() -> str:
 
 
 def _has_ended(pid: int) -> bool:
-    """True for a zombie: ended, and still listed."""
+    """Tell whether it is a zombie: ended, and still listed."""
     return _stat(pid)[0] in ENDED if HAS_PROC else psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -105,5 +105,5 @@ def _started(pid: int) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on, after the name, which may hold anything."""
+    """Return the fields of /proc/PID/stat from the third on, after the name, which may contain anything."""
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""Where a number came from: code, machine and versions."""
+"""Origin of a number: code, machine and versions."""
 
 import platform
 import subprocess
@@ -12,7 +12,7 @@ VERSIONS = ("torch", "torchvision", "ray", "mlflow", "coremltools", "numpy", "py
 
 
 def provenance(root: Path) -> dict[str, str]:
-    """Tags for every run: git revision and dirtiness of `root`, Python, packages."""
+    """Return tags for every run: git revision and dirtiness of `root`, Python, packages."""
     tags = {"mvlab.python": platform.python_version()}
     tags |= {f"mvlab.version.{name}": version(name) for name in VERSIONS}
     revision = _git(root, "rev-parse", "HEAD")
@@ -23,14 +23,14 @@ def provenance(root: Path) -> dict[str, str]:
 
 
 def command(root: Path) -> str:
-    """What was typed, as it can be typed in `root` anywhere."""
+    """Return the command line of this process, in a form to be typed in any checkout."""
     script = Path(sys.argv[0]).absolute()
     shown = script.relative_to(root) if script.is_relative_to(root) else script.name
     return masked_command(["python", str(shown), *sys.argv[1:]])
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Git's answer, or nothing where there is no git or no repository: a job may run from a plain copy."""
+    """Return git's output; empty without git or a repository, since a job may run from a plain copy."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired):

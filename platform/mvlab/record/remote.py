@@ -1,4 +1,4 @@
-"""Results of a study, read from an MLflow store: what `results` reads from the journal, for who has no journal."""
+"""Results of a study from an MLflow store, for readers without its journal. See `results` for the journal."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -22,10 +22,10 @@ MOST_RUNS = 1000
 def read_remote(
     tracking_uri: str, experiment: str, *, parent: str | None = None, curves: Iterable[str] = ()
 ) -> Results:
-    """The study whose parent run is `parent`, or else the newest one that ended well in the MLflow `experiment`.
+    """Return the study whose parent run is `parent`, or the newest that ended well in the MLflow `experiment`.
 
     Args:
-        curves: metrics to read after every epoch, besides BY_EPOCH; of others the last value is read, which is quicker.
+        curves: metrics to read for every epoch, besides BY_EPOCH. Of others only the last is read, faster.
 
     Raises:
         TrackingError: the store cannot be read, or holds no such study.

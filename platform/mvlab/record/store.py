@@ -1,4 +1,4 @@
-"""An MLflow store, opened and put in order before a study begins."""
+"""MLflow store, opened and put in order before a study begins."""
 
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -20,36 +20,36 @@ from mvlab.record.tracking import PREFIX, TrackingError
 from mvlab.record.waiting import ends_that_wait
 
 KIND = "custom_model_development"
-"""What the UI shows of the experiment: runs and metrics; by default it shows traces and prompts."""
+"""Kind of experiment, for the UI: it shows runs and metrics. By default it shows traces and prompts."""
 PAGE = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunningRun:
-    """A run that MLflow calls RUNNING."""
+    """Run that MLflow calls RUNNING."""
 
     run_id: str
     name: str
     experiment: str
     owner: Process | None
-    """Who writes it; None for a run that is not ours."""
+    """Process that writes it; None if the run is not ours."""
     is_stale: bool
-    """Whether its process has surely ended."""
+    """True if its process has certainly ended."""
     journal: Path | None
-    """Where its journal is, if it says so."""
+    """File of its journal, if its tags name one."""
     ended_in: Path | None
-    """Of a stale one: the journal in which it has ended, which is not carried that far; None if there is none here."""
+    """Journal with the end of a stale run, not yet copied to MLflow; None if there is none here."""
 
     @property
     def is_left(self) -> bool:
-        """True where nobody will end it: its process is dead, and its journal has no end of it."""
+        """Tell whether nobody will end it: its process is dead, and its journal has no end of it."""
         return self.is_stale and self.ended_in is None
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """A client, and the id of the experiment (made where it is new); a local store is created.
+    """Return a client, and the id of the experiment. A new experiment and a local store are made.
 
-    A sqlite store keeps its files in `mlruns` beside it; a server has its own place.
+    A sqlite store keeps its files in `mlruns` beside it. A server has a place of its own.
 
     Raises:
         TrackingError: the store at `uri` cannot be used, or the experiment is in its bin.
@@ -66,9 +66,9 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
 
 
 def look_into(uri: str, prefix: str) -> tuple[MlflowClient | None, dict[str, str]]:
-    """A client, and name -> id of the experiments whose names begin with `prefix`; no client if there is no store.
+    """Return a client, and the ids by name of the experiments whose names begin with `prefix`. None without a store.
 
-    A local store that was never made is not made here either.
+    A missing local store is not made here.
 
     Raises:
         TrackingError: the store at `uri` cannot be used.
@@ -84,17 +84,17 @@ def look_into(uri: str, prefix: str) -> tuple[MlflowClient | None, dict[str, str
 def running_runs(
     client: MlflowClient, experiments: Mapping[str, str], *, gone: Container[str] = ()
 ) -> list[RunningRun]:
-    """What MLflow calls RUNNING in these experiments (name -> id); no process of the hosts `gone` lives."""
+    """Return the RUNNING runs of these experiments (ids by name). No process of the hosts `gone` is alive."""
     found = search_all(client, list(experiments.values()), "attributes.status = 'RUNNING'")
     return _described(client, found, experiments, gone)
 
 
 def close_stale_runs(client: MlflowClient, *, prefix: str = PREFIX, gone: Container[str] = ()) -> list[RunningRun]:
-    """Ends as KILLED the runs that a dead process left RUNNING in the experiments whose names begin with `prefix`.
+    """End as KILLED the runs that a dead process left RUNNING in experiments whose names begin with `prefix`.
 
-    Dead are processes that ended on this machine, and all of the hosts `gone`. A run that has ended by its journal is
-    left alone: that knows a truer end, and waits to be carried. So is a run whose study somebody works on again.
-    Returns those that were ended.
+    A process is dead if it ended on this machine, or belongs to a host in `gone`. A run that has ended in its journal
+    is left alone: the journal knows the real end, and waits to be copied. A run whose study is being worked on is left
+    alone too. Returns the runs that were ended.
     """
     experiments = _experiments(client, prefix)
     by_journal: dict[Path | None, list[str]] = defaultdict(list)
@@ -113,7 +113,7 @@ def close_stale_runs(client: MlflowClient, *, prefix: str = PREFIX, gone: Contai
 
 
 def search_all(client: MlflowClient, experiment_ids: Sequence[str], query: str) -> list[Run]:
-    """Every run that matches, whatever their number."""
+    """Return all runs that match, of whatever number."""
     found: list[Run] = []
     token: str | None = None
     while experiment_ids:
@@ -126,7 +126,7 @@ def search_all(client: MlflowClient, experiment_ids: Sequence[str], query: str) 
 
 
 def _experiments(client: MlflowClient, prefix: str) -> dict[str, str]:
-    """Name -> id."""
+    """Return ids by name."""
     found = client.search_experiments(filter_string=f"name LIKE '{prefix}%'", max_results=PAGE)
     return {each.name: each.experiment_id for each in found}
 
@@ -134,7 +134,7 @@ def _experiments(client: MlflowClient, prefix: str) -> dict[str, str]:
 def _described(
     client: MlflowClient, runs: Sequence[Run], experiments: Mapping[str, str], gone: Container[str]
 ) -> list[RunningRun]:
-    """Description of each run that is RUNNING."""
+    """Describe each run that is RUNNING."""
     names = {experiment_id: name for name, experiment_id in experiments.items()}
     running = [(run, _owner(run)) for run in runs if run.info.status == "RUNNING"]
     stale = {run.info.run_id: run for run, owner in running if owner is not None and owner.is_dead(gone)}
@@ -155,19 +155,19 @@ def _described(
 
 @contextmanager
 def _undisturbed(journal: Path | None, gone: Container[str]) -> Iterator[bool]:
-    """Yield True where nobody works on the study of `journal`, nor begins to while inside."""
+    """Yield True if nobody works on the study of `journal`, nor starts to inside the block."""
     with ExitStack() as stack:
         try:
-            if journal is not None and journal.parent.is_dir():  # else nobody here can go on with it
+            if journal is not None and journal.parent.is_dir():  # otherwise nobody here can resume it
                 stack.enter_context(undisturbed(journal.parent, gone))
-        except (InUseError, OSError):  # somebody works on it, or its folder is another user's
+        except (InUseError, OSError):  # in use, or the folder of another user
             yield False
             return
         yield True
 
 
 def _ended_in(client: MlflowClient, runs: Sequence[Run]) -> dict[str, Path]:
-    """Run id -> journal, of those whose end waits there to be carried."""
+    """Return the journals of runs whose end is not copied yet, by run id."""
     written = {run.info.run_id: (journal, run.info.experiment_id) for run in runs if (journal := _journal(run))}
     ends = {
         (journal, experiment_id): _ends(journal, store_id(client.tracking_uri, experiment_id))
@@ -178,7 +178,7 @@ def _ended_in(client: MlflowClient, runs: Sequence[Run]) -> dict[str, Path]:
 
 
 def _ends(journal: Path, store: str) -> set[str]:
-    """None if the journal is not there, or not for us to read."""
+    """Return the runs whose end waits in the journal. Empty if the journal is missing or not readable."""
     try:
         return ends_that_wait(Journal(journal), store) if journal.is_file() else set()
     except (OSError, ValueError, TypeError):
@@ -191,7 +191,7 @@ def _journal(run: Run) -> Path | None:
 
 
 def _owner(run: Run) -> Process | None:
-    """None also where the tag was changed to something that names no process."""
+    """Return the owner of a run; None if the tag is missing, or was changed to something else."""
     try:
         return Process.parse(run.data.tags[OWNER_TAG])
     except (KeyError, ValueError):
@@ -199,7 +199,7 @@ def _owner(run: Run) -> Process | None:
 
 
 def _made(client: MlflowClient, experiment: str, uri: str) -> Experiment:
-    """The experiment, which was new; another process may have been quicker."""
+    """Return the experiment, which was new. Another process may have made it first."""
     try:
         made = client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
         return client.get_experiment(made)

@@ -1,4 +1,4 @@
-"""Events that MLflow has not taken: which they are, which to carry again, what is said of them."""
+"""Events that MLflow has not accepted: the list, the ones to send again, and a message about them."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,18 +8,18 @@ from mvlab.record.journal import Event, Journal
 from mvlab.record.sync_cursor import read_carried
 
 Placed = tuple[Event, int]
-"""An event, and the journal's offset after it."""
+"""Event, and the journal's offset after it."""
 
 
 def waiting(journal: Journal) -> list[Event]:
-    """The events that are in no store: those that were refused, and those that nobody has come to yet."""
+    """Return the events that are in no store: refused ones, and those not sent yet."""
     carried = read_carried(journal.path)
     refused = set(carried.refused)
     return [event for event, offset in journal.since(0) if offset > carried.offset or offset in refused]
 
 
 def ends_that_wait(journal: Journal, store: str) -> set[str]:
-    """The runs that have ended by the journal, which `store` (see `store_id`) was not told of yet."""
+    """Return the runs whose end is in the journal but not yet in `store` (see `store_id`)."""
     if read_carried(journal.path).store != store:
         return set()
     statuses = journal.statuses()
@@ -27,15 +27,15 @@ def ends_that_wait(journal: Journal, store: str) -> set[str]:
 
 
 def to_carry_again(events: Iterable[Placed], refused: Container[int], forgotten: Mapping[str, int]) -> Iterator[Placed]:
-    """Yield those of `events`, which were carried or refused, that are to be carried now that a store may take them.
+    """Yield those of `events`, sent or refused before, that are to be sent now that a store may accept them.
 
-    In their order. What a run's status and tags are was said last: what followed a refused event in its run is said
-    again, and all of it where the store did not forget the run. What a store was to forget by now is not said any more.
+    They keep their order. Status and tags of a run are those sent last. So all events of the run after a refused one
+    are sent again, and the whole run if it refused to forget it. Events that a store was to forget are left out.
 
     Args:
         events: each with the journal's offset after it.
-        refused: offsets of those that the store did not take.
-        forgotten: run -> offset of the last event by which it was forgotten.
+        refused: offsets of the events that the store refused.
+        forgotten: offset of the last "forget" event, by run.
     """
     overtaken: set[str] = set()
     made_anew: set[str] = set()
@@ -53,7 +53,7 @@ def to_carry_again(events: Iterable[Placed], refused: Container[int], forgotten:
 
 
 def what_waits(journal: Journal, *, storage: Path, tracking_uri: str) -> str:
-    """For people: what MLflow has not taken when a process ends, and what carries it."""
+    """Describe what MLflow has not accepted when a process ends, and the command that sends it."""
     command = ["mvlab", "doctor", "--mend", "--storage", str(storage), "--tracking-uri", tracking_uri]
     return (
         f"MLflow did not take all of the record. Nothing is lost: it is in {journal.path}, and "

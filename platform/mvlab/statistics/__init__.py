@@ -1,1 +1,1 @@
-"""How sure the numbers are: spreads over seeds, and what they say of a claim."""
+"""Uncertainty of measured numbers: spreads over seeds, and verdicts on claims."""

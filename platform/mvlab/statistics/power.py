@@ -1,7 +1,7 @@
-"""How many seeds a difference takes to be seen.
+"""Number of seeds needed to detect a difference.
 
-`sd` is everywhere the standard deviation of the differences between two rows, seed by seed, and not of either row's
-own values; it has the unit of `difference` and `margin`.
+`sd` is always the standard deviation of the paired differences between two rows, seed by seed. It is not that of either
+row's own values. It has the unit of `difference` and `margin`.
 """
 
 from bisect import bisect_left
@@ -14,33 +14,34 @@ from scipy.integrate import fixed_quad
 from scipy.special import ndtr
 
 ENOUGH = 0.8
-"""The usual chance that a study gives itself (Cohen 1988)."""
+"""Usual power of a study (Cohen 1988)."""
 TAIL = 0.025
-"""Of a two-sided test at 5%, on either side: what its 95% interval leaves out."""
+"""Tail on either side of a two-sided test at 5%: the part outside its 95% interval."""
 TOST = 0.05
-"""Of each of two one-sided tests: what the 90% interval leaves out on either side."""
+"""Level of each of two one-sided tests: the tail on either side of the 90% interval."""
 MOST_SEEDS = 10_000
 FEWEST_SEEDS = 2
-"""One has no spread."""
+"""Smallest number of seeds with a spread."""
 NODES = 100
-"""Of Gauss-Legendre quadrature over a smooth peak: more change no digit that matters."""
+"""Nodes of the Gauss-Legendre quadrature over a smooth peak. More of them change no significant digit."""
 LARGE = 1000.0
-"""Differences of so many sd are sure to be seen by any two seeds; scipy's noncentral t gives out far beyond."""
+"""Effect in sd above which any two seeds detect it. scipy's noncentral t fails far above this value."""
 
 
 def power(n: int, *, sd: float, difference: float) -> float:
-    """Chance that `n` seeds show a true `difference`, by the two-sided paired t-test at 5%.
+    """Return the power of `n` seeds to detect a true `difference`, by the two-sided paired t-test at 5%.
 
-    That is, that the 95% Student-t interval of the n differences excludes 0 on the side that `difference` is on, of
-    which only the size matters. It tends to 2.5% as that tends to 0. No chance with fewer than two seeds.
+    Detection means that the 95% Student-t interval of the n differences excludes 0, on the side of `difference`. Only
+    the size of `difference` counts. The power tends to 2.5% as the difference tends to 0. It is 0 with fewer than two
+    seeds.
     """
     return 0.0 if sd == difference == 0 else _detects(n, _in_sd(abs(difference), sd))
 
 
 def seeds_needed(*, sd: float, difference: float, power: float = ENOUGH) -> int | None:
-    """The fewest seeds, two or more, that have at least the chance `power` to show a true `difference`.
+    """Return the smallest number of seeds, at least two, with this `power` to detect a true `difference`.
 
-    None if there is no difference, or 10,000 seeds are too few.
+    None if there is no difference, or if 10,000 seeds are too few.
     """
     if difference == 0:
         return None
@@ -49,13 +50,14 @@ def seeds_needed(*, sd: float, difference: float, power: float = ENOUGH) -> int 
 
 
 def equivalence_power(n: int, *, sd: float, margin: float, difference: float = 0.0) -> float:
-    """Chance that `n` seeds show that two rows are equal to within `margin`, where they truly differ by `difference`.
+    """Return the power of `n` seeds to show two rows equal within `margin`, if they truly differ by `difference`.
 
-    By two one-sided paired t-tests (TOST, Schuirmann 1987) at 5% each: that the *90%* Student-t interval of the n
-    differences lies inside (-margin, margin). Not the 95% one: only one of the two tests can err at a time, so that
-    the 90% interval already finds rows that differ by `margin` equal in at most 5% of cases, and the 95% interval
-    would take more seeds to err in 2.5%. No chance with fewer than two seeds, nor without a margin. Of `difference`
-    only the size matters.
+    Two one-sided paired t-tests (TOST, Schuirmann 1987) at 5% each show it: the *90%* Student-t interval of the n
+    differences lies inside (-margin, margin). Only one of the two tests can err at a time. So the 90% interval already
+    calls rows that differ by `margin` equal in at most 5% of cases. The 95% interval would need more seeds, for an
+    error of 2.5%.
+
+    The power is 0 with fewer than two seeds, and with a margin of 0. Only the size of `difference` counts.
 
     Raises:
         ValueError: the margin is negative.
@@ -67,10 +69,10 @@ def equivalence_power(n: int, *, sd: float, margin: float, difference: float = 0
 
 
 def seeds_needed_for_equal(*, sd: float, margin: float, difference: float = 0.0, power: float = ENOUGH) -> int | None:
-    """The fewest seeds, two or more, that have at least the chance `power` to show that rows are equal to within
-    `margin`, where they truly differ by `difference`.
+    """Return the smallest number of seeds, at least two, with this `power` to show two rows equal within `margin`.
 
-    By `equivalence_power`. None if the difference is not within the margin, or 10,000 seeds are too few.
+    The rows truly differ by `difference`. See `equivalence_power`. None if the difference is not within the margin, or
+    if 10,000 seeds are too few.
 
     Raises:
         ValueError: the margin is negative.
@@ -89,23 +91,24 @@ def _in_sd(size: float, sd: float) -> float:
 
 
 def _detects(n: int, effect: float) -> float:
-    """As statsmodels' TTestPower, which however is NaN for some of large n * effect**2, e.g. 58 seeds and 5 sd."""
+    """Compute statsmodels' TTestPower, which is NaN for some large n * effect**2, e.g. 58 seeds and 5 sd."""
     if n < FEWEST_SEEDS:
         return 0.0
     return float(stats.nct.sf(stats.t.ppf(1 - TAIL, n - 1), n - 1, sqrt(n) * effect))
 
 
 def _finds_equal(n: int, near: float, far: float) -> float:
-    """Of differences with an sd of 1; `near` and `far` are from the true one to the two ends of the margin.
+    """Compute the power of TOST for differences with an sd of 1.
 
-    scipy has nothing for this, and statsmodels only for normal intervals.
+    `near` and `far` are the distances from the true difference to the two ends of the margin. scipy has no function for
+    this, and statsmodels only one for normal intervals.
     """
     if n < FEWEST_SEEDS:
         return 0.0
     critical = stats.t.ppf(1 - TOST, n - 1)
     near, far = sqrt(n) * near, sqrt(n) * far
-    # u: the sample's sd times sqrt(n - 1), a chi. It is independent of how far the sample's mean is from the true one,
-    # which times sqrt n is a standard normal, and which must leave room for half an interval on either side.
+    # u: the sample's sd times sqrt(n - 1), a chi distribution. The error of the sample's mean is independent of it;
+    # times sqrt(n) it is standard normal. It must leave room for half an interval on either side.
     low, high = stats.chi.ppf([1e-12, 1 - 1e-12], n - 1)
     high = min(high, (near + far) / 2 * sqrt(n - 1) / critical)  # above, the interval is wider than the margin
     if high <= low:
@@ -119,7 +122,10 @@ def _finds_equal(n: int, near: float, far: float) -> float:
 
 
 def _fewest(chance: Callable[[int], float], enough: float) -> int | None:
-    """Takes it that more seeds do no worse; TOST's chance can fall at first, but from 4% at most."""
+    """Find the smallest number of seeds by bisection. More seeds are assumed to do no worse.
+
+    The power of TOST can fall at first, but only from 4% or less.
+    """
     candidates = range(FEWEST_SEEDS, MOST_SEEDS + 1)
     at = bisect_left(candidates, enough, key=chance)
     return candidates[at] if at < len(candidates) else None

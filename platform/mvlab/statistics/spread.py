@@ -1,4 +1,4 @@
-"""How sure a number is that was measured with several seeds."""
+"""Uncertainty of a number that was measured with several seeds."""
 
 import statistics
 from collections.abc import Sequence
@@ -8,34 +8,36 @@ from math import isfinite, nan, sqrt
 from scipy import stats
 
 LEVEL = 0.95
-"""Of the interval that a spread carries."""
+"""Level of the interval that a spread carries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A measurement repeated over seeds; all but `n` in its unit, and NaN if a value is not finite."""
+    """Measurement repeated over seeds. All fields but `n` have its unit, and are NaN if a value is not finite."""
 
     n: int
     mean: float | None
-    """None if nothing was measured."""
+    """Mean; None without measurements."""
     sd: float | None
-    """Sample standard deviation (over n - 1), or the least that `of` was told; None below two measurements."""
+    """Sample standard deviation (over n - 1), or the `least_sd` of `of`; None below two measurements."""
     low: float | None
     """Lower end of the two-sided 95% Student-t interval of the mean; None below two measurements."""
     high: float | None
-    """Its upper end."""
+    """Upper end of that interval."""
 
     @classmethod
     def of(cls, values: Sequence[float], *, least_sd: float = 0.0) -> "Spread":
-        """Args:
-        values: in any order.
-        least_sd: what the values are sure to spread, however much those of a few seeds are alike.
+        """Summarise values.
+
+        Args:
+            values: measurements, in any order.
+            least_sd: smallest standard deviation to report, even if the values of a few seeds are closer together.
         """
         n = len(values)
         if n == 0:
             return cls(0, None, None, None, None)
         finite = all(map(isfinite, values))
-        # The standard library sums exactly: the order of seeds changes no digit, and equal values are their own mean.
+        # The standard library sums exactly: the order does not change the mean, nor do equal values.
         mean = float(statistics.mean(values)) if finite else nan
         if n < 2:
             return cls(n, mean, None, None, None)
@@ -44,10 +46,10 @@ class Spread:
         return cls(n, mean, sd, mean - half, mean + half)
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Ends of the two-sided Student-t interval of the mean at `level`, e.g. 0.9.
+        """Return the ends of the two-sided Student-t interval of the mean at `level`, e.g. 0.9.
 
         Raises:
-            ValueError: fewer than two measurements have none.
+            ValueError: there are fewer than two measurements.
         """
         if self.mean is None or self.sd is None:
             raise ValueError(f"{self.n} measurements have no interval")
@@ -56,5 +58,5 @@ class Spread:
 
 
 def half_width(n: int, *, sd: float, level: float) -> float:
-    """From the mean to an end of its Student-t interval with n - 1 degrees of freedom, in the unit of `sd`."""
+    """Return the half-width of the mean's Student-t interval with n - 1 degrees of freedom, in the unit of `sd`."""
     return float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / sqrt(n)

@@ -1,4 +1,4 @@
-"""Whether measured differences bear out what the paper claims."""
+"""Verdict on a claim of the paper, from measured differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,30 +14,28 @@ NEVER = f"no n up to {MOST_SEEDS:,} is enough"
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the seeds say of a claim."""
+    """Verdict of the seeds on a claim."""
 
     verdict: Verdict
     difference: Spread
-    """Row minus than, seed by seed, in the metric's unit or in percent of the size of than."""
+    """Paired difference of the two rows, in the metric's unit or in percent of the size of the second."""
     needed: int | None
-    """Seeds in all that would have an 80% chance to tell, going by the sd seen so far, if these cannot tell.
+    """Total number of seeds with an 80% chance to decide, at the sd seen so far; None if already decided or unknown.
 
-    It is the plan for the paper's difference, so that it may be no more than there are already where the
-    measured one is smaller (for a claim of equality: larger). None where they do tell, or no number of seeds is
-    known to.
+    It is planned for the paper's difference. So it may be no more than the present number, if the measured difference
+    is smaller than the paper's (for a claim of equality: larger).
     """
     why: str
-    """A clause for people."""
+    """Reason, as a clause for people."""
 
 
 def paired(of: Mapping[int, float], than: Mapping[int, float], *, percent: bool = False) -> list[float]:
-    """Return `of` minus `than` for each seed that both have, in the order of the seeds.
+    """Return `of` minus `than` for each seed that both have, in order of the seeds.
 
     Args:
-        of: seed -> value.
-        than: seed -> value, in the same unit.
-        percent: gives the difference as percent of the size of `than`, so that it keeps its sign where `than` is
-            negative; NaN where `than` is 0.
+        of: value by seed.
+        than: value by seed, in the same unit.
+        percent: return percent of the size of `than`; the sign is kept where `than` is negative. NaN where `than` is 0.
     """
     pairs = [(of[seed], than[seed]) for seed in sorted(of.keys() & than.keys())]
     if percent:
@@ -48,27 +46,27 @@ def paired(of: Mapping[int, float], than: Mapping[int, float], *, percent: bool 
 def judge(
     differences: Sequence[float], *, higher: bool, margin: float | None, expected: float | None, step: float
 ) -> Judgement:
-    """What paired differences say of a claim.
+    """Judge a claim by paired differences.
 
-    Without a margin the claim is that the true difference is above 0 (below it, if not `higher`). The 95% Student-t
-    interval of the differences decides, as the two-sided paired t-test at 5% would: the claim is reproduced if all of
-    it is on the claimed side of 0, contradicted if all of it is on the other side. If the truth is 0, either comes
-    out of 2.5% of experiments.
+    Without a margin the claim is that the true difference is above 0 (below 0 if not `higher`). The 95% Student-t
+    interval of the differences decides, like the two-sided paired t-test at 5%. The claim is reproduced if the whole
+    interval is on the claimed side of 0, and contradicted if it is on the other side. If the true difference is 0, each
+    comes out in 2.5% of experiments.
 
-    With a margin the claim is that the true difference is within it. Reproduced if the 90% interval lies inside
-    (-margin, margin), which is two one-sided tests (TOST) at 5%; contradicted if the 95% interval lies outside.
+    With a margin the claim is that the true difference is within it. It is reproduced if the 90% interval lies inside
+    (-margin, margin): two one-sided tests (TOST) at 5%. It is contradicted if the 95% interval lies outside.
 
-    Shares of few images move in steps, and differences that are alike show no spread that is not there: they are
-    taken to spread by a step at least. Without steps, differences that are all the same, as numbers of updates can be,
-    are a point and decide exactly: the margin then includes its ends. All of them 0 shows neither side.
+    Accuracy moves in steps of one image, so the standard deviation is at least one image's worth. Metrics without
+    steps, such as the number of updates, can be equal for all seeds. Such differences are a point and decide exactly,
+    and the margin then includes its ends. If all of them are 0, neither side is shown.
 
     Args:
-        differences: row minus than, one a seed.
-        higher: of no account with a margin.
-        margin: in the unit of the differences.
-        expected: the paper's difference, of which the size counts, to plan the seeds for; None takes the measured one,
-            with a margin 0.
-        step: what a validation image is worth, in the unit of the differences; 0 for what is counted or timed.
+        differences: first row minus second, one for each seed.
+        higher: claimed side; ignored with a margin.
+        margin: margin in the unit of the differences.
+        expected: the paper's difference, to plan seeds for; only its size counts. None: the measured one, or 0 with a
+            margin.
+        step: worth of one validation image in the unit of the differences; 0 for counts and times.
 
     Raises:
         ValueError: the margin is negative.
@@ -119,5 +117,5 @@ def _interval(difference: Spread, level: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, but no power of ten for thousands, nor a minus before 0."""
+    """Format to three digits, without a power of ten for thousands, and without a minus before 0."""
     return f"{value:.0f}" if abs(value) >= 999.5 else f"{value + 0.0:.3g}"
