@@ -1,12 +1,14 @@
-"""Kills a training run again and again, at random moments, and compares what is left with a run that was left alone.
+"""Kill a training run again and again, at random moments, and compare the result with that of an undisturbed run.
 
     python benchmarks/chaos.py [--kills 20] [--seed 0] [--only worker|driver|machine]
 
-The run (Table 6's first row at smoke scale, two ranks, a checkpoint every three steps) lives on a cluster of two
-machines on this one. Each kill waits for a random number of steps, then strikes a rank's process, the driver (started
-again with --resume), or a machine (a new one takes its place). When the run ends, another begins, until all kills are
-done. Every step that counts is in the ledger: what was done twice is lost, and how long it took until a step further
-than before the kill was done is the recovery. The last line is one JSON object.
+The run is Table 6's first row at smoke scale: two ranks, a checkpoint every three steps. It uses a cluster of two
+machines on this one. Each kill waits for a random number of steps. Then it strikes a rank's process, the driver
+(started again with --resume), or a machine (replaced by a new one). When the run ends, another begins, until all kills
+are done.
+
+Every step that counts is in the ledger. Steps done twice are lost work. Recovery is the time until a step further than
+before the kill is done. The last line is one JSON object.
 """
 
 import argparse
@@ -28,16 +30,16 @@ from mvlab.training.ledger import first_difference, ledger_path, read_ledger
 KINDS = ("worker", "driver", "machine")
 STEPS_OF_A_RUN = 160
 SECONDS_UNTIL_ALL_ARE_GONE = 60.0
-"""Where one rank is killed, Train ends the others; until then they may still end a step."""
+"""Seconds until all ranks are gone. If one is killed, Train ends the others, which may still finish a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One of them, and what it cost."""
+    """Kill, and its cost."""
 
     kind: str
     at: tuple[int, int]
-    """Epoch and step."""
+    """Epoch and step of the kill."""
     steps_lost: int
     recovery_s: float
 
@@ -70,7 +72,7 @@ def main() -> None:
 
 
 def strikes(victim: Victim, machines: Machines, kinds: list[str], chance: random.Random, *, most: int) -> list[Kill]:
-    """Kills at random moments of one run, as many as it lives for."""
+    """Kill at random moments of one run, as often as it lives."""
     struck: list[Kill] = []
     while len(struck) < most:
         victim.wait_for("step")
@@ -85,7 +87,7 @@ def strikes(victim: Victim, machines: Machines, kinds: list[str], chance: random
 
 
 def strike(victim: Victim, machines: Machines, kind: str) -> Kill:
-    """Kills, and waits until the run is further than it came before its ranks were gone."""
+    """Kill once, and wait until the run is further than it was before."""
     ranks, started = victim.workers(), time.monotonic()
     match kind:
         case "worker":
@@ -104,7 +106,7 @@ def strike(victim: Victim, machines: Machines, kind: str) -> Kill:
 
 
 def identical(victim: Victim, alone: Victim) -> bool:
-    """Weights, and every step of both ranks, to the bit."""
+    """Tell whether weights and every step of both ranks are equal to the bit."""
     ledgers = [
         [read_ledger(ledger_path(each.run_folder / "ledger", rank)) for each in (victim, alone)] for rank in (0, 1)
     ]

@@ -1,17 +1,17 @@
-"""How fast the feed is, against what users have today and against the wall, decoding.
+"""Speed of the feed, compared with the usual alternatives and with the limit set by decoding.
 
     python benchmarks/feed.py --images ../shared/data/imagenet-160
 
-In one run, one after the other, round after round, on the same multi-scale batches (section 3.2), of
-`--base-batch` images at 256 pixels, 64 if nothing is said (the paper's rank has 128):
+One run measures all sides in turn, round after round, on the same multi-scale batches (section 3.2). A batch has
+`--base-batch` images at 256 pixels, 64 by default (the paper's rank has 128).
 
-imagefolder  torchvision's ImageFolder + v2 transforms + DataLoader, with a batch sampler as Listing 1's
+imagefolder  torchvision's ImageFolder + v2 transforms + DataLoader, with a batch sampler like Listing 1's
 dataloader   a DataLoader whose workers make whole batches from our shards with our decoder
-decode loop  our decoder alone, a batch a call, on encoded images in memory, nothing moved between processes: the wall
-feed         ours: Ray Data, in a consumer that touches every batch
+decode loop  our decoder alone, a batch a call, on encoded images in memory, without moving data between processes
+feed         ours: Ray Data, with a consumer that touches every batch
 
-All with `--readers` processes that decode, and that keep freed memory, as the workers that train here and their readers
-do. Ratios are of images a second; above 1 the feed is faster. The last line is a JSON object.
+All sides decode in `--readers` processes that keep freed memory, like our training workers and their readers. Ratios
+are of images a second. Above 1 the feed is faster. The last line is a JSON object.
 """
 
 import argparse
@@ -76,14 +76,14 @@ def main() -> None:
         }
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         first_batch: list[float] = []
-        for number in range(options.rounds + 1):  # the first round warms up: processes start, files are cached
+        for number in range(options.rounds + 1):  # the first round is a warm-up: processes start, files are cached
             for name, run in sides.items():
                 started = time.perf_counter()
                 first = run() - started
                 if number > 0:
                     seconds[name].append(time.perf_counter() - started)
                     first_batch += [first] if name == "feed" else []
-        with PeakMemory() as memory:  # not while a side is timed
+        with PeakMemory() as memory:  # apart from the timed rounds
             sides["feed"]()
         ray.shutdown()
     report(seconds, num_images, statistics.median(first_batch), memory.peak_mb)
@@ -107,13 +107,13 @@ def orders_of(manifest: Manifest, uri: str, sampler: SamplerConfig, epoch: int) 
 
 
 def touch(pixels: Any) -> None:
-    """A byte of every page, and no copy: the consumer's share, the same for all sides."""
+    """Touch a byte of every page, without a copy: the consumer's work, equal for all sides."""
     flat = pixels.numpy().reshape(-1) if isinstance(pixels, torch.Tensor) else pixels.reshape(-1)
     flat.view(np.uint8)[::4096].sum()
 
 
 def consume(batches: Iterable[Any]) -> float:
-    """Touches all; when the first came."""
+    """Touch all batches; return the time of the first."""
     first = 0.0
     for pixels in batches:
         first = first or time.perf_counter()
@@ -122,7 +122,7 @@ def consume(batches: Iterable[Any]) -> float:
 
 
 class Resized(ImageFolder):  # type: ignore[misc]
-    """ImageFolder whose indices are (resolution, sample), as Listing 1's batch sampler makes them."""
+    """ImageFolder with indices (resolution, sample), as from Listing 1's batch sampler."""
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[torch.Tensor, int]:
         resolution, sample = index
@@ -152,7 +152,7 @@ def imagefolder(options: argparse.Namespace, orders: list[Order]) -> Callable[[]
 
 
 class Batches(Dataset[torch.Tensor]):
-    """Whole batches, so that a worker's result is moved once."""
+    """Data set of whole batches, so that a worker's result is moved once."""
 
     def __init__(self, orders: list[Order]) -> None:
         self.orders = orders
@@ -181,7 +181,7 @@ def one_thread(worker: int) -> None:
 
 
 def decode_loop(options: argparse.Namespace, orders: list[Order]) -> Callable[[], float]:
-    """Each process has its share of the orders, all images in memory, and is told when to start."""
+    """Return a measurement. Each process has its share of the orders and all images in memory, and waits to start."""
     context = multiprocessing.get_context("spawn")
     pipes = []
     for number in range(options.readers):
@@ -205,7 +205,7 @@ def decode_share(pipe: Any, orders: list[Order]) -> None:
         cuts = order.view.place(reader.widths[samples], reader.heights[samples], samples, size, compiled=True)
         encoded = EncodedImages.of(map(reader.read, samples.tolist()))
         work.append((encoded, cuts, reader.tiled[samples], (len(samples), 3, *size)))
-    pixels = np.empty(max((math.prod(shape) for *_, shape in work), default=0), np.uint8)  # all in one place: unread
+    pixels = np.empty(max((math.prod(shape) for *_, shape in work), default=0), np.uint8)  # one for all: never read
     while pipe.recv() == START:
         for encoded, cuts, tiled, shape in work:
             render(encoded, cuts, pixels[: math.prod(shape)].reshape(shape), tiled=tiled)

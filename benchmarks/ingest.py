@@ -1,9 +1,9 @@
-"""How fast ingest is, and that its memory does not grow with the set.
+"""Speed of ingest, and a check that its memory does not grow with the data set.
 
     python benchmarks/ingest.py --images ../shared/data/imagenet-160
 
-Ingests the images, and ten times as many made by repetition, alternately: images a second, and the most memory that
-the driver and each of Ray's workers held. The last line is a JSON object.
+Ingests the images, and ten times as many made by repetition, alternately. Prints images a second, and the peak memory
+of the driver and of each of Ray's workers. The last line is a JSON object.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(listing: Listing) -> tuple[float, float]:
-    """Images a second, and MB."""
+    """Return images a second, and MB."""
     with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
         started = time.perf_counter()
         recipe = Recipe(name="benchmark", split="train", shard_mb=16)

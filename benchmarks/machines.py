@@ -1,4 +1,4 @@
-"""A Ray cluster of two machines on this one, of which the second can be killed and replaced."""
+"""Ray cluster of two machines on this one. The second can be killed and replaced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ HEALTH = {
     "health_check_timeout_ms": 1000,
     "health_check_failure_threshold": 3,
 }
-"""A lost machine is noticed after two seconds; by default after fifteen."""
+"""Settings by which a lost machine is noticed after two seconds, instead of fifteen."""
 
 
 @dataclass(slots=True)
 class Machines:
-    """The head, with one CPU, and another machine with one, if it is there."""
+    """Head with one CPU, and another machine with one, if present."""
 
     cluster: Cluster
     other: Any
@@ -28,17 +28,17 @@ class Machines:
         return str(self.cluster.address)
 
     def kill(self) -> None:
-        """The second machine: its raylet gets SIGKILL, and all of its processes end with it."""
+        """Kill the second machine: its raylet gets SIGKILL, and all of its processes end with it."""
         self.cluster.remove_node(self.other, allow_graceful=False)
 
     def replace(self) -> None:
-        """A new second machine."""
+        """Start a new second machine."""
         self.other = self.cluster.add_node(num_cpus=1)
 
 
 @contextmanager
 def two_machines() -> Iterator[Machines]:
-    """While inside."""
+    """Run two machines inside the block."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": HEALTH})
     try:
         yield Machines(cluster, cluster.add_node(num_cpus=1))
@@ -48,7 +48,7 @@ def two_machines() -> Iterator[Machines]:
 
 @contextmanager
 def a_head() -> Iterator[Cluster]:
-    """While inside, a cluster of one machine with two CPUs; `lose` takes it away."""
+    """Run a cluster of one machine with two CPUs inside the block. `lose` removes it."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": HEALTH})
     try:
         yield cluster
@@ -57,5 +57,5 @@ def a_head() -> Iterator[Cluster]:
 
 
 def lose(cluster: Cluster) -> None:
-    """The head gets SIGKILL, and with it all that it ran."""
+    """Send SIGKILL to the head. All of its processes end with it."""
     cluster.remove_node(cluster.head_node, allow_graceful=False)

@@ -1,4 +1,4 @@
-"""How much memory a benchmark takes at its peak."""
+"""Peak memory of a benchmark."""
 
 import threading
 
@@ -8,7 +8,7 @@ SECONDS_BETWEEN_SAMPLES = 1.0
 
 
 class PeakMemory:
-    """The most that this process and Ray's workers held together. To look takes time that it takes from them."""
+    """Peak memory of this process and Ray's workers together. Sampling takes CPU time from them."""
 
     def __init__(self) -> None:
         self.peak_mb = 0.0
@@ -29,7 +29,7 @@ class PeakMemory:
 
 
 def resident_mb() -> float:
-    """Of this process and of Ray's workers; pages that they share are counted once in all."""
+    """Return the resident memory of this process and Ray's workers. Shared pages count once."""
     total = psutil.Process().memory_full_info().pss
     for process in psutil.process_iter(["cmdline"]):
         if (process.info["cmdline"] or [""])[0].startswith("ray::"):

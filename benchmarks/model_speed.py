@@ -1,14 +1,15 @@
-"""How fast MobileViT is here, against timm's and transformers' of the same variant, alternately in one run.
+"""Speed of MobileViT, compared with timm's and transformers' of the same variant, alternately in one run.
 
     python benchmarks/model_speed.py [--variant s] [--rounds 15] [--compile] [--keep-freed-memory]
 
-Inference of one image and of 32, and a training step on 16, 256x256 pixels, in fp32 and in bf16 (of a training step:
-autocast). All networks have the same weights, are channels last, and train without dropout, which timm's and
-transformers' leave out by default. Ours trains as `optimize` makes it, and infers as `for_inference` prepares it. With
---compile it, and timm's with frozen weights, are also compiled, which takes minutes. Each setting has a process of its
-own, for what was allocated before changes what memory costs. --keep-freed-memory keeps glibc from giving memory back,
-as in the workers that train here: theirs gain more of it than ours. The last line is one JSON object: by setting, how
-many times as fast as each of theirs ours is; `lowest` is the worst of all.
+Settings: inference of 1 and of 32 images, and a training step on 16, at 256x256 pixels, in fp32 and in bf16 (training:
+autocast). All networks have the same weights, are channels last, and train without dropout, as timm's and transformers'
+do by default. Ours trains as `optimize` makes it, and infers as `for_inference` prepares it. With --compile, it and
+timm's with frozen weights are also compiled, which takes minutes.
+
+Each setting has a process of its own, since earlier allocations change the cost of memory. --keep-freed-memory keeps
+glibc from returning memory, as in our training workers; the other libraries gain more from it than ours. The last line
+is one JSON object: the speed-up over each library, by setting. `lowest` is the smallest of all.
 """
 
 import argparse
@@ -49,7 +50,7 @@ TASKS = (("infer", 1), ("infer", 32), ("train", 16))
 WARMUPS = 2
 
 Setting = tuple[str, int, str]
-"""Task, images in a batch, precision."""
+"""Setting: task, images in a batch, precision."""
 Times = dict[str, list[float]]
 
 
@@ -79,7 +80,7 @@ def setting_name(setting: Setting) -> str:
 
 
 def measure(options: argparse.Namespace, setting: Setting) -> Times:
-    """Milliseconds of every round, by side; the sides take turns."""
+    """Return the milliseconds of every round, by side. The sides take turns."""
     task, batch, precision = setting
     use_all_cores()
     device, dtype = torch.device(options.device), PRECISIONS[precision]
@@ -92,7 +93,7 @@ def measure(options: argparse.Namespace, setting: Setting) -> Times:
 
 
 def build(variant: str, device: torch.device) -> dict[str, nn.Module]:
-    """Ours, theirs and theirs with the same weights: as far from zero as trained ones, so that nothing is denormal."""
+    """Build all networks with the same weights, as far from zero as trained ones, so that nothing is denormal."""
     widths = replace(VARIANTS[variant], dropout=0.0)
     torch.manual_seed(0)
     config = MobileViTConfig(widths=widths, classifier_dropout=0.0)
@@ -124,7 +125,7 @@ Side = Callable[[], Any]
 def inferring(
     networks: dict[str, nn.Module], batch: int, dtype: torch.dtype, device: torch.device, *, compiled: bool
 ) -> dict[str, Side]:
-    """What one batch through each is."""
+    """Return each side as a function that infers one batch."""
     images = torch.rand(batch, 3, SIDE, SIDE, device=device).to(dtype, memory_format=torch.channels_last)
     ready = {name: copy.deepcopy(network).eval().to(dtype) for name, network in networks.items()}
     ready["ours"] = for_inference(networks["ours"], images)
@@ -144,7 +145,7 @@ def inferring(
 
 
 def training(networks: dict[str, nn.Module], batch: int, dtype: torch.dtype, device: torch.device) -> dict[str, Side]:
-    """What forward and backward of one batch are."""
+    """Return each side as a function that runs forward and backward of one batch."""
     images = torch.rand(batch, 3, SIDE, SIDE, device=device).to(memory_format=torch.channels_last)
     labels = torch.randint(NUM_CLASSES, (batch,), device=device)
 
@@ -163,7 +164,7 @@ def training(networks: dict[str, nn.Module], batch: int, dtype: torch.dtype, dev
 
 
 def logits(output: Any) -> Tensor:
-    """transformers' networks wrap theirs."""
+    """Return the logits of an output, which transformers' networks wrap."""
     return output if isinstance(output, Tensor) else output.logits  # type: ignore[no-any-return]
 
 
@@ -181,7 +182,7 @@ def take_turns(sides: dict[str, Side], rounds: int, device: torch.device) -> Tim
 
 
 def faster_by(times: Times) -> dict[str, float]:
-    """Of our best side to each of the others: the median of what a turn's two sides took, one by the other."""
+    """Return the speed-up of our best side over each of the others: the median ratio of the two times of a round."""
     best = min((name for name in times if name.startswith("ours")), key=lambda name: statistics.median(times[name]))
     return {
         name: statistics.median(theirs / ours for theirs, ours in zip(taken, times[best], strict=True))

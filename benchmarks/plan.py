@@ -1,9 +1,9 @@
-"""What planning an epoch of ImageNet costs, lazily and eagerly, measured alternately in one run.
+"""Cost of planning an epoch of ImageNet, lazily and eagerly, measured alternately in one run.
 
     .venv/bin/python benchmarks/plan.py
 
-The eager ways are to shuffle all windows of the same plan before the first batch, and to permute all sample ids
-(numpy) and cut that. The last line is JSON; all times are medians, on one core.
+There are two eager ways: shuffle all windows of the same plan before the first batch, or permute all sample ids (numpy)
+and cut them. The last line is JSON. All times are medians, on one core.
 """
 
 import json
@@ -21,7 +21,7 @@ from mvlab.samplers import MULTI_SCALE
 
 NUM_SAMPLES = 1_281_167
 GROUP_ROWS = [32] * (NUM_SAMPLES // 32) + [NUM_SAMPLES % 32]
-"""A list, as a manifest gives it."""
+"""Rows of each row group, as a list like a manifest's."""
 WORLD = 8
 ROUNDS = 51
 SLOW_ROUNDS = 11
@@ -41,7 +41,7 @@ def first_batch_of_all_windows(epoch: int) -> None:
 
 
 def first_batch_of_a_permutation(epoch: int) -> None:
-    """Without row groups: what a sampler over single files does."""
+    """Plan without row groups, like a sampler over single files."""
     cut(plan(epoch), generator(0, Stream.ORDER, epoch).permutation(NUM_SAMPLES))
 
 
@@ -59,7 +59,7 @@ def batches_of_one_rank(epoch: int) -> None:
 
 
 def batches_of_all_ranks(epoch: int) -> None:
-    """One after the other; each makes its windows itself, as it would in its own process."""
+    """Plan the batches of all ranks, one after the other. Each makes its windows itself, as in a process of its own."""
     consume(plan(epoch), range(WORLD))
 
 
@@ -74,7 +74,7 @@ def updates_of_300_epochs(epoch: int) -> None:
 
 
 def medians_ms(actions: list[Callable[[int], None]], rounds: int) -> list[float]:
-    """Of each action, in turn; each round is another epoch."""
+    """Return the median time of each action, in turns. Each round is another epoch."""
     times: list[list[float]] = [[] for _ in actions]
     for epoch in range(rounds):
         for action, measured in zip(actions, times, strict=True):
@@ -85,7 +85,7 @@ def medians_ms(actions: list[Callable[[int], None]], rounds: int) -> list[float]
 
 
 def peak_mb(action: Callable[[int], None]) -> float:
-    """Of Python's and numpy's memory (1 MB = 1e6 bytes), not counting the list of row groups."""
+    """Return the peak of Python's and numpy's memory (1 MB = 1e6 bytes), without the list of row groups."""
     tracemalloc.start()
     action(0)
     _, peak = tracemalloc.get_traced_memory()

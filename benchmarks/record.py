@@ -1,9 +1,9 @@
-"""A store of 200 runs: how fast a journal is carried to it, and how quickly it is searched.
+"""Store of 200 runs: speed of copying a journal to it, and of searching it.
 
     python benchmarks/record.py [--runs 200] [--epochs 10] [--keys 35]
 
-A real MLflow server on a sqlite store, on this machine. The journal is of one sweep whose runs end their epochs in
-turn, as concurrent runs do; a search asks for all runs of it by a tag, in the order of a metric, with all of their
+Uses a real MLflow server on a sqlite store, on this machine. The journal belongs to one sweep whose runs end their
+epochs in turn, like concurrent runs. A search asks for all its runs by a tag, in the order of a metric, with all
 parameters, tags and metrics. The last line is one JSON object.
 """
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def write(journal: Journal, runs: int, epochs: int, keys: int) -> int:
-    """The events of a whole sweep; returns how many."""
+    """Write the events of a whole sweep; return their number."""
     names = [f"run {index}" for index in range(runs)]
     events = [Event(run=SWEEP, kind="begin", tags=TAG)]
     for name in names:
@@ -89,7 +89,7 @@ def write(journal: Journal, runs: int, epochs: int, keys: int) -> int:
 
 
 def search_s(client: MlflowClient, experiment: str, runs: int, *, page: int = 1000) -> float:
-    """Seconds of one search for the best runs, at most `page` of them."""
+    """Return the seconds of one search for the best runs, at most `page` of them."""
     started = time.perf_counter()
     found = client.search_runs(
         [experiment], "tags.`mvlab.study` = 'benchmark'", order_by=["metrics.`m/1` DESC"], max_results=page
@@ -101,7 +101,7 @@ def search_s(client: MlflowClient, experiment: str, runs: int, *, page: int = 10
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The URI of a server on a new store in `folder`."""
+    """Yield the URI of a server on a new store in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,13 +1,14 @@
-"""What the platform costs: a run under Ray Train, feed, journal, MLflow and checkpoints, against a bare PyTorch loop.
+"""Overhead of the platform: a run with Ray Train, feed, journal, MLflow and checkpoints, against a bare PyTorch loop.
 
     python benchmarks/trainer_overhead.py [--data URI] [--rounds 3]
 
 Both sides train the same network on the same batches in the same order, on one thread, alternately in one run. The bare
-loop finds its batches decoded in memory; ours reads, decodes and augments them meanwhile on another core, makes a
-checkpoint after every epoch, and writes all records. Steady state: the first epoch of each run, in which readers start,
-is left out of the ratio and told of as `first_step_s`; an epoch has 150 steps or so (the digits six times over), still
-far fewer than ImageNet's. Time is that of a whole epoch but for its evaluation, which the bare loop does not do. The
-last line is one JSON object.
+loop has its batches decoded in memory. Ours reads, decodes and augments them on another core, makes a checkpoint after
+every epoch, and writes all records.
+
+The ratio is of the steady state: the first epoch of each run, in which readers start, is left out and reported as
+`first_step_s`. An epoch has about 150 steps (the digits six times over), far fewer than ImageNet's. Time is that of a
+whole epoch without its evaluation, which the bare loop does not do. The last line is one JSON object.
 """
 
 import argparse
@@ -47,7 +48,7 @@ from mvlab.training.placement import Placement
 
 EPOCHS = 3
 TIMES_OVER = 6
-"""That the digits are in an epoch."""
+"""Repetitions of the digits in an epoch."""
 
 
 def main() -> None:
@@ -62,7 +63,7 @@ def main() -> None:
         bare = Bare(run, data)
         cluster.connect()
         ours = Ours(run, data, storage)
-        bare.epochs()  # the first time is slower: memory is new
+        bare.epochs()  # the first time is slower: fresh memory
         rounds = [(ours.epochs(index), bare.epochs()) for index in range(options.rounds)]
         ours.close()
         cluster.disconnect()
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def many_digits(folder: Path) -> str:
-    """Where the digits are, TIMES_OVER the ones to train on."""
+    """Return the URI of a data set with the digits TIMES_OVER for training."""
     many = (replace(sample, key=f"{sample.key}/{time}") for time in range(TIMES_OVER) for sample in digits("train"))
     write_split(many, str(folder), name="digits", split="train", classes=CLASSES, seed=0)
     write_split(digits("val"), str(folder), name="digits", split="val", classes=CLASSES, seed=0)
@@ -78,7 +79,7 @@ def many_digits(folder: Path) -> str:
 
 
 class Bare:
-    """The loop that anybody would write, without anything around it."""
+    """Plain training loop, as anybody would write it."""
 
     def __init__(self, run: RunConfig, data: str) -> None:
         torch.set_num_threads(1)
@@ -92,7 +93,7 @@ class Bare:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=run.optimizer.lr_peak)
 
     def epochs(self) -> float:
-        """Seconds a step."""
+        """Run the epochs; return the seconds a step."""
         self.model.train()
         started = time.perf_counter()
         for batch in self.batches:
@@ -106,7 +107,7 @@ class Bare:
 
 
 def decoded(run: RunConfig, data: str) -> list[Batch]:
-    """The batches of all epochs but the first."""
+    """Return the batches of all epochs except the first."""
     manifest = read_manifest(data, "train")
     orders = (
         Order(planned, manifest.ref(data), run.task.training_view(run.seed, epoch))
@@ -120,7 +121,7 @@ def decoded(run: RunConfig, data: str) -> list[Batch]:
 
 
 class Ours:
-    """The same through all of the platform but the report."""
+    """The same training through the whole platform except the report."""
 
     def __init__(self, run: RunConfig, data: str, storage: Path) -> None:
         self.run, self.data, self.storage = run, data, storage
@@ -130,7 +131,7 @@ class Ours:
         self.journal.append(Event(run=SWEEP, kind="begin"))
 
     def epochs(self, index: int) -> tuple[float, float, float]:
-        """A run: seconds a step after its first epoch, data wait, seconds to the first step."""
+        """Run once; return seconds a step after the first epoch, data wait, seconds to the first step."""
         trial = Trial(f"round {index}", 0, self.run)
         began = time.time()
         run_sweep(
@@ -156,7 +157,7 @@ class Ours:
 
 
 def show(rounds: list[tuple[tuple[float, float, float], float]]) -> None:
-    """A table, and the line for machines."""
+    """Print a table, and a line of JSON."""
     print("\n| round | ours, ms a step | bare, ms a step | ratio | data wait |\n|--:|--:|--:|--:|--:|")
     for index, ((ours, wait, _), bare) in enumerate(rounds):
         print(f"| {index + 1} | {1000 * ours:.1f} | {1000 * bare:.1f} | {ours / bare:.3f} | {wait:.1%} |")

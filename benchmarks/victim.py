@@ -1,4 +1,4 @@
-"""A training job that things are done to while it runs: killed at a chosen moment, and gone on with."""
+"""Training job to disturb while it runs: killed at a chosen moment, and resumed."""
 
 import json
 import os
@@ -24,17 +24,17 @@ SECONDS_A_RUN = 900.0
 
 Moment = Literal["step", "between epochs", "writing", "written", "evaluation"]
 MOMENTS: tuple[Moment, ...] = ("step", "between epochs", "writing", "written", "evaluation")
-"""In a step; when an epoch has just been written down; while a checkpoint is written; when it has just got its name;
-while the validation split is evaluated."""
+"""Moments: in a step; when an epoch has just been written down; while a checkpoint is written; when it has just got its
+name; while the validation split is evaluated."""
 
 
 class VictimError(RuntimeError):
-    """The job ended although nothing was done to it, or never came to the moment that was waited for."""
+    """The job ended undisturbed but too early, or never reached the awaited moment."""
 
 
 @dataclass(slots=True)
 class Victim:
-    """`jobs/ablation_patch.py --scale smoke`, one run, in a folder of its own."""
+    """Job `jobs/ablation_patch.py --scale smoke` with one run, in a folder of its own."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Victim:
     process: subprocess.Popen[str] | None = None
 
     def start(self, *more: str) -> None:
-        """Begins the job, or with "--resume" goes on with it."""
+        """Start the job, or resume it with "--resume"."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ours = ("MLFLOW_", "RAY_")
         clean = {
@@ -61,20 +61,21 @@ class Victim:
             )
 
     def wait_for(self, moment: Moment) -> None:
-        """Until the run is at `moment`, counted from now."""
+        """Wait until the run is at `moment`, counted from now."""
         reached = self._watch(moment)
         for _ in self._while_running():
             if reached():
                 return
 
     def wait_for_line(self, part: str) -> None:
-        """Until the job says `part`."""
+        """Wait until the job prints `part`."""
         for _ in self._while_running():
             if part in self.errors():
                 return
 
     def kill_driver(self) -> None:
-        """SIGKILL, and until all that worked for it is gone (Ray's agents stay for a minute: they are ended)."""
+        """Send SIGKILL to the driver, and wait until its helpers are gone. Ray's agents, which would stay for a minute,
+        are ended."""
         assert self.process is not None
         below = self._below()
         self.process.kill()
@@ -85,16 +86,16 @@ class Victim:
                 process.kill()
 
     def kill_worker(self, index: int) -> None:
-        """SIGKILL to one of the ranks' processes."""
+        """Send SIGKILL to the process of one rank."""
         self.worker(index).kill()
 
     def worker(self, index: int) -> psutil.Process:
-        """One of the ranks' processes."""
+        """Return the process of one rank."""
         workers = self.workers()
         return workers[index % len(workers)]
 
     def workers(self) -> list[psutil.Process]:
-        """The ranks' processes: the job's own, or those of a cluster that was started here."""
+        """Return the ranks' processes: the job's own, or those of a cluster that was started here."""
         below = psutil.Process().children(recursive=True)
         return [process for process in below if "RayTrainWorker" in " ".join(_command(process))]
 
@@ -102,7 +103,7 @@ class Victim:
         return (self.folder / "out.txt").read_text()
 
     def finish(self) -> dict[str, Any]:
-        """Until the job ends by itself; its last line.
+        """Wait until the job ends by itself; return its last line.
 
         Raises:
             VictimError: it failed.
@@ -119,7 +120,7 @@ class Victim:
         return (self.folder / "err.txt").read_text()
 
     def end(self) -> None:
-        """Whatever still runs, ends."""
+        """End whatever still runs."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -129,21 +130,21 @@ class Victim:
 
     @property
     def run_folder(self) -> Path:
-        """Of its one run."""
+        """Return the folder of its one run."""
         return next(iter(sorted(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0"))))
 
     def steps(self) -> int:
-        """That rank 0 has written into its ledger."""
+        """Return the number of steps in rank 0's ledger."""
         return _lines(self._ledger())
 
     def position(self) -> tuple[int, int]:
-        """Epoch and step, from 0, of the last one in rank 0's ledger."""
+        """Return epoch and step, from 0, of the last step in rank 0's ledger."""
         content = self._ledger().read_text()
         entry = json.loads(content[: content.rindex("\n")].splitlines()[-1])
         return entry["epoch"], entry["step"]
 
     def wait_until_further_than(self, position: tuple[int, int]) -> int:
-        """Until a step after `position` is done; returns how many of the ledger's steps were left to go on from."""
+        """Wait until a step after `position` is done; return the number of the ledger's steps that it resumed from."""
         left = self.steps()
         for _ in self._while_running():
             left = min(left, self.steps())
@@ -159,7 +160,7 @@ class Victim:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def _while_running(self) -> Iterator[None]:
-        """A look every three milliseconds: a small checkpoint is written in thirty."""
+        """Yield every three milliseconds while the job runs. A small checkpoint is written in thirty."""
         assert self.process is not None
         until = time.monotonic() + SECONDS_A_RUN
         while self.process.poll() is None and time.monotonic() < until:
@@ -168,7 +169,7 @@ class Victim:
         raise VictimError(f"it never came to that moment: {self.errors()[-3000:]}")
 
     def _watch(self, moment: Moment) -> Callable[[], bool]:
-        """Tells whether `moment` has come since this call."""
+        """Return a function that tells whether `moment` has come since this call."""
         if not list(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0/ledger/*")):
             for _ in self._while_running():
                 if list(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0/ledger/*0.jsonl")):
@@ -189,14 +190,14 @@ class Victim:
                 return lambda: self._evaluates(run)
 
     def _evaluates(self, run: Path) -> bool:
-        """Whether all steps of an epoch are in the ledger, and the epoch is not written down."""
+        """Tell whether all steps of an epoch are in the ledger, and the epoch is not written down."""
         epochs, ends = _lines(run / "epochs.jsonl"), _epoch_ends()
         return self.steps() > 1 and self.position() == (epochs, ends[epochs] - 1)
 
 
 @cache
 def _epoch_ends() -> list[int]:
-    """Steps of each epoch of the run."""
+    """Return the number of steps of each epoch of the run, and 0 for the end."""
     from experiments.table6_patch_size import EXPERIMENT
     from mvlab.data.plan import updates_by_epoch
     from mvlab.scale import at_scale

@@ -1,1 +1,1 @@
-"""One file a table or figure of the paper."""
+"""Experiments: one file for each table or figure of the paper."""

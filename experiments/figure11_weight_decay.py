@@ -9,15 +9,17 @@ PAPER = {  # top-1 in percent, with EMA: section C's text; the figure prints no 
     "0.0001": {"top1": 77.4},
 }
 SIMILAR = 1.0
-"""Points of top-1 between the two values that the text calls similar solutions."""
+"""Points of top-1 between the two values that the text calls similar."""
 SIMILAR_TO_THE_LEAST = 2.0
-"""Of the claim about those two values themselves, our choice: were it that one point, 5% of studies at most would find
-the paper's own values within it, whatever their seeds."""
+"""Margin of the claim about those two values themselves, chosen here.
+
+With one point, at most 5% of studies would find the paper's own values within it, with any number of seeds.
+"""
 
 EXPERIMENT = Experiment(
     name="figure11_weight_decay",
     title="Figure 11: impact of weight decay, MobileViT-S",
-    question="How sensitive is MobileViT to L2 regularisation?",
+    question="How sensitive is MobileViT to weight decay (L2 regularisation)?",
     source="Figure 11, section C",
     varies="optimizer.weight_decay",
     label="weight decay",

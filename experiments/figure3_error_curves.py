@@ -1,4 +1,4 @@
-"""Figure 3: training and validation error of MobileViTs, and where two CNNs end."""
+"""Figure 3: training and validation error of MobileViTs, and the final errors of two CNNs."""
 
 from experiments.figure6_backbones import PAPER, RUNS
 from mvlab.experiment import Claim, Experiment
@@ -6,7 +6,7 @@ from mvlab.experiment import Claim, Experiment
 EXPERIMENT = Experiment(
     name="figure3_error_curves",
     title="Figure 3: MobileViT generalises like CNNs",
-    question="How far is the training error from the validation error, for MobileViTs and for CNNs?",
+    question="How large is the gap between training and validation error, for MobileViTs and for CNNs?",
     source="Figure 3, section 2",
     varies="model",
     label="network",

@@ -1,7 +1,7 @@
 """Figures 6 and 7: top-1 against parameters, MobileViT and its rivals.
 
-Figure 7 is a picture. Of its ViTs the paper's text and tables have parameters and top-1 of DeiT and PiT only (Table
-3): the others are missing here.
+Figure 7 is a picture. For its ViTs, the paper's text and tables give parameters and top-1 of DeiT and PiT only (Table
+3). The others are missing here.
 """
 
 from experiments.recipes import RECIPES
@@ -28,9 +28,9 @@ POINTS = (  # as printed in Figures 6b and 6c, and in Table 3
     Point("PiT", 4.9, 73.0),
 )
 MISSING = (
-    "Of Figure 7's ViTs only DeiT and PiT are shown, as Table 3 prints them. T2T, PVT, CAiT, DeepViT, CeiT, CrossViT, "
-    "LocalViT, ConViT, ViL, BoTNet and Mobile-former are missing, and so are PiT's 72.4 with basic and 78.1 with "
-    "advanced augmentation (section 4.1): the paper's text gives no parameters for them."
+    "Of Figure 7's ViTs, only DeiT and PiT are shown, with Table 3's values. T2T, PVT, CAiT, DeepViT, CeiT, CrossViT, "
+    "LocalViT, ConViT, ViL, BoTNet and Mobile-former are missing. So are PiT's 72.4 with basic and 78.1 with "
+    "advanced augmentation (section 4.1). The paper's text gives no parameters for them."
 )
 
 RUNS = {
@@ -44,7 +44,7 @@ RUNS = {
 EXPERIMENT = Experiment(
     name="figure6_backbones",
     title="Figures 6 and 7: MobileViT against other backbones",
-    question="How accurate is a backbone for its size, when all train with basic augmentation?",
+    question="How accurate is a backbone for its size, if all train with basic augmentation?",
     source="Figures 6 and 7, section 4.1",
     varies="model",
     label="backbone",

@@ -1,7 +1,7 @@
 """Training recipes, frozen: section 4.1's for MobileViT, the release's where it differs, Table 5's for CNNs.
 
-The release is apple/ml-cvnets. Its first version reads images as BGR, its last as RGB. That is no difference between
-recipes: a network trained from scratch on BGR is one trained on RGB with the input channels of its stem permuted.
+The release is apple/ml-cvnets. Its first version reads images as BGR, its last as RGB. The recipes do not differ in
+this: a network trained from scratch on BGR equals one trained on RGB with permuted input channels of its stem.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ CNN_STANDARD = SamplerConfig(resolutions=(224,), base_resolution=224, base_batch
 
 
 def mobilevit(widths: Widths) -> RunConfig:
-    """Section 4.1: 300 epochs on ImageNet-1k in fp16; other numbers are defaults of `mvlab.config`, with sources."""
+    """Section 4.1: 300 epochs on ImageNet-1k in fp16. Other numbers are defaults of `mvlab.config`, with sources."""
     return RunConfig(
         task=Classification(),
         model=MobileViTConfig(widths=widths),
@@ -44,7 +44,7 @@ def mobilevit_s() -> RunConfig:
 
 
 def release(run: RunConfig) -> RunConfig:
-    """A MobileViT as the release's last version trains it: longer warm-up, and a cosine that moves once an epoch."""
+    """MobileViT as the release's last version trains it: longer warm-up, and a cosine schedule in steps of an epoch."""
     return replace(run, optimizer=replace(run.optimizer, warmup_updates=20_000, schedule="epoch"))
 
 
@@ -61,8 +61,11 @@ def resnet50(sampler: SamplerConfig) -> RunConfig:
 def _cnn(
     model: TorchvisionConfig, sampler: SamplerConfig, *, epochs: int, weight_decay: float, nesterov: bool
 ) -> RunConfig:
-    """The paper gives epochs and updates of its CNNs; the rest is in the release's first version (mobilenetv2.yaml,
-    resnet.yaml): SGD on 8 x 128 images, norms and biases do not decay, 256 -> 224 px for evaluation."""
+    """Recipe of a CNN: epochs and updates are the paper's, the rest the release's first version's.
+
+    There (mobilenetv2.yaml, resnet.yaml): SGD on 8 x 128 images, no decay of norms and biases, 256 -> 224 px for
+    evaluation.
+    """
     return RunConfig(
         task=Classification(evaluation=EvaluationConfig(resize=256, crop=224)),
         model=model,
@@ -84,7 +87,7 @@ def _cnn(
 
 
 def digits_xxs() -> RunConfig:
-    """Not the paper's: MobileViT-XXS, unshrunk, on the embedded digits. Two cores are enough (`--scale paper`).
+    """MobileViT-XXS, unshrunk, on the embedded digits; not in the paper. Two cores suffice (`--scale paper`).
 
     Digits are not mirrored, and crops stay large: a flipped or halved digit is another digit.
     """
@@ -114,4 +117,4 @@ RECIPES: dict[str, RunConfig] = {
     "resnet50_multi_scale": resnet50(CNN_MULTI_SCALE),
     "digits_xxs": digits_xxs(),
 }
-"""By the name that `jobs/train.py` knows."""
+"""Recipes by their name in `jobs/train.py`."""

@@ -1,7 +1,7 @@
-"""Recipes of the networks that MobileViT is compared with: ours, for the paper took its rivals' numbers from others.
+"""Recipes of the networks that MobileViT is compared with. They are ours: the paper quotes its rivals' numbers.
 
-All train as section 4.1's MobileViT does: the same basic augmentation, AdamW, 300 epochs. As ViTs read images of one
-size, the sampler is the standard one at 224 px, and evaluation resizes to 256 and crops 224, as Table 5's CNNs do.
+All train like section 4.1's MobileViT: the same basic augmentation, AdamW, 300 epochs. ViTs read images of one size. So
+the sampler is the standard one at 224 px, and evaluation resizes to 256 and crops 224, as for Table 5's CNNs.
 """
 
 from dataclasses import replace
@@ -12,11 +12,11 @@ from mvlab.config import RunConfig
 from mvlab.networks import ONE_SIZE, NetworkConfig, TimmConfig, TimmName, TorchvisionConfig, TorchvisionName
 
 HAVE_THEIR_OWN = ("mobilenet_v2", "resnet50")
-"""Recipes: Table 5's."""
+"""Networks with a recipe of their own, in Table 5."""
 
 
 def rival(network: NetworkConfig) -> RunConfig:
-    """`network`, trained as a MobileViT at 224 px."""
+    """Return a recipe that trains `network` like a MobileViT at 224 px."""
     return replace(mobilevit_s(), task=mobilenetv2(CNN_STANDARD).task, model=network, sampler=CNN_STANDARD)
 
 
@@ -26,4 +26,4 @@ NETWORKS: dict[str, NetworkConfig] = {
 }
 
 RIVALS: dict[str, RunConfig] = {name: rival(network) for name, network in NETWORKS.items()}
-"""By torchvision's or timm's name of the network, which is `jobs/train.py`'s name of the recipe."""
+"""Recipes by torchvision's or timm's name of the network, which is also their name in `jobs/train.py`."""

@@ -12,9 +12,9 @@ from mvlab.networks import XS, XXS, S
 from mvlab.samplers import MOBILENETV2_MULTI_SCALE, STANDARD
 
 TEST_SIDES = (160, 192, 224, 256, 288, 320)
-"""Of Figure 9c's test images, pixels."""
+"""Sides of Figure 9c's test images, pixels."""
 
-PAPER = {  # top-1 in percent, with EMA: Figure 6 and Table 5, whose updates and seconds these are
+PAPER = {  # top-1 in percent, with EMA, from Figure 6 and Table 5; updates and seconds from Table 5
     "MobileViT-XXS multi-scale": {"top1": 69.0},
     "MobileViT-XS multi-scale": {"top1": 74.8},
     "MobileViT-S multi-scale": {"top1": 78.4},
@@ -38,7 +38,7 @@ def _runs() -> dict[str, RunConfig]:
 
 
 def _claims(network: str) -> list[Claim]:
-    """Of the multi-scale sampler, for one network."""
+    """Return the claims about the multi-scale sampler for one network."""
     multi, standard = f"{network} multi-scale", f"{network} standard"
     claim = partial(Claim, row=multi, than=standard)
     if network in MOBILEVITS:
@@ -47,8 +47,11 @@ def _claims(network: str) -> list[Claim]:
 
 
 def _section_b(size: str, claim: Callable[..., Claim]) -> list[Claim]:
-    """Of a MobileViT. Sections 3.2 and B say it of all of them, Figures 9a to 9c show it for S; the training error is
-    said of S alone. Figure 5b has no numbers in the text, which leaves which way."""
+    """Return the claims about a MobileViT.
+
+    Sections 3.2 and B claim them for all MobileViTs, Figures 9a to 9c show them for S. The training error is claimed
+    for S alone. Figure 5b has no numbers in the text, so only the direction is claimed.
+    """
     less = partial(claim, higher=False, percent=True, paper=None)
     claims = [
         claim(says=f"it adds about 0.5 to MobileViT-{size} (Figure 10)", paper=0.5),
@@ -65,7 +68,7 @@ def _section_b(size: str, claim: Callable[..., Claim]) -> list[Claim]:
 def _table_5(
     network: str, claim: Callable[..., Claim], multi: Mapping[str, float], standard: Mapping[str, float]
 ) -> list[Claim]:
-    """Of a CNN, with the paper's values of both of its rows."""
+    """Return the claims about a CNN, from the paper's values of both its rows."""
     gain = round(multi["top1"] - standard["top1"], 1)
     fewer, faster = (round(100 * (multi[what] / standard[what] - 1)) for what in ("updates", "train_s"))
     less = partial(claim, higher=False, percent=True)
@@ -79,7 +82,7 @@ def _table_5(
 EXPERIMENT = Experiment(
     name="table5_sampler",
     title="Table 5, Figures 5, 9 and 10: standard against multi-scale sampler",
-    question="What does training at several resolutions bring, and does it bring it to CNNs too?",
+    question="What does training at several resolutions gain, for MobileViTs and for CNNs?",
     source="Table 5; Figures 5, 9 and 10; section B",
     varies="sampler.resolutions",
     label="network and sampler",

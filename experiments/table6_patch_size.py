@@ -10,12 +10,12 @@ PAPER = {  # top-1 in percent, with EMA; milliseconds on an iPhone 12
     "8,4,2": {"top1": 77.3, "latency_ms": 8.20},
 }
 AS_GOOD = 0.5
-"""Points of top-1: what the paper elsewhere calls an improvement (section C)."""
+"""Points of top-1 that the paper elsewhere calls an improvement (section C)."""
 
 EXPERIMENT = Experiment(
     name="table6_patch_size",
     title="Table 6: impact of patch sizes, MobileViT-S",
-    question="How does the patch size relate to the kernel size: is h, w <= n better, and what does it cost?",
+    question="Is a patch no larger than the convolution's kernel (h, w <= n) more accurate, and what does it cost?",
     source="Table 6, Appendix C",
     varies="model.patch_sizes",
     label="patch",

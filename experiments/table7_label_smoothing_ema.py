@@ -12,7 +12,7 @@ PAPER = {  # top-1 in percent
 EXPERIMENT = Experiment(
     name="table7_label_smoothing_ema",
     title="Table 7: effect of label smoothing (LS) and EMA, MobileViT-S",
-    question="What do label smoothing and the average of the weights each add?",
+    question="What do label smoothing and the average of weights (EMA) each gain?",
     source="Table 7, section C",
     varies="task.label_smoothing",
     label="trained with",
@@ -20,7 +20,7 @@ EXPERIMENT = Experiment(
         "LS 0.0": vary(mobilevit_s(), "task.label_smoothing", 0.0),
         "LS 0.1": vary(mobilevit_s(), "task.label_smoothing", 0.1),
     },
-    rows={  # every run keeps both its weights and their average: two rows a run
+    rows={  # each run keeps its weights and their average: two rows for each run
         "neither": Reading("LS 0.0", "val/top1"),
         "EMA": Reading("LS 0.0"),
         "LS": Reading("LS 0.1", "val/top1"),

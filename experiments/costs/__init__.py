@@ -1,4 +1,4 @@
-"""The paper's tables of what networks cost: facts, which need no training, and times. One file a table or figure."""
+"""The paper's tables of network costs: facts, which need no training, and times. One file for each table or figure."""
 
 from experiments.costs import (
     figure3d_levels,

@@ -1,4 +1,4 @@
-"""Figure 3(d): where the parameters of a MobileViT are. It is a picture of bars, without numbers."""
+"""Figure 3(d): parameters of a MobileViT at each output stride. The figure is a bar chart without numbers."""
 
 from experiments.costs.table4_architecture import NETWORKS
 from mvlab.facts import LevelTable

@@ -1,4 +1,4 @@
-"""Figures 6b and 6c, their parameters: light-weight and heavy-weight CNNs."""
+"""Figures 6b and 6c: parameters of light-weight and heavy-weight CNNs."""
 
 from experiments.costs.networks import MOBILEVIT_S, MOBILEVIT_XS
 from mvlab.facts import CostRow, CostTable, Printed
@@ -17,7 +17,7 @@ CNNS: dict[str, tuple[NetworkConfig | None, str]] = {
     "ResNet-101-SE": (TimmConfig(name="seresnet101"), "49.3 M"),
     "MobileViT-S": (MOBILEVIT_S, "5.6 M"),
 }
-"""The figure names no widths: they are those that have its parameters."""
+"""Networks with the figure's parameters. The figure names no widths."""
 NOWHERE = "torchvision and timm do not have it"
 
 TABLE = CostTable(

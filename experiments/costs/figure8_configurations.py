@@ -1,4 +1,4 @@
-"""Figure 8: MobileViT with two settings of patch sizes, at three tasks. It prints no numbers; the tables have some."""
+"""Figure 8: MobileViT with two settings of patch sizes, for three tasks. It prints no numbers, but tables have some."""
 
 from experiments.costs.networks import CONFIG_A, CONFIG_B, IPHONE, WIDTHS
 from mvlab.facts import CostRow, CostTable, Task
@@ -6,7 +6,7 @@ from mvlab.networks import DeepLabv3Config, MobileViTConfig, NetworkConfig, SSDL
 
 IMAGE_SIZES: dict[Task, int] = {"classification": 256, "detection": 320, "segmentation": 512}
 CONFIGS = {"Config-A": CONFIG_A, "Config-B": CONFIG_B}
-KNOWN: dict[tuple[Task, str, str], float] = {  # milliseconds, of Tables 6 and 10
+KNOWN: dict[tuple[Task, str, str], float] = {  # milliseconds, from Tables 6 and 10
     ("classification", "XS", "Config-A"): 7.28,
     ("classification", "XS", "Config-B"): 5.93,
     ("classification", "S", "Config-A"): 9.85,

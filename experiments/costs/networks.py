@@ -1,4 +1,4 @@
-"""The networks of the paper's cost tables, which share many of them."""
+"""Networks of the paper's cost tables, many of them in several tables."""
 
 from mvlab.networks import XS, XXS, DeepLabv3Config, MobileViTConfig, S, SSDLiteConfig, TimmConfig, TorchvisionConfig
 
@@ -24,4 +24,4 @@ DEEPLABV3_XXS, DEEPLABV3_XS, DEEPLABV3_XS_B, DEEPLABV3_S = (
 
 CUT = "cut, not rounded"
 TWICE = "rounded twice"
-"""To two digits behind the point, and then to one."""
+"""Reason for a difference: rounded to two decimals, and then to one."""

@@ -1,4 +1,4 @@
-"""Classifiers that the paper compares with, or whose detectors, and prints no costs of."""
+"""Classifiers that the paper compares with, directly or in a detector, without printing their cost."""
 
 from mvlab.facts import CostRow, CostTable
 from mvlab.networks import TimmConfig, TorchvisionConfig

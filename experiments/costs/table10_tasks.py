@@ -1,4 +1,4 @@
-"""Table 10: MobileViT-XS and MobileNetv2 at three tasks."""
+"""Table 10: MobileViT-XS and MobileNetv2 for three tasks."""
 
 from experiments.costs.networks import DEEPLABV3_XS, DEEPLABV3_XS_B, IPHONE, SSDLITE_XS, SSDLITE_XS_B
 from experiments.costs.table3_mobile import MOBILENETV2_ROW, MOBILEVIT_ROW

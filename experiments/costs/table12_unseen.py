@@ -1,4 +1,4 @@
-"""Table 12: segmenters on the COCO validation set; those with MobileNetv3 are torchvision's."""
+"""Table 12: segmenters on the COCO validation set. Those with MobileNetv3 are torchvision's."""
 
 from experiments.costs.networks import DEEPLABV3_S, DEEPLABV3_XS, DEEPLABV3_XXS
 from mvlab.facts import CostRow, CostTable, Printed

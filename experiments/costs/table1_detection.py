@@ -5,7 +5,7 @@ from mvlab.facts import CostRow, CostTable, Printed
 from mvlab.networks import ReferenceConfig
 
 CATEGORY_IDS = 90
-"""Of COCO, with those of no object: torchvision's detectors have an output for each."""
+"""COCO's category ids, including unused ones. torchvision's detectors have an output for each."""
 WHICH = "which one is not said; with the head of the rows above it is neither"
 
 TABLE = CostTable(

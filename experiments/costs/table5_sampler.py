@@ -1,4 +1,4 @@
-"""Table 5, its parameters: the CNNs that are trained with both samplers."""
+"""Table 5: parameters of the CNNs that are trained with both samplers."""
 
 from experiments.costs.networks import CUT, MOBILENETV2
 from mvlab.facts import CostRow, CostTable, Printed

@@ -1,4 +1,4 @@
-"""Table 6, its parameters and times: patch sizes of MobileViT-S."""
+"""Table 6: parameters and times of MobileViT-S with several patch sizes."""
 
 from experiments.costs.networks import IPHONE
 from mvlab.facts import CostRow, CostTable, Printed

@@ -1,4 +1,4 @@
-"""Table 8: the most memory that has to be materialised at each output stride, 16 bits a value."""
+"""Table 8: the largest map to materialise at each output stride, at 16 bits a value."""
 
 from experiments.costs.networks import MOBILENETV2, MOBILEVIT_XS
 from mvlab.facts import MemoryColumn, MemoryTable, Printed
@@ -6,7 +6,7 @@ from mvlab.facts import MemoryColumn, MemoryTable, Printed
 MOBILEVIT = {2: 784, 4: 294, 8: 98, 16: 31, 32: 37}
 MOBILENET = {2: 400, 4: 200, 8: 100, 16: 62, 32: 32}
 CHANNELS = {2: 16, 4: 32, 8: 64, 16: 160, 32: 320}
-"""That give the paper's MobileNetv2 column to within 2%. Only those at strides 2 and 32 are the network's."""
+"""Channels that give the paper's MobileNetv2 column to within 2%. Only those at strides 2 and 32 are the network's."""
 OF_OTHERS = "the paper's is of 16, 32, 64, 160 and 320 channels; the network has 16, 24, 32, 96 and 320"
 ROUGH = "printed roughly: 401, 201, 100, 63 and 31 kB are those of 16, 32, 64, 160 and 320 channels"
 

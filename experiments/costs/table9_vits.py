@@ -1,4 +1,4 @@
-"""Table 9: ViTs of about the same multiply-adds."""
+"""Table 9: ViTs with similar multiply-adds."""
 
 from experiments.costs.networks import IPHONE, MOBILEVIT_XS_B
 from experiments.costs.table3_mobile import DEIT_ROW, MOBILEVIT_ROW, PIT_ROW

@@ -30,7 +30,7 @@ def naming_the_disk(folder: Path) -> Iterator[None]:
             raise
         raise DiskError(
             f"{folder} on {socket.gethostname()} cannot be written to: {os.strerror(error.errno)} ({_room(folder)}). "
-            "Make room; --resume then goes on from the newest checkpoint"
+            "Make room; --resume then continues from the newest checkpoint"
         ) from error
 
 
@@ -38,5 +38,5 @@ def _room(folder: Path) -> str:
     try:
         usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     except OSError as error:
-        return f"its free space is not known: {error}"
+        return f"its free space is unknown: {error}"
     return f"{usage.free:,} of {usage.total:,} bytes are free"

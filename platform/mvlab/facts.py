@@ -31,7 +31,7 @@ class Printed:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(?: (\w+))?", self.text)
         if match is None or (match[2] or "") not in SCALES:
             units = ", ".join(unit for unit in SCALES if unit)
-            raise ValueError(f'{self.text!r} is no printed number: write e.g. "2.3 M"; units are {units}')
+            raise ValueError(f'{self.text!r} is not a printed number: write e.g. "2.3 M"; units are {units}')
 
     @property
     def unit(self) -> str:

@@ -16,8 +16,8 @@ def require_folder_name(what: str, name: str) -> None:
     """Raise a ValueError unless `name` is a valid folder name everywhere, and not another folder of the storage."""
     require(
         re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name, flags=re.ASCII) is not None and not name.endswith("."),
-        f"{what} {name!r} is also the name of a folder and of an MLflow experiment: begin it with a letter or digit, "
-        "and go on with letters, digits, '_', '-' and '.', which is not the last",
+        f"{what} {name!r} is also the name of a folder and of an MLflow experiment: begin with a letter or digit, "
+        "continue with letters, digits, '_', '-' and '.', and do not end with '.'",
     )
     _require_short(what, name)
     require(name.lower() != SHARED_FOLDER, f"{what} {name!r} is a folder of the storage already: choose another")

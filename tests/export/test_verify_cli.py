@@ -35,7 +35,7 @@ def test_the_command_says_by_its_status_what_it_found(tmp_path: Path, package: P
     out = capsys.readouterr().out
     assert "Verified: it computes what the model does." in out
     assert "8 synthetic images" in out
-    assert "Labels were not checked: nothing tells what the classes are called" in out
+    assert "Labels were not checked: the names of the classes are not known" in out
     assert "| kind of operation" in out
     found = json.loads(out.splitlines()[-1])
     assert found["passed"] is True

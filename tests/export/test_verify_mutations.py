@@ -154,7 +154,7 @@ def test_a_tolerance_below_what_fp16_costs_fails_and_names_the_first_operation_p
 def test_another_number_of_classes_or_outputs_is_refused(package: Path, model: nn.Module) -> None:
     other = copy.deepcopy(model)
     other.classifier = nn.Linear(192, 7)
-    with pytest.raises(PackageError, match=r"shape \(3, 10\), the model \(3, 7\).*have not the same classes"):
+    with pytest.raises(PackageError, match=r"shape \(3, 10\), the model \(3, 7\).*do not have the same classes"):
         verify(package, other, PICTURES)
 
     class Two(nn.Module):

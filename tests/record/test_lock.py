@@ -59,7 +59,7 @@ def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
             f"{HERE.host}/{2**22 + 1}/7",
             f"{2**22 + 1} of another container, .*doctor --mend --host {HERE.host}`",
         ),
-        ("", "owner names no process: somebody begins .*; if nobody works on it, remove that file"),
+        ("", "owner names no process: a process is starting .*; if nobody works on it, remove that file"),
     ],
     ids=["another machine", "another container", "an earlier version", "nobody named yet"],
 )
@@ -88,7 +88,7 @@ def test_nobody_begins_while_somebody_looks(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(lock, "PATIENCE_S", 0.0)
     with undisturbed(tmp_path):
         for attempt in (lambda: locked(tmp_path).__enter__(), lambda: undisturbed(tmp_path).__enter__()):
-            with pytest.raises(InUseError, match=r"somebody else begins to work on .* at this moment; try again"):
+            with pytest.raises(InUseError, match=r"another process is starting to work on .*; try again"):
                 attempt()
         require_free(tmp_path)
     with locked(tmp_path), pytest.raises(InUseError, match="still works on"), undisturbed(tmp_path):

@@ -123,7 +123,7 @@ def test_what_a_server_refuses_is_told_of_and_the_rest_arrives(
     journal.append(Event(run=SWEEP, kind="artifact", path=str(tmp_path / "gone.txt")))
     journal.append(Event(run=SWEEP, kind="end", status="FINISHED"))
     assert not sink.close(60)
-    assert "does not take the artifact of sweep" in capsys.readouterr().err
+    assert "refuses the artifact of sweep" in capsys.readouterr().err
     (run,) = client.search_runs([experiment])
     assert run.info.status == "FINISHED"
 

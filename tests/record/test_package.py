@@ -71,7 +71,7 @@ def test_classes_of_a_file(tmp_path: Path, recorded: object, classes: tuple[str,
 
 
 def test_a_run_without_a_checkpoint_is_none_of_ours(run: RecordedRun, tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match=f"has no {re.escape(FILE)}: it is no finished run of a job of ours"):
+    with pytest.raises(TrackingError, match=f"has no {re.escape(FILE)}: it is not a finished run of mvlab"):
         run.checkpoint(tmp_path)
 
 

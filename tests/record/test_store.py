@@ -142,8 +142,8 @@ def test_nothing_listening_is_refused_without_saying_the_password() -> None:
     ("file", "why"),
     [
         ("nowhere/m.db", "there is no folder .*/nowhere"),
-        ("text", "text is no database of SQLite's"),
-        (".", "is no file"),
+        ("text", "text is not an SQLite database"),
+        (".", "is not a file"),
         ("file/m.db", "there is no folder .*/file"),
     ],
 )
@@ -225,7 +225,9 @@ def test_an_experiment_that_another_job_made_meanwhile_is_taken(
 
 def test_where_nobody_listens_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for uri in (f"http://127.0.0.1:{free_port()}", f"postgresql://u:secret@127.0.0.1:{free_port()}/mlflow"):
-        with pytest.raises(TrackingError, match=r"cannot be used: nobody listens at 127\.0\.0\.1:\d+\. Start a server"):
+        with pytest.raises(
+            TrackingError, match=r"cannot be used: nothing listens at 127\.0\.0\.1:\d+\. Start a server"
+        ):
             connect(uri, "study")
 
 

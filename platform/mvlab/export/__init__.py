@@ -1,1 +1,1 @@
-"""Trained weights as CoreML packages, and what can be said about them without a Mac."""
+"""Trained weights as CoreML packages, and their verification without a Mac."""

@@ -1,4 +1,4 @@
-"""What the package of a checkpoint is to be, as far as the checkpoint knows."""
+"""Target of a checkpoint's package, as far as the checkpoint determines it."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from mvlab.tasks.known import task_of_kind
 from mvlab.training.state import CheckpointError, read_state, weights_sha256
 
 EVALUATION_IMAGES = "evaluation_images"
-"""Key of a package's metadata: size of images, and how they get it, which stays with who calls the package."""
+"""Key of a package's metadata: size of images and how they get it, which is the caller's work."""
 NO_LICENCE = "not stated; terms of the images that the weights were trained on may apply"
 
 
@@ -28,14 +28,14 @@ def target_of(
     precision: Precision = "fp16",
     licence: str = "",
 ) -> Target:
-    """The package of `saved`, which was read from `checkpoint`, with what else is wanted of it.
+    """Return the target for `saved`, which was read from `checkpoint`, with the given wishes.
 
-    Where nothing is said, a classifier's labels are the numbers of its classes, and the resolution is that of the
-    evaluation. Names of a detector's or segmenter's classes are in the metadata, as JSON: its outputs have no labels.
+    By default a classifier's labels are the numbers of its classes, and the resolution is that of the evaluation. Class
+    names of a detector or segmenter are in the metadata, as JSON, since its outputs have no labels.
 
     Raises:
-        ExportError: its network does something else than `task`, the classes are not as many as it tells apart, or
-            the checkpoint is not one that this version reads.
+        ExportError: its network is for another task than `task`, the number of classes is wrong, or this version cannot
+            read the checkpoint.
     """
     does = task_of(saved.network)
     if task not in (None, does):
@@ -61,9 +61,10 @@ def target_of(
 
 
 def require_classes(classes: tuple[str, ...], number: int) -> None:
-    """
+    """Check the labels of a classifier.
+
     Raises:
-        ExportError: the labels are not as many as there are classes, or not all different.
+        ExportError: there are more or fewer labels than classes, or two are equal.
     """
     if len(classes) != number:
         raise ExportError(f"{len(classes)} class labels for a network that tells {number} classes apart")
@@ -75,10 +76,10 @@ def require_classes(classes: tuple[str, ...], number: int) -> None:
 
 
 def origin(checkpoint: Path, saved: SavedNetwork) -> dict[str, str]:
-    """Where the weights come from, for the metadata of what is made of them.
+    """Return the origin of the weights, for the metadata of exports.
 
     Raises:
-        ExportError: the checkpoint is not one that this version reads.
+        ExportError: this version cannot read the checkpoint.
     """
     weights = {WEIGHTS: weights_sha256(saved.weights)}
     if MARK in read_contents(checkpoint):

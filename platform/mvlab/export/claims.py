@@ -1,6 +1,6 @@
-"""Claims of a package beside its program: names of outputs, labels, sizes, the weights that it is said to have.
+"""Claims of a package besides its program: output names, labels, sizes, digest of the weights.
 
-No computation shows that one is false: the program runs as well with another label at each probability.
+No computation can refute them: the program runs as well with another label for each probability.
 """
 
 import json
@@ -15,13 +15,13 @@ from mvlab.export.mil.program import Program
 def false_claims(
     program: Program, *, function: str, classes: Sequence[str], num_classes: int, weights_sha256: str
 ) -> Iterator[str]:
-    """Yield what is wrong, each in a sentence.
+    """Yield each false claim as a sentence.
 
     Args:
-        program: that of one function.
+        program: program of one function.
         function: its name.
-        classes: labels in the order of the model's scores; empty if nothing tells them.
-        num_classes: how many classes a classifier's model tells apart.
+        classes: labels in the order of the model's scores; empty if unknown.
+        num_classes: number of classes of a classifier's model.
         weights_sha256: digest of the model's weights.
     """
     yield from _false_names(program)
@@ -65,7 +65,7 @@ def _false_labels(labels: Sequence[str], classes: Sequence[str], num_classes: in
 
 
 def _named(metadata: Mapping[str, str]) -> Sequence[str]:
-    """Names of a detector's or segmenter's classes; none if they are no list."""
+    """Return the class names of a detector or segmenter; none if they are no list."""
     try:
         named = json.loads(metadata.get(CLASSES, "[]"))
     except json.JSONDecodeError:
@@ -74,6 +74,6 @@ def _named(metadata: Mapping[str, str]) -> Sequence[str]:
 
 
 def _numbers(labels: Sequence[str]) -> Sequence[str]:
-    """Numbers in their order, where the labels are numbers: a package whose classes have no names has these."""
+    """Return the numbers in order if the labels are numbers: a package without class names has these."""
     numbers = [str(number) for number in range(len(labels))]
     return numbers if set(numbers) == set(labels) else labels

@@ -1,4 +1,4 @@
-"""One function of a package, at one size of image, against the model: the runs, and what can be read from them."""
+"""Comparison of one function of a package with the model, at one image size: the runs, and their evaluation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,39 +26,42 @@ REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "255 times as dark": lambda images: images / 255,
     "in [-1, 1]": lambda images: images * 2 - 1,
 }
-"""What a package's preprocessing may do instead of the model's."""
+"""Changes to an image that explain a package with wrong preprocessing."""
 DECISIONS = ("cast", "softmax")
-"""What may follow the model's scores in a package."""
+"""Operations that may follow the model's scores in a package."""
 BOX_OFFSETS, _ = OUTPUTS["detection"]
-"""The output that holds no scores."""
+"""Output that holds no scores."""
 (PROBABILITIES,) = OUTPUTS["classification"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A tensor of the program, and its counterpart among the model's outputs."""
+    """Tensor of the program, and its counterpart among the model's outputs."""
 
     label: str
     name: str
     place: int
-    """Of the model's output."""
+    """Index of the model's output."""
     is_softmax: bool = False
-    """True if it has to be the softmax of the model's output, false if that itself."""
+    """True if it must be the softmax of the model's output, False if it must be that output itself."""
     scores: str | None = None
-    """The tensor of the program that it is the softmax of, if it is one."""
+    """Tensor of the program of which it is the softmax, if it is one."""
 
     def expected(self, outputs: tuple[Tensor, ...]) -> Tensor:
         return outputs[self.place].softmax(1) if self.is_softmax else outputs[self.place]
 
     def off(self, values: Mapping[str, Tensor], expected: Tensor) -> Tensor:
-        """Of what the program may answer for: probabilities of its own scores, which are held against the model's by
-        themselves. What fp16 costs a thousand scores, a softmax may make ten times as much of, or nothing."""
+        """Return the error that the program is responsible for.
+
+        For probabilities that is the error against the softmax of the program's own scores. The scores are compared
+        with the model's separately. A softmax may enlarge their fp16 error tenfold, or remove it.
+        """
         return values[self.name] - (expected if self.scores is None else values[self.scores].softmax(1))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything is computed when it is first asked for."""
+    """Comparison whose parts are computed on first use."""
 
     function: str
     program: Program
@@ -67,11 +70,11 @@ class Comparison:
     """uint8 (N, 3, H, W), RGB."""
     preprocess: Preprocess
     classes: Sequence[str] = ()
-    """Labels in the order of the model's scores; empty if nothing tells them."""
+    """Labels in the order of the model's scores; empty if unknown."""
 
     @cached_property
     def reference(self) -> Reference:
-        """The model's way with the first image."""
+        """Run of the model on the first image."""
         return trace(self.model, self.preprocess, self.images[:1])
 
     @cached_property
@@ -80,7 +83,7 @@ class Comparison:
 
     @cached_property
     def restored(self) -> Program:
-        """The program with the model's own weights."""
+        """Program with the model's own weights."""
         return with_weights(self.program, self.stored.restored)
 
     @cached_property
@@ -88,7 +91,7 @@ class Comparison:
         return list(_pairs(self.program, self.reference.outputs))
 
     def errors(self) -> list[OutputErrors]:
-        """Of every output."""
+        """Errors of every output."""
         with torch.no_grad():
             expected = [tensors_of(self.model(self._model_input(place))) for place in range(len(self.images))]
         exact, declared = self._results(self.restored, in_fp32), self._results(self.program, as_declared)
@@ -104,7 +107,7 @@ class Comparison:
             given, wanted = tuple(exact[pair.name].shape), tuple(expected.shape)
             raise PackageError(
                 f"the package gives {pair.label!r} of shape {given}, the model {wanted} "
-                f"for {len(self.images)} images: they are not the same network, or have not the same classes"
+                f"for {len(self.images)} images: they are not the same network, or do not have the same classes"
             )
         unit, off = spread(expected), (declared[pair.name] - expected).abs()
         return OutputErrors(
@@ -120,7 +123,7 @@ class Comparison:
         )
 
     def _results(self, program: Program, rounds: Rounds) -> dict[str, Tensor]:
-        """Of all images, one after the other."""
+        """Run the program on all images, one by one."""
         names = [pair.name for pair in self.pairs]
         found = [outputs(program, image, names=names, rounds=rounds) for image in self.images]
         return {name: torch.cat([_tensor(values[name]) for values in found]) for name in names}
@@ -140,20 +143,20 @@ class Comparison:
         ]
 
     def changed(self) -> list[ChangedWeight]:
-        """Weights of the model that are stored with other elements."""
+        """Weights of the model that are stored with changed elements."""
         return [replace(each, constant=self._told(each.constant)) for each in self.stored.changed]
 
     def foreign(self) -> list[str]:
-        """Stored tensors that are no weight of the model's."""
+        """Stored tensors that are no weight of the model."""
         return [self._told(name) for name in self.stored.foreign]
 
     def first_inexact(self, tolerance: float) -> Deviation | None:
-        """The first operation from which on the program, with the model's weights, is not the model."""
+        """First operation from which the program, with the model's weights, deviates from the model."""
         values = run(self.restored, self.images[0], rounds=in_fp32)
         return self._told_of(first_unlike(self.program, values, self.reference.values, tolerance))
 
     def first_imprecise(self, tolerance: float) -> Deviation | None:
-        """The first operation that what the program declares takes past the tolerance."""
+        """First operation at which the declared precision exceeds the tolerance."""
         rounded = run(self.program, self.images[0])
         return self._told_of(first_rounded_away(self.program, self._in_fp32, rounded, tolerance))
 
@@ -161,11 +164,11 @@ class Comparison:
         return None if deviation is None else replace(deviation, operation=self._told(deviation.operation))
 
     def _told(self, name: str) -> str:
-        """With the function before it, where that is not the main one: functions have the same names in them."""
+        """Return the name, after that of the function unless it is the main one. Functions share names within them."""
         return name if self.function == MAIN else f"{self.function}/{name}"
 
     def remedy(self, tolerance: float) -> str | None:
-        """What done to the image makes the model agree with the program, if anything does."""
+        """Change to the image that makes the model agree with the program, if there is one."""
         pair = self.pairs[0]
         found = _tensor(outputs(self.restored, self.images[0], names=[pair.name], rounds=in_fp32)[pair.name])
         for remedy, change in REMEDIES.items():
@@ -176,7 +179,7 @@ class Comparison:
         return None
 
     def foreign_epsilons(self) -> list[str]:
-        """Those of normalisations that the model has in none of the kind; at 1e-5 they may hardly move an output."""
+        """Epsilons that no normalisation of that kind has in the model. At 1e-5 they may hardly change an output."""
         found = []
         for operation in self.program.operations:
             known = [epsilon for kind, epsilon in self.reference.epsilons if kind == operation.kind]
@@ -189,11 +192,11 @@ class Comparison:
 
     @cached_property
     def _in_fp32(self) -> dict[str, Value]:
-        """The first image's way through the stored program."""
+        """Run of the stored program on the first image, in fp32."""
         return run(self.program, self.images[0], rounds=in_fp32)
 
     def losses(self) -> tuple[list[Loss], list[Loss]]:
-        """By kind and by operation, in the first output."""
+        """Rounding errors in the first output, by kind and by operation."""
         if not rounding(self.program):
             return [], []
         name = self.pairs[0].name
@@ -201,15 +204,18 @@ class Comparison:
 
 
 def _agreement(ours: Tensor, theirs: Tensor) -> float:
-    """Share of images (B, classes), pixels (B, classes, H, W) or boxes (B, boxes, classes) of the same best class."""
+    """Return the share of equal top classes.
+
+    Shares are of images (B, classes), of pixels (B, classes, H, W) or of boxes (B, boxes, classes).
+    """
     axis = 2 if theirs.ndim == 3 else 1
     return float((ours.argmax(axis) == theirs.argmax(axis)).double().mean())
 
 
 def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
-    """Return what to compare: outputs as they are, and of probabilities the scores too that they are made of.
+    """Yield the tensors to compare: outputs, and for probabilities also the scores that they are computed from.
 
-    An output's name says what it has to be. Only where it is no name of ours does the program say so.
+    The name of an output determines what it must be. The program decides only if the name is none of ours.
     """
     classify = next((each for each in program.operations if each.kind == "classify"), None)
     names = program.outputs
@@ -240,7 +246,7 @@ def _probabilities(name: str, scores: str | None, place: int) -> Iterator[_Pair]
 
 
 def _before_softmax(program: Program, name: str) -> str | None:
-    """What the tensor called `name` is the softmax of, if it is one."""
+    """Return the tensor of which the tensor `name` is the softmax, if it is one."""
     operation = program.producer(name)
     while operation is not None and operation.kind in DECISIONS:
         before = operation.arguments["x"]

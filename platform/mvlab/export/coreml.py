@@ -19,7 +19,7 @@ from mvlab.export.errors import ExportError
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NetworkConfig
 
-# At import it warns that it was tested with older torch and scikit-learn, and that this is no Mac.
+# Its import warns that it was tested with older torch and scikit-learn, and that this is no Mac.
 logging.getLogger("coremltools").setLevel(logging.CRITICAL)
 import coremltools as ct  # noqa: E402
 
@@ -27,30 +27,30 @@ Task = Literal["classification", "detection", "segmentation"]
 Precision = Literal["fp16", "fp32"]
 
 MAIN = "main"
-"""The function of a package that takes images of the default size."""
+"""Function of a package for images of the default size."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
     "classification": ("classLabel_probs",),
     "detection": ("box_offsets", "class_logits"),
     "segmentation": ("logits",),
 }
-"""Names of a package's outputs in the order of the network's; a classifier's label comes along."""
+"""Output names of a package, in the order of the network's outputs. A classifier also returns its label."""
 CLASSES, WEIGHTS = "classes", "weights_sha256"
-"""Keys of a package's metadata: names of a detector's or segmenter's classes, as JSON; the digest of the weights."""
+"""Keys of a package's metadata: class names of a detector or segmenter, as JSON; digest of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What a package is to be, besides a network."""
+    """Specification of a package, besides its network."""
 
     task: Task
     resolutions: tuple[int, ...]
-    """Sides of the square images that it takes, in pixels; the first is the default."""
+    """Sides of the square images that it accepts, pixels. The first is the default."""
     precision: Precision = "fp16"
-    """Of weights and of what is computed."""
+    """Precision of weights and computation."""
     preprocessing: Preprocessing
-    """What the program does to an image; resizing and cropping stay with who calls it."""
+    """Preprocessing within the program. Resizing and cropping are the caller's work."""
     classes: tuple[str, ...] = ()
-    """Names in the order of the network's scores: labels of a classifier."""
+    """Class names in the order of the network's scores: labels of a classifier."""
     description: str = ""
     licence: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -69,11 +69,11 @@ def task_of(network: NetworkConfig) -> Task:
 
 
 def export_package(model: nn.Module, path: Path, target: Target) -> None:
-    """Writes `path` (.mlpackage), in place of one that is there: an image in, what `OUTPUTS` names out.
+    """Write the package `path` (.mlpackage), in place of one that is there. Its outputs are those in `OUTPUTS`.
 
-    With several resolutions it has a function for each, with the same weights, stored once ("main", then "size_320"):
-    shapes that a program enumerates would go through its patches' resizing as if they were the first. Such a package
-    needs iOS 18 or macOS 15; one of a single resolution iOS 16 or macOS 13.
+    With several resolutions it has a function for each ("main", then "size_320"), and stores the weights once. With
+    enumerated shapes in a single program, the resizing of patches would use the first shape for all. A package of
+    several resolutions needs iOS 18 or macOS 15, one of a single resolution iOS 16 or macOS 13.
 
     Raises:
         ExportError: the network cannot be converted at one of the resolutions.
@@ -95,10 +95,10 @@ def export_package(model: nn.Module, path: Path, target: Target) -> None:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder for all that is written on the way, and that goes with it."""
+    """Make a folder for all temporary files, and remove it afterwards."""
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory() as folder:
-        tempfile.tempdir = folder  # the converter removes its packages when Python exits, which an actor never does
+        tempfile.tempdir = folder  # the converter removes its packages at Python's exit, which an actor never reaches
         try:
             yield Path(folder)
         finally:
@@ -108,14 +108,14 @@ def _scratch() -> Iterator[Path]:
 def _put(made: Path, path: Path) -> None:
     """Publish the package `made` at `path`, in place of one that is there."""
     for each in path.parent.iterdir():
-        if each.name.startswith(f"{path.name}{PARTIAL}"):  # left by a process that was killed
+        if each.name.startswith(f"{path.name}{PARTIAL}"):  # left by a killed process
             shutil.rmtree(each, ignore_errors=True)
     with atomic_folder(path) as new:
         shutil.copytree(made, new, dirs_exist_ok=True)
 
 
 def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:
-    """A package with a function for each resolution."""
+    """Return a package with a function for each resolution."""
     functions, joined = ct.utils.MultiFunctionDescriptor(), scratch / "joined.mlpackage"
     for side in target.resolutions:
         one = scratch / f"{side}.mlpackage"
@@ -128,12 +128,12 @@ def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:
 
 
 def function_name(side: int | str, *, is_default: bool) -> str:
-    """Name of the function that takes images of `side` pixels."""
+    """Return the name of the function for images of `side` pixels."""
     return MAIN if is_default else f"size_{side}"
 
 
 class _Prepared(nn.Module):
-    """The network behind CoreML's image input, which has scaled the image and ordered its channels."""
+    """Network behind CoreML's image input, which has already scaled the image and ordered its channels."""
 
     def __init__(self, model: nn.Module, target: Target) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class _Prepared(nn.Module):
 
 
 def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any:
-    """A package of one resolution, not saved yet."""
+    """Return a package of one resolution, not saved yet."""
     layout = ct.colorlayout.BGR if target.preprocessing.channels == "bgr" else ct.colorlayout.RGB
     image = ct.ImageType(name="image", shape=(1, 3, side, side), scale=target.preprocessing.scale, color_layout=layout)
     if target.task == "classification":
@@ -160,7 +160,7 @@ def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any
     else:
         returns = {"outputs": [ct.TensorType(name=name) for name in OUTPUTS[target.task]]}
     try:
-        with redirect_stderr(io.StringIO()):  # the converter's four progress bars, of seconds each
+        with redirect_stderr(io.StringIO()):  # four progress bars of the converter, seconds each
             program = torch.export.export(network, (torch.zeros(1, 3, side, side),)).run_decompositions({})
             return ct.convert(
                 program,
@@ -171,12 +171,12 @@ def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any
                 minimum_deployment_target=minimum,
                 skip_model_load=True,
             )
-    except Exception as error:  # torch.export and the converter raise a dozen kinds
+    except Exception as error:  # torch.export and the converter raise a dozen types
         raise ExportError(f"the network cannot be converted at {side}x{side} pixels: {error}") from error
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Loads a saved package back, and tells what is in it.
+    """Load a saved package, and return its description.
 
     Raises:
         ExportError: it is no ML Program.

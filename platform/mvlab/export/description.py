@@ -1,4 +1,4 @@
-"""The verification of a package, for people."""
+"""Report on the verification of a package, for people."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from mvlab.export.rounding_error import Loss
 from mvlab.export.verification import OutputErrors, Verification
 from mvlab.markdown import markdown_table
 
-UNKNOWN_LABELS = "Labels were not checked: nothing tells what the classes are called; say --classes FILE."
+UNKNOWN_LABELS = "Labels were not checked: the names of the classes are not known. Give them with --classes FILE."
 
 
 def describe_verification(verification: Verification, images: str) -> str:
-    """Tables and a verdict; `images` says what they were."""
+    """Return tables and a verdict. `images` names the images that were used."""
     v = verification
     text = [
         f"{v.package}: {v.num_operations} operations, {v.precision}, specification version {v.specification_version}; "
@@ -18,14 +18,14 @@ def describe_verification(verification: Verification, images: str) -> str:
         markdown_table(
             ["output", "images", "fp32", v.precision, "max", "mean", "same top-1"], [_row(each) for each in v.outputs]
         ),
-        "fp32: the program in fp32 with the model's weights, largest error in standard deviations of the output; at "
-        f"most {v.exact_tolerance:.0e} is allowed. {v.precision}: the program as it is; at most {v.tolerance:g}. max, "
-        "mean: of the same, absolute.",
+        "fp32: largest error of the program in fp32 with the model's weights, in standard deviations of the output; at "
+        f"most {v.exact_tolerance:.0e} is allowed. {v.precision}: that of the program as it is; at most "
+        f"{v.tolerance:g}. max, mean: absolute errors of the program as it is.",
         _weights(v) if v.are_labels_known else f"{_weights(v)} {UNKNOWN_LABELS}",
     ]
     if v.losses_by_kind:
         text += [
-            f"What {v.precision} costs {v.outputs[0].output}, each alone in {v.precision}:",
+            f"Rounding error of {v.outputs[0].output}, with each of these alone in {v.precision}:",
             _loss_table("kind of operation", v.losses_by_kind),
             _loss_table("operation", v.losses_by_operation),
         ]
@@ -48,7 +48,7 @@ def _row(errors: OutputErrors) -> list[str]:
 def _weights(v: Verification) -> str:
     found = f"Of the stored constants {v.num_weights} are the model's weights and scalars, rounded"
     changed = f"; {len(v.changed)} changed" if v.changed else ""
-    foreign = f"; {len(v.foreign)} of no weight of the model's, e.g. {v.foreign[0]}" if v.foreign else ""
+    foreign = f"; {len(v.foreign)} are no weight of the model, e.g. {v.foreign[0]}" if v.foreign else ""
     return f"{found}{changed}{foreign}."
 
 

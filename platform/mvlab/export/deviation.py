@@ -1,4 +1,4 @@
-"""Where two computations part: the first operation of a program that is not what it should be."""
+"""First point where two computations differ: the first operation of a program with a wrong result."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -10,23 +10,23 @@ from torch import Tensor
 from mvlab.export.mil.program import Operation, Program, Value
 
 NUM_PROBES = 16
-"""Elements that are compared before the others: most tensors of a size differ in them already."""
+"""Number of elements that are compared first: most tensors of equal size already differ in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """An operation past tolerance."""
+    """Operation whose error exceeds the tolerance."""
 
     operation: str
     kind: str
     place: int
-    """From 1, of the program's operations."""
+    """Position among the program's operations, from 1."""
     error: float
-    """The largest, relative to the spread of what it should be; infinite where nothing comes near."""
+    """Largest error, relative to the spread of the correct result; infinite if no value is close."""
 
 
 def spread(values: Tensor) -> float:
-    """The unit of relative errors: the standard deviation of all elements, or of a constant tensor its size."""
+    """Return the unit of relative errors: the standard deviation of all elements, or the size of a constant tensor."""
     deviation = float(values.double().std(correction=0))
     return deviation or float(values.abs().max()) or 1.0
 
@@ -34,7 +34,7 @@ def spread(values: Tensor) -> float:
 def first_rounded_away(
     program: Program, exact: Mapping[str, Value], rounded: Mapping[str, Value], tolerance: float
 ) -> Deviation | None:
-    """The first operation whose result in `rounded` is more than `tolerance` off from that in `exact`."""
+    """Return the first operation whose result in `rounded` differs by more than `tolerance` from that in `exact`."""
     for operation in program.operations:
         for output in operation.outputs:
             ours, theirs = rounded.get(output.name), exact.get(output.name)
@@ -48,12 +48,13 @@ def first_rounded_away(
 def first_unlike(
     program: Program, values: Mapping[str, Value], reference: Iterable[Tensor], tolerance: float
 ) -> Deviation | None:
-    """The first operation from which on nothing is what the model computes.
+    """Return the first operation from which no result is a value of the model.
 
     `values` are a run of the program, `reference` the results of all operations of the model, on the same image. An
-    operation is accounted for if its result is a value of the model, in the same order of elements whatever the shape,
-    or if a later one is that depends on it: a converter fuses and reorders, but comes back to the model's values where
-    it does so rightly, and at the latest at the output. Those whose results are no real numbers vouch for nothing.
+    operation is correct if its result is a value of the model, with the same order of elements in any shape. It is also
+    correct if a later result that depends on it is such a value. A converter fuses and reorders operations, but a
+    correct one returns to the model's values, at the latest at the output. Operations whose results are no real numbers
+    prove nothing.
     """
     known = _ValuesBySize(reference)
     vouched: set[str] = set()
@@ -78,9 +79,9 @@ class _ValuesBySize:
             self._flat[each.numel()].append(each.flatten())
 
     def error(self, result: Tensor) -> float:
-        """Of the value that is nearest to `result`; infinite where none of its size is near in some elements."""
+        """Return the error against the closest value; infinite if none of its size is close in the probed elements."""
         flat = result.flatten()
-        if float(flat.std(correction=0)) == 0:  # e.g. attention over a single patch: 1, whatever went before
+        if float(flat.std(correction=0)) == 0:  # e.g. attention over a single patch: 1 for any input
             return float("inf")
         probes = torch.arange(NUM_PROBES) * (len(flat) - 1) // (NUM_PROBES - 1)
         least = float("inf")

@@ -1,13 +1,13 @@
-"""What export and verification can be refused for. Imports nothing, so that a command line can name these cheaply."""
+"""Refusals of export and verification. Imports nothing, so that a command line can name them cheaply."""
 
 
 class PackageError(ValueError):
-    """A package that cannot be read or run, or is of another network; the message says where and why."""
+    """Package that cannot be read or run, or belongs to another network. The message says where and why."""
 
 
 class PicturesError(ValueError):
-    """A folder without images, or with one that cannot be read; the message says which."""
+    """Folder without images, or with one that cannot be read. The message says which."""
 
 
 class ExportError(ValueError):
-    """A package that cannot be made of this network, or not as was asked for; the message says why."""
+    """Package that cannot be made of this network, or not as requested. The message says why."""

@@ -23,19 +23,25 @@ FORMAT = "mvlab.latency/1"
 COMPUTE_UNITS = ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")
 WARMUPS = 10
 TURNS_BETWEEN_WRITES = 10
-"""So that whoever stops it, or a crash, leaves what was measured before."""
+"""Interval of writing results, so that an interruption or a crash keeps the earlier measurements."""
 SOME_LEFT_OUT = 1
 
 Predict = Callable[[], Any]
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status: 0 all measured, 1 some could not be, 2 cannot be done."""
+    """Return the exit status: 0 all measured, 1 some failed, 2 cannot run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     parser.add_argument("--compute-units", choices=COMPUTE_UNITS, default=COMPUTE_UNITS[0], help="(%(default)s)")
-    parser.add_argument("--repeats", type=int, default=100, metavar="N", help="whose median counts (%(default)s)")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=100,
+        metavar="N",
+        help="timed runs, of which the median is reported (%(default)s)",
+    )
     parsed = parser.parse_args(arguments)
     packages = sorted(parsed.folder.glob("*.mlpackage"))
     if platform.system() != "Darwin":
@@ -63,23 +69,23 @@ def refuse(message: str) -> int:
 
 
 def leave_out(name: str, error: Exception) -> None:
-    """Tells of it: the other packages can be measured all the same."""
+    """Report a package that is left out. The others are still measured."""
     print(f"{name} cannot be run, and is left out: {error}", file=sys.stderr)
 
 
 def load_all(packages: Sequence[Path], compute_units: str) -> dict[str, Predict]:
-    """Name -> a prediction of each package; those that cannot be loaded are left out."""
+    """Return a prediction by package name. Packages that cannot be loaded are left out."""
     predictions: dict[str, Predict] = {}
     for path in packages:
         try:
             predictions[path.stem] = load(path, compute_units)
-        except Exception as error:  # noqa: BLE001 - coremltools and CoreML raise a dozen kinds
+        except Exception as error:  # noqa: BLE001 - coremltools and CoreML raise a dozen types
             leave_out(path.stem, error)
     return predictions
 
 
 def load(path: Path, compute_units: str) -> Predict:
-    """A prediction of the package at `path`, by its default function, for one random input."""
+    """Return a prediction with the default function of the package at `path`, for one random input."""
     import coremltools as ct
 
     model = ct.models.MLModel(str(path), compute_units=ct.ComputeUnit[compute_units])
@@ -88,7 +94,7 @@ def load(path: Path, compute_units: str) -> Predict:
 
 
 def example_inputs(description: Any) -> dict[str, Any]:
-    """A random image or array for each input that a package's description names, or its default function's."""
+    """Return a random image or array for each input in the description of a package, or of its default function."""
     from PIL import Image
 
     random = np.random.default_rng(0)
@@ -107,9 +113,9 @@ def example_inputs(description: Any) -> dict[str, Any]:
 
 
 def take_turns(predictions: Mapping[str, Predict], repeats: int) -> Iterator[dict[str, list[float]]]:
-    """After each turn that counts: name -> milliseconds of each prediction so far, in turns after WARMUPS.
+    """Yield, after each turn past WARMUPS, the milliseconds of every prediction so far, by name.
 
-    Whatever else the device does falls on all alike. A prediction that fails is left out, with its times.
+    Other load on the device affects all alike. A prediction that fails is left out, with its times.
     """
     times: dict[str, list[float]] = {name: [] for name in predictions}
     for turn in range(WARMUPS + repeats):
@@ -128,7 +134,7 @@ def take_turns(predictions: Mapping[str, Predict], repeats: int) -> Iterator[dic
 
 
 def results(times: Mapping[str, list[float]], *, device: str, system: str, compute_units: str) -> dict[str, Any]:
-    """What `mvlab latency import` reads."""
+    """Return the content of a file for `mvlab latency import`."""
     return {
         "format": FORMAT,
         "device": device,
@@ -142,7 +148,7 @@ def results(times: Mapping[str, list[float]], *, device: str, system: str, compu
 
 
 def mac() -> str:
-    """E.g. "Apple M2 (Mac14,2)"."""
+    """Return the name of this Mac, e.g. "Apple M2 (Mac14,2)"."""
     chip, model = (
         subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, check=True).stdout.strip()
         for key in ("machdep.cpu.brand_string", "hw.model")

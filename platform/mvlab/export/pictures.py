@@ -1,4 +1,4 @@
-"""Images to verify packages with: from a folder, or made from a seed. uint8 (N, 3, H, W), RGB."""
+"""Images for verification, from a folder or from a seed. uint8 (N, 3, H, W), RGB."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,19 +16,19 @@ from mvlab.export.errors import PicturesError
 from mvlab.models.plausible import clouds
 
 Pictures = Callable[[int, int], Tensor]
-"""(height, width) -> images of that size."""
+"""Function (height, width) -> images of that size."""
 
 
 def synthetic(count: int = 8, seed: int = 0) -> Pictures:
-    """The same for the same seed."""
+    """Return random images that depend only on the seed."""
     return lambda height, width: (255 * clouds(count, height, width, seed=seed)).byte()
 
 
 def images_in(folder: Path) -> tuple[list[Path], str]:
-    """Return all image files in a folder, however deep, and a line about those that are left out.
+    """Return all image files in a folder, at any depth, and a line about those left out.
 
     Raises:
-        PicturesError: there is none.
+        PicturesError: there are none.
     """
     root = Folder.of(str(folder))
     tree = walk(root) if root.exists() else Tree()
@@ -44,15 +44,15 @@ def _but(left_out: str) -> str:
 
 
 def spread_over(files: Sequence[Path], at_most: int) -> list[Path]:
-    """As many of them, at even distances: a folder often has its classes one after the other."""
+    """Return at most this many files at even distances, since a folder often has its classes one after the other."""
     count = min(at_most, len(files))
     return [files[place * len(files) // count] for place in range(count)]
 
 
 def from_files(files: Sequence[Path]) -> Pictures:
-    """The largest centred part of each image that has the shape, resized; all at once are in memory.
+    """Return the largest centred part of each image that has the requested shape, resized. All are in memory at once.
 
-    A PicturesError names a file that cannot be read.
+    Loading raises a PicturesError that names an unreadable file.
     """
 
     def pictures(height: int, width: int) -> Tensor:

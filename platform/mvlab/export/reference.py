@@ -1,4 +1,4 @@
-"""What a PyTorch model computes on its way: every intermediate value, and every weight as a converter may store it."""
+"""Intermediate values of a PyTorch model, and its weights in every form that a converter may store."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Preprocess = Callable[[Tensor], Tensor]
-"""uint8 images (B, 3, H, W), RGB -> what a model takes."""
+"""Function of uint8 images (B, 3, H, W), RGB -> the model's input."""
 FP32_ERROR = 1e-6
-"""Relative error that a few operations in fp32 may leave."""
+"""Relative error of a few operations in fp32."""
 aten = torch.ops.aten
 NORMS = {
     aten.native_batch_norm.default: "batch_norm",
     aten._native_batch_norm_legit_no_training.default: "batch_norm",
     aten.native_layer_norm.default: "layer_norm",
 }
-"""The last argument of each is its epsilon; the values are MIL's names."""
+"""MIL's name of each normalisation. The last argument of each is its epsilon."""
 HARD = (
     *(aten.hardsigmoid.default, aten.hardsigmoid_.default),
     *(aten.hardswish.default, aten.hardswish_.default),
 )
-"""Divide by 6; MIL's counterparts store the slope."""
+"""Operations that divide by 6. MIL's counterparts store the slope."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A tensor that a converter may store."""
+    """Tensor that a converter may store."""
 
     name: str
     values: Tensor
     error: Tensor | None = None
-    """Bound of the numerical error of each element where a converter computes it; None where it only copies it."""
+    """Bound of each element's numerical error if a converter computes it; None if it only copies it."""
 
     def reshape(self, shape: Size) -> "Weight":
         return self._moved(lambda tensor: tensor.reshape(shape))
@@ -49,24 +49,29 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """One image's way through a model, in fp32."""
+    """Run of a model on one image, in fp32."""
 
     outputs: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
-    """The image as the model takes it, and the results of all operations, in order."""
+    """Input of the model, and the results of all operations, in order."""
     weights: tuple[Weight, ...]
-    """Parameters and buffers; those of convolutions with the BatchNorm behind them folded in; and all else that is the
-    same for every image: the mean of the preprocessing, and what the model computes of its weights alone."""
+    """Parameters and buffers, and other tensors that are the same for every image.
+
+    Weights of convolutions are also listed with the following BatchNorm folded in. Others are the mean of the
+    preprocessing, and results that depend on weights alone.
+    """
     scalars: tuple[float, ...]
-    """Numbers in the arguments of operations: epsilons, scales; and their squares, as torch's attention multiplies
-    queries and keys with the root of its scale each, where a converter stores the scale."""
+    """Numbers in the arguments of operations, such as epsilons and scales, and their squares.
+
+    torch's attention multiplies queries and keys by the root of its scale, while a converter stores the scale.
+    """
     epsilons: frozenset[tuple[str, float]]
-    """Of normalisations, with MIL's name for the kind."""
+    """Epsilons of normalisations, with MIL's name for the kind."""
 
 
 @torch.no_grad()
 def trace(model: nn.Module, preprocess: Preprocess, image: Tensor) -> Reference:
-    """Runs `model` on one image (1, 3, H, W) as it is, attention as explicit products, and keeps everything."""
+    """Run `model` on one image (1, 3, H, W), with attention as explicit products, and keep all values."""
     recorder = _Recorder(image)
     with sdpa_kernel(SDPBackend.MATH), recorder:
         taken = preprocess(image)
@@ -90,7 +95,7 @@ def trace(model: nn.Module, preprocess: Preprocess, image: Tensor) -> Reference:
 
 
 def tensors_of(outputs: Any) -> tuple[Tensor, ...]:
-    """A model's outputs, whatever container they are in, in their order."""
+    """Return a model's outputs in order, from any container."""
     return tuple(each for each in tree_leaves(outputs) if isinstance(each, Tensor))
 
 
@@ -111,15 +116,15 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.values: list[Tensor] = []
         self.folded: list[tuple[Tensor, list[tuple[Tensor, Tensor]]]] = []
-        """Weight of a convolution -> its weight and bias after folding, each with a bound of its error."""
+        """Weight and bias after folding, with error bounds, for each convolution's weight."""
         self.constants: dict[int, Tensor] = {}
-        """By id: arguments that depend on no image."""
+        """Arguments that depend on no image, by id."""
         self.computed: dict[int, Tensor] = {}
-        """By id: results that depend on no image."""
+        """Results that depend on no image, by id."""
         self.scalars: set[float] = set()
         self.epsilons: set[tuple[str, float]] = set()
         self._of_image = {id(image): image}
-        """What depends on the image, by id; kept, so that no id is given again."""
+        """Values that depend on the image, by id. They are kept so that no id is reused."""
         self._convolutions: dict[int, _Convolution] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -137,7 +142,7 @@ class _Recorder(TorchDispatchMode):
         for each in tensors_of(result):
             if depends:
                 self._of_image[id(each)] = each
-                self.constants.pop(id(each), None)  # it was one until an operation in place
+                self.constants.pop(id(each), None)  # constant only until an operation in place
                 self.computed.pop(id(each), None)
             else:
                 self.computed[id(each)] = each
@@ -160,13 +165,13 @@ class _Recorder(TorchDispatchMode):
 
 
 def _error(computed: Tensor) -> Tensor:
-    """Bound of the error of a tensor that is computed in fp32; a zero stays a zero."""
+    """Return a bound of the error of a tensor computed in fp32. A zero stays zero."""
     values = computed.double()
     return torch.where(values == 0, 0.0, FP32_ERROR * values.abs().amax()) if values.numel() else values
 
 
 def _fold(convolution: _Convolution, norm: Any) -> list[tuple[Tensor, Tensor]]:
-    """Weight and bias, in fp64, of a convolution that does the BatchNorm with arguments `norm` too; with errors."""
+    """Return weight and bias, in fp64, of a convolution with the BatchNorm arguments `norm` folded in; with errors."""
     _, gamma, beta, mean, variance, *_, epsilon = (each.double() if isinstance(each, Tensor) else each for each in norm)
     scale = torch.rsqrt(variance + epsilon) * (1 if gamma is None else gamma)
     bias = torch.zeros_like(mean) if convolution.bias is None else convolution.bias.double()

@@ -1,4 +1,4 @@
-"""Which operations of an fp16 program lose most: each alone is rounded, and the rest is fp32."""
+"""Operations of an fp16 program with the largest rounding error: each alone is rounded, and the rest is fp32."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -15,17 +15,17 @@ from mvlab.export.mil.program import Operation, Program, Value
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What rounding to fp16 costs at an operation, or at all operations of a kind."""
+    """Error from rounding to fp16 at one operation, or at all operations of a kind."""
 
     name: str
     kind: str
     num_operations: int
     error: float
-    """The largest of the program's result, relative to its spread."""
+    """Largest error of the program's result, relative to its spread."""
 
 
 def rounding(program: Program) -> list[Operation]:
-    """The operations that round: those with fp16 results, without those that only move what has been rounded."""
+    """Return the operations that round: those with fp16 results, except those that only move rounded values."""
     return [
         operation
         for operation in program.operations
@@ -34,13 +34,13 @@ def rounding(program: Program) -> list[Operation]:
 
 
 def by_operation(program: Program, exact: Mapping[str, Value], result: str) -> list[Loss]:
-    """Each operation's loss in the tensor called `result`, the largest first; `exact` is a run in fp32."""
+    """Return the error of each operation in the tensor `result`, largest first. `exact` is a run in fp32."""
     losses = [Loss(each.name, each.kind, 1, _error(program, exact, result, [each])) for each in rounding(program)]
     return sorted(losses, key=lambda loss: -loss.error)
 
 
 def by_kind(program: Program, exact: Mapping[str, Value], result: str) -> list[Loss]:
-    """The same for all operations of a kind together."""
+    """Return the error of all operations of each kind together, largest first."""
     kinds: dict[str, list[Operation]] = defaultdict(list)
     for each in rounding(program):
         kinds[each.kind].append(each)
@@ -50,7 +50,7 @@ def by_kind(program: Program, exact: Mapping[str, Value], result: str) -> list[L
 
 @torch.no_grad()
 def _error(program: Program, exact: Mapping[str, Value], result: str, rounded: Sequence[Operation]) -> float:
-    """Of the result where only these operations round; only what depends on them is computed again."""
+    """Return the error of the result if only these operations round. Only their dependents are computed again."""
     places = {each.place for each in rounded}
     values = dict(exact)
     execute(
@@ -63,7 +63,7 @@ def _error(program: Program, exact: Mapping[str, Value], result: str, rounded: S
 
 
 def _dependents(operations: Sequence[Operation], places: Collection[int], *, upto: str) -> list[Operation]:
-    """These operations and all that depend on them, in order, as far as the one that gives `upto`."""
+    """Return these operations and all that depend on them, in order, up to the one that yields `upto`."""
     changed: set[str] = set()
     found = []
     for operation in operations:

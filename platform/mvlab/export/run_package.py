@@ -1,4 +1,4 @@
-"""The package of a trained run, with what came out when it was run beside it."""
+"""Package of a trained run, with its verification beside it."""
 
 import json
 from pathlib import Path
@@ -16,15 +16,15 @@ from mvlab.models.weights.saved import SavedNetwork
 from mvlab.record.package import VERIFICATION
 
 TABLE = "verification.md"
-"""Beside VERIFICATION."""
+"""Table beside VERIFICATION."""
 IMAGES = "synthetic images, always the same"
 
 
 def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes: tuple[str, ...]) -> None:
-    """Makes `package` of `saved`, which was read from `checkpoint`, and holds it against the network.
+    """Make `package` of `saved`, which was read from `checkpoint`, and verify it against the network.
 
-    What comes of it is in two files beside the package, also where there is none, since the network cannot be
-    converted, or where it cannot be run: the run was trained all the same.
+    Two files beside the package describe the result. They are also written if the network cannot be converted, or the
+    package cannot be run: the run has been trained all the same.
     """
     network = saved.build()
     try:
@@ -48,14 +48,14 @@ def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes
 def write_verification(
     folder: Path, verification: Verification, *, package: dict[str, Any], classes: tuple[str, ...]
 ) -> None:
-    """Into `folder`, as a table and as JSON; `package` is the package's description."""
+    """Write a verification into `folder`, as a table and as JSON. `package` is the package's description."""
     _write(folder, verification.as_dict(), describe_verification(verification, IMAGES), package, classes)
 
 
 def _write_problem(
     folder: Path, what: str, error: Exception, *, package: dict[str, Any] | None, classes: tuple[str, ...]
 ) -> None:
-    """The same where nothing was verified, with the first line of `error`: the converter says more than a tag holds."""
+    """Write that nothing was verified, with the first line of `error`, since the converter's errors are long."""
     problem = f"{what}: {str(error).splitlines()[0]}"
     found = {"checked": "program", "passed": False, "problems": [problem]}
     _write(folder, found, f"NOT verified: {problem}", package, classes)

@@ -1,8 +1,9 @@
-"""Whether the weights that a package stores are the model's, rounded.
+"""Comparison of the weights that a package stores with the model's, rounded.
 
-fp16 weights are off by up to half a unit in the last place, which moves logits by some thousandths: more than many a
-mistake. So each stored tensor is first held against the model's weights one by one, and then the program is given the
-model's own fp32 values in their place. What remains is the program itself, and that can be held to fp32's accuracy.
+Weights in fp16 are off by up to half a unit in the last place, which moves logits by some thousandths. Many a mistake
+moves them less. So each stored tensor is first compared with the model's weights. Then the program gets the model's own
+fp32 values in place of the stored ones. The error that remains is the program's own, and can be held to fp32's
+accuracy.
 """
 
 from collections import defaultdict
@@ -16,38 +17,38 @@ from mvlab.export.mil.program import Program, Value
 from mvlab.export.reference import FP32_ERROR, Reference, Weight
 
 KEPT_FROM_ZERO = 400
-"""Elements: in fp16 tensors of fewer, coremltools stores `SMALLEST` where another number would become zero."""
+"""Size of tensor from which fp16 numbers may round to zero. In smaller ones coremltools stores `SMALLEST` instead."""
 SMALLEST = 2.0**-24
 INTEGERS = {torch.float16: torch.int16, torch.float32: torch.int32}
-"""Types of the same size."""
+"""Integer types of the same size."""
 MOSTLY = 0.5
-"""A tensor of which more than this share is a weight's is that weight, changed."""
+"""Share of a weight's elements in a tensor, above which the tensor is that weight with changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedWeight:
-    """A stored tensor that is one of the model's but for some elements."""
+    """Stored tensor that is one of the model's weights except for some elements."""
 
     constant: str
     weight: str
-    """The model's name for it."""
+    """Name in the model."""
     num_different: int
     num_elements: int
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWeights:
-    """The floating-point constants of a package, held against a model."""
+    """Floating-point constants of a package, compared with a model."""
 
     restored: dict[str, Tensor]
-    """Constants that are the model's, rounded: the model's own values, in fp32. Epsilons and scales are among them."""
+    """Constants that are the model's, rounded: the model's own values, in fp32. Epsilons and scales are included."""
     changed: tuple[ChangedWeight, ...]
     foreign: tuple[str, ...]
-    """Tensors that are no weight of the model's, nor made of its convolutions and BatchNorms."""
+    """Tensors that are no weight of the model, nor computed from its convolutions and BatchNorms."""
 
 
 def compare_weights(program: Program, reference: Reference) -> StoredWeights:
-    """Looks for each stored constant among the weights and scalars of the model that `reference` is of."""
+    """Search each stored constant among the weights and scalars of the model of `reference`."""
     by_size: dict[int, list[Weight]] = defaultdict(list)
     for weight in reference.weights:
         by_size[weight.values.numel()].append(weight)
@@ -70,7 +71,7 @@ def compare_weights(program: Program, reference: Reference) -> StoredWeights:
 
 
 def with_weights(program: Program, values: dict[str, Tensor]) -> Program:
-    """The same program with these constants in place of what it stores."""
+    """Return the program with these constants in place of the stored ones."""
     constants: dict[str, Value] = {**program.constants, **values}
     return replace(program, constants=constants)
 
@@ -82,7 +83,7 @@ def _tensors(program: Program) -> Iterator[tuple[str, Tensor]]:
 
 
 def _scalars(program: Program, reference: Reference) -> Iterator[tuple[str, Tensor]]:
-    """Stored numbers that are the model's, rounded, with the model's value."""
+    """Yield the stored numbers that are the model's, rounded, with the model's value."""
     known = torch.tensor(reference.scalars, dtype=torch.float64)
     for name, value in program.constants.items():
         if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 0 and len(known):
@@ -92,7 +93,7 @@ def _scalars(program: Program, reference: Reference) -> Iterator[tuple[str, Tens
 
 
 def _candidates(stored: Tensor, by_size: dict[int, list[Weight]]) -> Iterator[Weight]:
-    """Weights that may be `stored`: of as many elements, as they are or transposed; and zeros, for lack of a bias."""
+    """Yield the weights that `stored` may be: those of equal size, also transposed; and zeros, for a missing bias."""
     if stored.ndim == 1:
         yield Weight("zeros", torch.zeros(stored.shape))
     for weight in by_size[stored.numel()]:
@@ -102,12 +103,12 @@ def _candidates(stored: Tensor, by_size: dict[int, list[Weight]]) -> Iterator[We
 
 
 def is_rounding(stored: Tensor, weight: Weight) -> bool:
-    """Return whether every element of `stored` is that of `weight`, rounded to the type of `stored`."""
+    """Tell whether every element of `stored` is that of `weight`, rounded to the type of `stored`."""
     return bool(_is_rounding(stored, weight).all())
 
 
 def _is_rounding(stored: Tensor, weight: Weight) -> Tensor:
-    """Truth for each element. Rounding keeps the order: so the bounds of an element, rounded, bound what is stored."""
+    """Return a truth value for each element. Rounding keeps order: an element's rounded bounds bound the stored one."""
     values = weight.values
     low, high = (values, values) if weight.error is None else (values - weight.error, values + weight.error)
     lowest, highest = low.to(stored.dtype), high.to(stored.dtype)
@@ -119,7 +120,7 @@ def _is_rounding(stored: Tensor, weight: Weight) -> Tensor:
 
 
 def _place(values: Tensor) -> Tensor:
-    """Place of each number among all of its type, in their order; -0 comes just before 0."""
+    """Return the rank of each number among all numbers of its type. -0 comes just before 0."""
     integer = INTEGERS[values.dtype]
     bits = values.contiguous().view(integer).long()
     return torch.where(bits < 0, -1 - (bits & torch.iinfo(integer).max), bits)

@@ -1,4 +1,4 @@
-"""What came out when a package was held against its model: numbers, and a verdict."""
+"""Result of comparing a package with its model: numbers, and a verdict."""
 
 import math
 from collections.abc import Iterator
@@ -10,77 +10,79 @@ from mvlab.export.rounding_error import Loss
 from mvlab.export.stored_weights import ChangedWeight
 
 EXACT_TOLERANCE = 1e-4
-"""Of the program in fp32 with the model's own weights; fp32 itself costs some 1e-6 of an output's spread."""
+"""Tolerance of the program in fp32 with the model's own weights. fp32 itself costs about 1e-6 of an output's spread."""
 TOLERANCE = 0.1
-"""Of the program as it is: fp16 costs MobileViT 1e-2 to 3e-2 of its logits' spread."""
+"""Tolerance of the program as it is. fp16 costs MobileViT 1e-2 to 3e-2 of its logits' spread."""
 NUM_SHOWN = 3
-"""Of changed weights, in sentences."""
+"""Number of changed weights named in sentences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputErrors:
-    """One output over all images of a size. Relative errors are in units of its standard deviation; those of
-    probabilities are what the program's softmax loses of its own logits, which are an output by themselves."""
+    """Errors of one output over all images of a size, relative to its standard deviation.
+
+    Errors of probabilities are against the softmax of the program's own logits, which are an output of their own.
+    """
 
     function: str
     size: tuple[int, int]
     """Height and width of the images."""
     output: str
     spread: float
-    """The standard deviation of the model's output."""
+    """Standard deviation of the model's output."""
     exact: float
-    """Largest relative error of the program in fp32, with the model's weights as they were before they were stored."""
+    """Largest relative error of the program in fp32, with the model's weights before they were stored."""
     relative: float
     """Largest relative error of the program as it is."""
     max_abs: float
     """Largest absolute difference from the model's output."""
     mean_abs: float
     top1_agreement: float | None
-    """Share of images (or pixels, or boxes) whose highest score is the model's; None where there are no scores."""
+    """Share of images (or pixels, or boxes) whose top class is the model's; None without scores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """A package against its model. Everything here was found by running the saved program."""
+    """Verification of a package against its model. All values come from running the saved program."""
 
     package: str
     specification_version: int
     precision: str
-    """That the program declares: "fp16", "fp32"."""
+    """Precision that the program declares: "fp16", "fp32"."""
     num_operations: int
     num_images: int
     tolerance: float
-    """Allowed in `OutputErrors.relative`."""
+    """Tolerance of `OutputErrors.relative`."""
     exact_tolerance: float
-    """Allowed in `OutputErrors.exact`."""
+    """Tolerance of `OutputErrors.exact`."""
     outputs: tuple[OutputErrors, ...]
     num_weights: int
-    """Constants that are the model's weights, rounded."""
+    """Number of constants that are the model's weights, rounded."""
     changed: tuple[ChangedWeight, ...]
     foreign: tuple[str, ...]
-    """Stored tensors that are nothing of the model's; harmless if the outputs are exact."""
+    """Stored tensors that are none of the model's. Harmless if the outputs are exact."""
     are_labels_known: bool
-    """True if a file or a run told which labels the classes have to have."""
+    """True if a file or a run determined the labels of the classes."""
     false_claims: tuple[str, ...]
-    """Statements of the package about itself that are not so: names, labels, digest of the weights; a sentence each."""
+    """False statements of the package about itself (names, labels, digest of the weights), a sentence each."""
     foreign_epsilons: tuple[str, ...]
-    """Of normalisations: no mistake is too small to be one."""
+    """Epsilons of normalisations that are not the model's. The size of their error does not matter."""
     first_inexact: Deviation | None
-    """The first operation from which on the program does not compute what the model does; None if all is exact."""
+    """First operation from which the program deviates from the model; None if all is exact."""
     first_imprecise: Deviation | None
-    """The first operation that the declared precision takes past the tolerance; None if it takes no output there."""
+    """First operation at which the declared precision exceeds the tolerance; None if no output exceeds it."""
     remedy: str | None
-    """What was done to the image, if that explains why the outputs are not exact."""
+    """Change to the image that explains inexact outputs, if there is one."""
     losses_by_kind: tuple[Loss, ...]
     losses_by_operation: tuple[Loss, ...]
-    """Those that fp16 costs most. Both are empty where nothing is rounded, the program is wrong, or nobody asked."""
+    """Largest rounding errors. Empty, like those by kind, if nothing rounds, the program is wrong, or by choice."""
 
     @property
     def passed(self) -> bool:
         return not any(True for _ in self.problems())
 
     def problems(self) -> Iterator[str]:
-        """What is wrong, each in a sentence."""
+        """Yield each problem as a sentence."""
         yield from self.false_claims
         for weight in self.changed[:NUM_SHOWN]:
             elements = f"{weight.num_different:,} of {weight.num_elements:,} elements"
@@ -89,7 +91,7 @@ class Verification:
             yield f"{len(self.changed) - NUM_SHOWN} more weights are stored changed"
         if self.foreign_epsilons:
             more = f" (and {len(self.foreign_epsilons) - 1} more)" if len(self.foreign_epsilons) > 1 else ""
-            yield f"{self.foreign_epsilons[0]}{more}, and no such layer of the model has"
+            yield f"{self.foreign_epsilons[0]}{more}, which no such layer of the model has"
         for output in self.outputs:
             if not output.exact <= self.exact_tolerance:
                 off = f"{output.exact:.1e} of its spread in fp32"
@@ -105,7 +107,7 @@ class Verification:
                 yield f"{output.output} at {_pixels(output)} is off by {off}; {self.tolerance:g} is allowed"
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, which has no infinity: null in its place."""
+        """Return the verification for JSON, with null in place of infinity."""
         checked = {"checked": "program", "passed": self.passed, "problems": list(self.problems())}
         plain: dict[str, Any] = _finite(checked | asdict(self))
         return plain

@@ -1,13 +1,13 @@
-"""A saved package against the model that it was made of, by running its program.
+"""Verification of a saved package against its model, by running its program.
 
-Two questions are kept apart, since fp16 hides many a mistake:
+Two questions are kept apart, since fp16 hides many mistakes:
 
-- Is it the right program? Each stored weight is held against the model's; then the program runs in fp32 with the
-  model's own weights in place of the stored ones, and has to agree with the model to `EXACT_TOLERANCE`. A wrong
+- Is it the right program? Each stored weight is compared with the model's. Then the program runs in fp32 with the
+  model's own weights in place of the stored ones, and must agree with the model to `EXACT_TOLERANCE`. A wrong
   epsilon, order of patches or channels, scale or weight is far above that.
-- What does its precision cost? The program runs as it is, and has to agree to `tolerance`.
+- What does its precision cost? The program runs as it is, and must agree to `tolerance`.
 
-Errors are relative to the standard deviation of the model's output, so that one tolerance serves every head.
+Errors are relative to the standard deviation of the model's output, so that one tolerance fits every head.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,12 +29,12 @@ NUM_LOSSES = 5
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """The paper's preprocessing: RGB in [0, 1]."""
+    """Apply the paper's preprocessing: RGB in [0, 1]."""
     return images.float() / 255
 
 
 def as_prepared(preprocessing: Preprocessing) -> Preprocess:
-    """What weights were made for, of images that have their size already."""
+    """Return the preprocessing that weights were made for, on images of the right size."""
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (preprocessing.mean, preprocessing.std))
 
     def preprocess(images: Tensor) -> Tensor:
@@ -54,20 +54,20 @@ def verify(
     tolerance: float = TOLERANCE,
     bisect: bool = True,
 ) -> Verification:
-    """Runs every function of the package, at every size that it takes, on `pictures`, and so the model.
+    """Run every function of the package, at every size that it accepts, on `pictures`, and the model as well.
 
     A compressed package, whose weights are not the model's rounded, is held to `tolerance` in both questions.
 
     Args:
         package: a saved .mlpackage.
-        model: what it was exported from; gives logits where the package gives probabilities.
-        preprocess: what the package has to do to an image before the network.
-        classes: labels in the order of the model's scores; empty if nothing tells them.
-        tolerance: for the program as it is, relative to the spread of the model's outputs.
-        bisect: whether to find out what fp16 costs at which operation, which takes most of the time.
+        model: model that it was exported from; returns logits where the package returns probabilities.
+        preprocess: preprocessing that the package must apply before the network.
+        classes: labels in the order of the model's scores; empty if unknown.
+        tolerance: tolerance of the program as it is, relative to the spread of the model's outputs.
+        bisect: find the rounding error of each operation, which takes most of the time.
 
     Raises:
-        PackageError: the package cannot be read or run, or has not the outputs of the model.
+        PackageError: the package cannot be read or run, or its outputs are not the model's.
     """
     model.eval()
     compared = [
@@ -110,5 +110,5 @@ def verify(
 def _first(
     compared: list[Comparison], errors: list[list[OutputErrors]], is_off: Callable[[OutputErrors], bool]
 ) -> Comparison | None:
-    """The first comparison with an output that is off."""
+    """Return the first comparison with an output beyond its tolerance."""
     return next((each for each, found in zip(compared, errors, strict=True) if any(map(is_off, found))), None)

@@ -1,4 +1,4 @@
-"""A package of every network in the paper's tables, made, run and held against its network."""
+"""Packages of every network in the paper's tables: made, run and verified."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ SEED = 0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A package to make."""
+    """Package to make."""
 
     name: str
     network: NetworkConfig
@@ -39,18 +39,18 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadePackage:
-    """What came of it."""
+    """Result of making a package."""
 
     wanted: Wanted
     package: dict[str, Any] | None = None
-    """Its description; None if there is none."""
+    """Description; None without a package."""
     verification: Verification | None = None
     problem: str = ""
-    """Why there is no package, or why it cannot be run."""
+    """Reason why there is no package, or why it cannot be run."""
 
 
 def wanted(tables: Sequence[CostTable]) -> Iterator[Wanted]:
-    """One of each network and image size."""
+    """Yield one package for each network and image size."""
     seen: set[str] = set()
     for table, row, network in packaged_rows(tables):
         name = package_name(table, row)
@@ -62,7 +62,7 @@ def wanted(tables: Sequence[CostTable]) -> Iterator[Wanted]:
 def make_packages(
     some: Sequence[Wanted], folder: Path, *, precision: Precision, tell: Callable[[str], None]
 ) -> Iterator[MadePackage]:
-    """Writes each into `folder`, with random weights; what cannot be made or run is told with its reason."""
+    """Write each package into `folder`, with random weights. A failure is reported with its reason."""
     started = time.monotonic()
     for done, each in enumerate(some):
         left = f", about {clock((time.monotonic() - started) / done * (len(some) - done))} left" if done else ""

@@ -121,10 +121,7 @@ class Journal:
         Only lines added since the last call are read, since a driver asks several times a second.
         """
         runs, offset = self._seen
-        self._seen = (
-            {},
-            0,
-        )  # after an interrupt, the next call reads all again; no event counts twice
+        self._seen = {}, 0  # an interrupt in here makes the next call read everything, and count no event twice
         for event, after in self.since(offset):
             offset, run = after, runs.setdefault(event.run, Standing())
             if event.kind == "forget":

@@ -81,8 +81,8 @@ def _stale_owner(folder: Path, gone: Container[str] = ()) -> bool:
         owner = owner_of(folder)
     except ValueError:
         raise InUseError(
-            f"{folder / OWNER} names no process: somebody begins to work on the study at this moment, or was killed "
-            "doing so; if nobody works on it, remove that file"
+            f"{folder / OWNER} names no process: a process is starting to work on the study, or was killed "
+            "as it did; if nobody works on it, remove that file"
         ) from None
     if owner is None or owner.is_dead(gone):
         return owner is not None
@@ -100,7 +100,7 @@ def _entry(folder: Path, timeout_s: float) -> Iterator[None]:
         with held(folder / ENTRY, timeout_s=timeout_s):
             yield
     except TimeoutError:
-        raise InUseError(f"somebody else begins to work on {folder} at this moment; try again") from None
+        raise InUseError(f"another process is starting to work on {folder}; try again") from None
 
 
 def _make(path: Path) -> str:
@@ -116,5 +116,5 @@ def _make(path: Path) -> str:
                 path.unlink()
                 raise
     except FileExistsError:
-        raise InUseError(f"somebody else begins to work on {path.parent} at this moment; try again") from None
+        raise InUseError(f"another process is starting to work on {path.parent}; try again") from None
     return mine

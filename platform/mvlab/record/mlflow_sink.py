@@ -165,8 +165,8 @@ class MlflowSink:
     def _tell(self, event: Event, error: Exception) -> None:
         self._say(
             event.kind,
-            f"MLflow does not take the {event.kind} of {event.run} ({self._said(error)}). "
-            f"The study goes on; everything is in {self.journal.path}",
+            f"MLflow refuses the {event.kind} of {event.run} ({self._said(error)}). "
+            f"The study continues; everything is in {self.journal.path}",
         )
 
     def _said(self, error: Exception) -> str:

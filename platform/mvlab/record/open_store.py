@@ -76,7 +76,7 @@ def _require_database(uri: str, file: Path, *, may_make: bool) -> None:
     if not file.parent.is_dir():
         raise unusable(uri, f"there is no folder {file.parent}")
     if file.exists() and not file.is_file():
-        raise unusable(uri, f"{file} is no file")
+        raise unusable(uri, f"{file} is not a file")
     if not file.exists() and not may_make:
         raise unusable(uri, f"there is no file {file}")
     if may_make and not all(os.access(path, os.W_OK) for path in (file, file.parent) if path.exists()):
@@ -84,7 +84,7 @@ def _require_database(uri: str, file: Path, *, may_make: bool) -> None:
     if file.exists():
         with reaching(uri), file.open("rb") as opened:
             if opened.read(len(MAGIC)) not in (b"", MAGIC):
-                raise unusable(uri, f"{file} is no database of SQLite's")
+                raise unusable(uri, f"{file} is not an SQLite database")
 
 
 def _require_answer(uri: str) -> None:
@@ -101,7 +101,7 @@ def _require_answer(uri: str) -> None:
         return
     is_by_proxy = scheme in getproxies() and host and not proxy_bypass(host)
     if host and port and not is_by_proxy and not answers(host, port):
-        raise unusable(uri, f"nobody listens at {host}:{port}")
+        raise unusable(uri, f"nothing listens at {host}:{port}")
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class RecordedRun:
         """
         checkpoint = self._fetched(CHECKPOINT, folder)
         if checkpoint is None:
-            raise TrackingError(f"run {self.run_id} has no {CHECKPOINT}: it is no finished run of a job of ours")
+            raise TrackingError(f"run {self.run_id} has no {CHECKPOINT}: it is not a finished run of mvlab")
         return checkpoint
 
     def classes(self, folder: Path) -> tuple[str, ...]:

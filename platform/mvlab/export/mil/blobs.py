@@ -1,7 +1,7 @@
 """Tensors in a package's weight file.
 
-The file (MILBlob's storage format, version 2) is a header of 64 bytes, and for each tensor 64 bytes of metadata, which
-the program points to, and the data that the metadata points to.
+The file (MILBlob's storage format, version 2) has a header of 64 bytes. For each tensor follow 64 bytes of metadata and
+the data. The program points to the metadata, and the metadata to the data.
 """
 
 import struct
@@ -14,7 +14,7 @@ from mvlab.export.errors import PackageError
 
 MARK = 0xDEADBEEF
 METADATA = struct.Struct("<IIQQQ")
-"""Mark, type, size in bytes, offset of the data, bits of padding at its end."""
+"""Fields: mark, type, size in bytes, offset of the data, bits of padding at its end."""
 BLOB_TYPES = {
     **{1: "FLOAT16", 2: "FLOAT32", 3: "UINT8", 4: "INT8", 6: "INT16", 7: "UINT16", 8: "INT4", 9: "UINT1"},
     **{10: "UINT2", 11: "UINT4", 12: "UINT3", 13: "UINT6", 14: "INT32", 15: "UINT32"},
@@ -22,7 +22,7 @@ BLOB_TYPES = {
 
 
 class BlobFile:
-    """A weight file in memory."""
+    """Weight file in memory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -32,10 +32,10 @@ class BlobFile:
             raise PackageError(f"{path} cannot be read: {error.strerror or error}; export the package anew") from error
 
     def read(self, offset: int, *, dtype: str, name: str) -> NDArray[np.uint8]:
-        """The bytes of the tensor whose metadata are at `offset`; `name` is for messages.
+        """Return the bytes of the tensor with metadata at `offset`. `name` is for messages.
 
         Raises:
-            PackageError: there is no tensor of this type, or the file ends before it does.
+            PackageError: there is no tensor of this type, or the file ends within it.
         """
         if offset + METADATA.size > len(self._bytes):
             raise self._broken(name, f"it has {len(self._bytes)} bytes, and the tensor begins at {offset}")

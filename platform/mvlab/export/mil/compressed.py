@@ -1,4 +1,4 @@
-"""Weights that are stored in fewer bits, and unpacked when the program is loaded."""
+"""Weights stored in fewer bits, and unpacked when the program is loaded."""
 
 import numpy as np
 import torch
@@ -9,14 +9,14 @@ from mvlab.export.mil.kernels import Kernel, integers, supported
 
 
 def affine_dequantize(quantized_data: Tensor, zero_point: Tensor, scale: Tensor, axis: Tensor) -> Tensor:
-    """scale x (data - zero point), each a scalar or a vector along `axis`."""
+    """Return scale x (data - zero point), each a scalar or a vector along `axis`."""
     shape = [1] * quantized_data.ndim
     shape[int(axis)] = -1
     return scale.reshape(shape) * (quantized_data.float() - zero_point.reshape(shape).float())
 
 
 def blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = None) -> Tensor:
-    """scale x (data - offset), each of them for a block of elements."""
+    """Return scale x (data - offset), each given for blocks of elements."""
     shifted = data.float() if offset is None else data.float() - _spread(offset.float(), data)
     return shifted * _spread(scale, data)
 
@@ -24,10 +24,10 @@ def blockwise_shift_scale(data: Tensor, scale: Tensor, offset: Tensor | None = N
 def lut_to_dense(
     indices: Tensor, lut: Tensor, shape: Tensor | None = None, vector_axis: Tensor | None = None
 ) -> Tensor:
-    """A palette's colours by their numbers.
+    """Look up a palette's colours by their indices.
 
-    As of iOS 16: one palette (colours,), packed indices, and the shape of the result. As of iOS 18: a palette for each
-    block of indices (blocks..., colours, 1).
+    iOS 16: one palette (colours,), packed indices, and the shape of the result. iOS 18: a palette for each block of
+    indices (blocks..., colours, 1).
     """
     if shape is not None:
         sizes, bits = integers(shape, 0, 0), int(np.log2(lut.numel()))
@@ -42,7 +42,7 @@ def lut_to_dense(
 
 
 def sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor | None = None) -> Tensor:
-    """Zeros, and the data where the mask is 1; the mask is packed as of iOS 16, where there is a shape."""
+    """Return zeros with the data where the mask is 1. With a shape (iOS 16) the mask is packed."""
     if shape is not None:
         sizes = integers(shape, 0, 0)
         packed = mask.numpy().astype(np.uint8)

@@ -17,27 +17,27 @@ NUMPY_TYPES: dict[str, Any] = {
     **{f"{sign}INT{bits}": np.dtype(f"{sign}int{bits}".lower()) for sign in ("", "U") for bits in (8, 16, 32, 64)},
 }
 BITS = {"UINT1": 1, "UINT2": 2, "UINT3": 3, "UINT4": 4, "UINT6": 6, "INT4": 4}
-"""Of types smaller than a byte, which are packed."""
+"""Bits of types smaller than a byte, which are packed."""
 
 
 def type_name(value_type: Any) -> str:
-    """MIL's name for the type of a value."""
+    """Return MIL's name of a value's type."""
     if value_type.WhichOneof("type") == "tensorType":
         return str(MIL_pb2.DataType.Name(value_type.tensorType.dataType))
     return str(value_type.WhichOneof("type")).removesuffix("Type").upper()
 
 
 def declared_shape(value_type: Any) -> tuple[int | None, ...]:
-    """None where a dimension is known only when the program runs."""
+    """Return a shape; None for a dimension that is known only at run time."""
     dimensions = value_type.tensorType.dimensions
     return tuple(int(each.constant.size) if each.HasField("constant") else None for each in dimensions)
 
 
 def read_value(value: Any, blobs: Callable[[str], BlobFile], *, name: str) -> Value:
-    """A constant of the program; `blobs` opens the weight file of a name, `name` is for messages.
+    """Read a constant of the program. `blobs` opens a weight file by name, `name` is for messages.
 
     Raises:
-        PackageError: it is of a type that is not known here, or not where it should be.
+        PackageError: its type is unknown, or it is not at its place.
     """
     if value.WhichOneof("value") == "blobFileValue":
         dtype = type_name(value.type)
@@ -66,7 +66,7 @@ def _tensor(raw: NDArray[np.uint8], value_type: Any, name: str) -> torch.Tensor:
 
 
 def unpack(raw: NDArray[np.uint8], *, bits: int, count: int, signed: bool = False) -> NDArray[np.int64]:
-    """`count` integers of `bits` bits, packed from the first byte's lowest bit on; `signed` in two's complement."""
+    """Unpack `count` integers of `bits` bits, lowest bit of the first byte first; `signed` in two's complement."""
     unpacked = np.unpackbits(raw, bitorder="little")[: bits * count].reshape(-1, bits).astype(np.int64)
     values: NDArray[np.int64] = unpacked @ (1 << np.arange(bits))
     return np.where(values >= 1 << (bits - 1), values - (1 << bits), values) if signed else values
@@ -79,7 +79,7 @@ def _numpy_type(dtype: str, name: str) -> Any:
 
 
 def _as_torch(values: NDArray[Any], value_type: Any, name: str) -> torch.Tensor:
-    """Small integers become int32, large ones int64: torch computes with few other types."""
+    """Convert small integers to int32 and large ones to int64, since torch computes with few other types."""
     shape = [size or 0 for size in declared_shape(value_type)]
     if values.size != int(np.prod(shape)):
         raise PackageError(f"constant {name!r} has {values.size} elements, and is declared as {shape}")

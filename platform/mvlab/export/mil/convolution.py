@@ -21,7 +21,7 @@ def conv(
     stride, dilation = integers(strides, 1, spatial), integers(dilations, 1, spatial)
     reach = [d * (kernel - 1) + 1 for d, kernel in zip(dilation, weight.shape[2:], strict=True)]
     padding = _padding(pad_type, pad, stride, reach)
-    if any(before != after for before, after in padding):  # torch's convolution pads both sides alike
+    if any(before != after for before, after in padding):  # torch's convolution pads both sides equally
         x, padding = F.pad(x, _for_torch(padding)), [(0, 0)] * spatial
     convolve = (F.conv1d, F.conv2d, F.conv3d)[spatial - 1]
     sides = [before for before, _ in padding]
@@ -66,7 +66,7 @@ def avg_pool(
 
 
 def _padding(pad_type: str, pad: Tensor | None, stride: list[int], reach: list[int]) -> list[tuple[int, int]]:
-    """(before, after) of each spatial dimension."""
+    """Return (before, after) of each spatial dimension."""
     if pad_type == "valid":
         return [(0, 0)] * len(reach)
     if pad_type == "custom":
@@ -79,7 +79,7 @@ def _padding(pad_type: str, pad: Tensor | None, stride: list[int], reach: list[i
 
 
 def _for_torch(padding: list[tuple[int, int]]) -> list[int]:
-    """The last dimension first."""
+    """Return torch's order of padding: last dimension first."""
     return [side for pair in reversed(padding) for side in pair]
 
 

@@ -1,4 +1,4 @@
-"""Operations on each element by itself: arithmetic, comparison, activations, type."""
+"""Elementwise operations: arithmetic, comparison, activations, type."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,12 @@ from mvlab.export.mil.kernels import Kernel, supported
 
 
 def unary(function: Kernel) -> Kernel:
-    """The kernel of MIL's operation on `x` alone."""
+    """Return the kernel of a MIL operation on `x` alone."""
     return lambda x: function(x)
 
 
 def binary(function: Kernel) -> Kernel:
-    """The kernel of MIL's operation on `x` and `y`, broadcast."""
+    """Return the kernel of a MIL operation on `x` and `y`, broadcast."""
     return lambda x, y: function(x, y)
 
 
@@ -76,7 +76,7 @@ TORCH_TYPES = {
     **{"fp16": torch.float32, "fp32": torch.float32, "bool": torch.bool},
     **{name: torch.int32 for name in ("int8", "uint8", "int16", "uint16", "int32")},
 }
-"""fp16 is fp32 here: what the program declares as fp16 is rounded when the operation is done."""
+"""Types of a cast. fp16 is fp32 here: a result that the program declares as fp16 is rounded after the operation."""
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:

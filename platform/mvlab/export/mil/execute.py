@@ -1,8 +1,9 @@
-"""Carries out a program's operations, one by one, with the precision that it declares or with fp32 throughout.
+"""Execution of a program's operations, one by one, in the precision that it declares or in fp32 throughout.
 
-Every operation computes in fp32 and rounds its result once, to fp16 where the program declares fp16: what a unit does
-that keeps fp16 tensors and accumulates in fp32. Results beyond fp16's range become infinite. torch's own kernels for
-fp16 do the same on a CPU, slower, where they exist: none is used. A unit that accumulates in fp16 loses more.
+Each operation computes in fp32 and rounds its result once, to fp16 if the program declares fp16. A unit that keeps fp16
+tensors and accumulates in fp32 does the same. Results beyond fp16's range become infinite. torch's own fp16 kernels do
+the same on a CPU, more slowly, and not for every operation, so none is used. A unit that accumulates in fp16 is less
+accurate.
 """
 
 import inspect
@@ -21,32 +22,31 @@ KERNELS: dict[str, Kernel] = {
     **{**convolution.KERNELS, **elementwise.KERNELS, **linear.KERNELS, **normalisation.KERNELS},
     **{**reduction.KERNELS, **resize.KERNELS, **shape.KERNELS, **compressed.KERNELS},
 }
-"""By MIL's names."""
+"""Kernels by MIL's names."""
 NUM_PIXEL_VALUES = 255
 
 Rounds = Callable[[Operation], bool]
-"""Whether an operation's results are rounded to what the program declares."""
+"""Predicate: True if an operation's results are rounded to the declared type."""
 
 
 def as_declared(operation: Operation) -> bool:
-    """Every operation rounds."""
+    """Round every operation."""
     del operation
     return True
 
 
 def in_fp32(operation: Operation) -> bool:
-    """None rounds."""
+    """Round no operation."""
     del operation
     return False
 
 
 @torch.no_grad()
 def run(program: Program, image: Tensor, *, rounds: Rounds = as_declared) -> dict[str, Value]:
-    """What every name of the program stands for when it is given `image`, see `feed`.
+    """Return the value of every name of the program for `image`, see `feed`.
 
     Raises:
-        PackageError: an operation, or the value of an argument, is not known here; or a result has not the shape that
-            the program declares.
+        PackageError: an operation or an argument's value is unknown, or a result does not have the declared shape.
     """
     values = initial(program, image)
     execute(program.operations, values, rounds=rounds)
@@ -57,7 +57,7 @@ def run(program: Program, image: Tensor, *, rounds: Rounds = as_declared) -> dic
 def outputs(
     program: Program, image: Tensor, *, names: Collection[str] = (), rounds: Rounds = as_declared
 ) -> dict[str, Value]:
-    """The program's outputs and what else is called `names`; values that nothing needs any more are let go."""
+    """Return the program's outputs and the values of `names`. Values that are no longer needed are freed."""
     values = initial(program, image)
     last_use = {name: operation.place for operation in program.operations for name in operation.refs()}
     kept = {*program.outputs, *names}
@@ -70,16 +70,18 @@ def outputs(
 
 
 def initial(program: Program, image: Tensor) -> dict[str, Value]:
-    """Constants, and the input; every floating-point number in fp32."""
+    """Return the constants and the input, with floating-point numbers in fp32."""
     return {name: _widened(value) for name, value in program.constants.items()} | feed(program, image)
 
 
 def feed(program: Program, image: Tensor) -> dict[str, Value]:
-    """The program's input. An image is uint8 (3, H, W), RGB, and arrives as CoreML hands it over: its values in
-    [0, 255], its channels in the order that the package asks for. A tensor input gets [0, 1] instead.
+    """Return the program's input for an image, uint8 (3, H, W), RGB.
+
+    An image input gets values in [0, 255], with channels in the package's order, as CoreML passes them. A tensor input
+    gets [0, 1].
 
     Raises:
-        PackageError: the program does not take images of this size.
+        PackageError: the program does not accept images of this size.
     """
     size = (int(image.shape[-2]), int(image.shape[-1]))
     if size not in program.input.sizes:
@@ -92,7 +94,7 @@ def feed(program: Program, image: Tensor) -> dict[str, Value]:
 
 
 def execute(operations: Iterable[Operation], values: dict[str, Value], *, rounds: Rounds) -> None:
-    """Adds the results of `operations`, in their order, to `values`."""
+    """Run `operations` in order, and add their results to `values`."""
     for operation in operations:
         if operation.kind == "classify":
             values |= _classified(operation, values)
@@ -137,7 +139,7 @@ def _declared(operation: Operation, output: Output, result: Tensor, *, is_rounde
 
 
 def _classified(operation: Operation, values: Mapping[str, Value]) -> dict[str, Value]:
-    """The label of the most probable class, and the probabilities in the order of the classes."""
+    """Return the label of the most probable class, and the probabilities in the order of the classes."""
     probabilities = _resolved(operation.arguments["probabilities"], values).flatten()
     classes = _resolved(operation.arguments["classes"], values)
     label, table = operation.outputs

@@ -1,7 +1,7 @@
-"""What kernels share: the shape of one, how they refuse, and how they read small constants.
+"""Common parts of kernels: their type, their refusals, and reading of small constants.
 
-A kernel is one operation of MIL as a function of torch. Its parameters have MIL's names, so that an argument that it
-does not know cannot be overlooked, and MIL's defaults. It computes in fp32, whatever the program declares.
+A kernel is a MIL operation as a function of torch. Its parameters have MIL's names and defaults, so an unknown argument
+is an error. It computes in fp32, whatever the program declares.
 """
 
 from collections.abc import Callable
@@ -10,24 +10,24 @@ from typing import Any
 from torch import Tensor
 
 Kernel = Callable[..., Any]
-"""(arguments by MIL's names) -> a value, or a tuple of them where the operation has several outputs."""
+"""Function of arguments by MIL's names -> a value, or a tuple of them for several outputs."""
 
 
 class UnsupportedError(ValueError):
-    """An argument has a value that the kernel does not know; whoever runs the program adds operation and place."""
+    """Value of an argument that the kernel does not support. The caller adds operation and place."""
 
 
 def supported(condition: bool, what: str) -> None:
-    """Refuses an argument that is `what`, unless `condition` holds."""
+    """Refuse an argument, described by `what`, unless `condition` holds."""
     if not condition:
         raise UnsupportedError(what)
 
 
 def integers(values: Tensor | None, default: int, count: int) -> list[int]:
-    """Of a vector, or `count` times the default where there is none."""
+    """Return the integers of a vector, or `count` times the default without one."""
     return [default] * count if values is None else [int(each) for each in values.flatten().tolist()]
 
 
 def truths(values: Tensor | None, count: int) -> list[bool]:
-    """Of a vector, or all false."""
+    """Return the truth values of a vector, or `count` times False without one."""
     return [False] * count if values is None else [bool(each) for each in values.flatten().tolist()]

@@ -1,4 +1,4 @@
-"""A saved .mlpackage -> its program: the specification's protobuf and the weight file, read as they are."""
+"""Saved .mlpackage -> its program, from the specification's protobuf and the weight file."""
 
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -26,7 +26,7 @@ from mvlab.export.mil.program import (
 
 
 def load_program(path: Path, *, function: str = MAIN) -> Program:
-    """The program of the package at `path`.
+    """Return the program of the package at `path`.
 
     Raises:
         PackageError: it is no ML Program, takes no image, or is damaged.
@@ -61,7 +61,7 @@ def load_program(path: Path, *, function: str = MAIN) -> Program:
 
 
 def function_names(path: Path) -> list[str]:
-    """Of the package: `main` alone, or one for each size in a multifunction package."""
+    """Return the names of a package's functions: `main` alone, or one for each size."""
     return sorted(_specification(path).mlProgram.functions)
 
 
@@ -78,7 +78,7 @@ def _specification(path: Path) -> Any:
 
 
 def _weight_files(path: Path) -> Callable[[str], BlobFile]:
-    """Opens those that a program names "@model_path/weights/weight.bin", each once."""
+    """Return a function that opens weight files by name ("@model_path/weights/weight.bin"), once each."""
     folder = next(iter(path.glob("Data/*/weights")), path)
     return cache(lambda name: BlobFile(folder / name.rsplit("/", 1)[-1]))
 

@@ -1,4 +1,4 @@
-"""A package's program as plain values: what the saved file says, and nothing that a converter remembers."""
+"""Program of a package as plain values, read from the saved file alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,45 +8,45 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An argument that is another operation's output, a constant, or an input, by name."""
+    """Argument that is another operation's output, a constant, or an input, by name."""
 
     name: str
 
 
 Value = Tensor | str | list[str]
-"""What a name stands for. Every integer is int32 or int64."""
+"""Value of a name. Every integer is int32 or int64."""
 Argument = Ref | Value | list[Ref]
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Of an operation, as the program declares it."""
+    """Output of an operation, as the program declares it."""
 
     name: str
     type: str
-    """MIL's name for it: "FLOAT16", "FLOAT32", "INT32", "BOOL", "STRING"; "DICTIONARY" of a classifier."""
+    """MIL's type: "FLOAT16", "FLOAT32", "INT32", "BOOL", "STRING"; "DICTIONARY" in a classifier."""
     shape: tuple[int | None, ...]
-    """None where it depends on the image's size."""
+    """Shape; None for a dimension that depends on the image's size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step of a program; constants are none."""
+    """Step of a program. Constants are no steps."""
 
     kind: str
-    """MIL's name for it, e.g. "conv"."""
+    """MIL's name of the operation, e.g. "conv"."""
     place: int
-    """From 0, in the order of execution."""
+    """Position in the order of execution, from 0."""
     arguments: Mapping[str, Argument]
     outputs: tuple[Output, ...]
 
     @property
     def name(self) -> str:
-        """That of its first output."""
+        """Name of its first output."""
         return self.outputs[0].name
 
     def refs(self) -> Iterator[str]:
-        """The names that it reads."""
+        """Yield the names that it reads."""
         for argument in self.arguments.values():
             for each in argument if isinstance(argument, list) else (argument,):
                 if isinstance(each, Ref):
@@ -55,51 +55,51 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ImageInput:
-    """A picture: 8 bits a channel, converted to `colours` by whoever runs the program."""
+    """Image of 8 bits a channel. The caller converts it to `colours`."""
 
     name: str
     colours: str
     """"RGB" or "BGR": the order of the channels as the program gets them."""
     sizes: tuple[tuple[int, int], ...]
-    """(height, width), the default one first."""
+    """Sizes (height, width), the default first."""
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInput:
-    """A tensor: the program leaves all preprocessing to whoever runs it."""
+    """Tensor. The caller does all preprocessing."""
 
     name: str
     sizes: tuple[tuple[int, int], ...]
-    """(height, width) of (B, C, H, W), the default one first."""
+    """Sizes (height, width) of (B, C, H, W), the default first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interface:
-    """Description that a package gives its caller, beside its program."""
+    """Description of a package for its caller, beside its program."""
 
     outputs: tuple[str, ...]
-    """Names."""
+    """Names of the outputs."""
     label: str
-    """The output that names the most probable class; empty if the package is no classifier."""
+    """Output with the most probable class; empty if the package is no classifier."""
     probabilities: str
-    """The output that gives the probability of each label; empty if the package is no classifier."""
+    """Output with the probability of each label; empty if the package is no classifier."""
     metadata: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Program:
-    """A function of a package."""
+    """Function of a package."""
 
     input: ImageInput | TensorInput
     constants: Mapping[str, Value]
-    """As they are stored: tensors of fp16 or fp32 too."""
+    """Constants as stored, in fp16 or fp32."""
     operations: Sequence[Operation]
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
-    """Of a classifier, else empty."""
+    """Labels of a classifier; otherwise empty."""
     interface: Interface
     specification_version: int
 
     def producer(self, name: str) -> Operation | None:
-        """The operation that `name` is an output of."""
+        """Return the operation with the output `name`."""
         return next((each for each in self.operations if name in [output.name for output in each.outputs]), None)

@@ -1,4 +1,4 @@
-"""Reductions over axes; all of them where none are named."""
+"""Reductions over the given axes, or over all."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from mvlab.export.mil.kernels import Kernel, integers
 
 
 def over_axes(function: Callable[[Tensor, list[int], bool], Tensor]) -> Kernel:
-    """The kernel of a reduction: function(x, axes, keep_dims)."""
+    """Return the kernel of a reduction: function(x, axes, keep_dims)."""
 
     def kernel(x: Tensor, axes: Tensor | None = None, keep_dims: Tensor | None = None) -> Tensor:
         dims = list(range(x.ndim)) if axes is None else integers(axes, 0, 0)
@@ -19,12 +19,12 @@ def over_axes(function: Callable[[Tensor, list[int], bool], Tensor]) -> Kernel:
 
 
 def over_axis(function: Callable[[Tensor, int, bool], Tensor]) -> Kernel:
-    """The kernel of a search along one axis, the last by default: function(x, axis, keep_dims)."""
+    """Return the kernel of a search along one axis, the last by default: function(x, axis, keep_dims)."""
 
     def kernel(
         x: Tensor, axis: Tensor | None = None, keep_dims: Tensor | None = None, output_dtype: str = "int32"
     ) -> Tensor:
-        del output_dtype  # integers are int32 here, whatever their type in the package
+        del output_dtype  # integers are int32 here, of whatever type in the package
         return function(x, -1 if axis is None else int(axis), keep_dims is not None and bool(keep_dims)).int()
 
     return kernel
@@ -39,7 +39,7 @@ def topk(
     return_indices: Tensor | None = None,
     output_indices_dtype: str = "int32",
 ) -> tuple[Tensor, ...]:
-    """Sorted, as MIL leaves the order free where `sort` is false."""
+    """Return the k largest or smallest, sorted. MIL leaves the order open if `sort` is false."""
     del sort, output_indices_dtype
     values, indices = x.topk(
         1 if k is None else int(k),

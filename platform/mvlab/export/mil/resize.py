@@ -14,7 +14,7 @@ def upsample_bilinear(
     align_corners: Tensor | None = None,
     half_pixel_centers: Tensor | None = None,
 ) -> Tensor:
-    """The scales are those of the sizes, which are floor(side x factor): torch's recompute_scale_factor."""
+    """Upsample by factors. Scales are those of the sizes floor(side x factor), like torch's recompute_scale_factor."""
     aligned = align_corners is None or bool(align_corners)
     half = not aligned if half_pixel_centers is None else bool(half_pixel_centers)
     supported(half != aligned, f"align_corners={aligned} with half_pixel_centers={half}")
@@ -55,7 +55,7 @@ def _bilinear(x: Tensor, size: list[int], sampling_mode: str) -> Tensor:
 
 
 def _scaled(side: int, factor: Tensor | None) -> int:
-    """floor(side x factor), in fp32 as the factor is stored."""
+    """Return floor(side x factor), in fp32 like the stored factor."""
     return side if factor is None else int(torch.floor(side * factor))
 
 

@@ -1,4 +1,4 @@
-"""Operations that move elements and change none: shapes, slices, gathering, padding."""
+"""Operations that move elements without changing them: shapes, slices, gathering, padding."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from mvlab.export.mil.kernels import Kernel, integers, supported, truths
 
 
 def reshape(x: Tensor, shape: Tensor) -> Tensor:
-    """A 0 keeps the dimension, a -1 takes what is left."""
+    """Reshape. 0 keeps a dimension, -1 takes the rest."""
     sizes = integers(shape, 0, 0)
     return x.reshape([x.shape[place] if size == 0 else size for place, size in enumerate(sizes)])
 
@@ -29,7 +29,7 @@ def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 
 def concat(values: Tensor | list[Tensor], axis: Tensor, interleave: Tensor | None = None) -> Tensor:
-    """One behind the other, or interleaved: the first slices of all, then the second ones."""
+    """Concatenate tensors, or interleave them: the first slices of all, then the second ones."""
     tensors = values if isinstance(values, list) else [values]
     tensors = [each.reshape(1) if each.ndim == 0 else each for each in tensors]
     if interleave is None or not bool(interleave):
@@ -61,11 +61,11 @@ def slice_by_index(
     end_mask: Tensor | None = None,
     squeeze_mask: Tensor | None = None,
 ) -> Tensor:
-    """numpy's x[begin:end:stride] in each dimension; a masked bound is left out, a squeezed dimension indexed."""
+    """Return x[begin:end:stride], as in numpy. A masked bound is left out, a squeezed dimension is indexed."""
     rank = x.ndim
     first, last, step = integers(begin, 0, rank), integers(end, 0, rank), integers(stride, 1, rank)
     open_below, open_above, indexed = (truths(mask, rank) for mask in (begin_mask, end_mask, squeeze_mask))
-    for axis in reversed(range(rank)):  # so that an indexed dimension does not move those to come
+    for axis in reversed(range(rank)):  # reversed, so that an indexed dimension does not shift the next ones
         if indexed[axis]:
             x = x.select(axis, first[axis])
             continue
@@ -76,7 +76,7 @@ def slice_by_index(
 
 
 def slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
-    """A size of -1 takes all that is left."""
+    """Slice by begin and size. A size of -1 takes the rest."""
     for axis, (first, count) in enumerate(zip(integers(begin, 0, 0), integers(size, 0, 0), strict=True)):
         first %= x.shape[axis]
         x = x.narrow(axis, first, x.shape[axis] - first if count == -1 else count)
@@ -106,7 +106,7 @@ def gather_along_axis(
 
 
 def _from_start(indices: Tensor, size: int) -> Tensor:
-    """Negative ones count from the end."""
+    """Return indices from the start; negative ones count from the end."""
     return torch.where(indices < 0, indices + size, indices).long()
 
 
@@ -136,7 +136,7 @@ def reverse(x: Tensor, axes: Tensor | None = None) -> Tensor:
 
 
 def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Tensor | None = None) -> Tensor:
-    """(before, after) of the last dimensions, in their order."""
+    """Pad the last dimensions by (before, after), in their order."""
     supported(mode in ("constant", "reflect", "replicate"), f"mode={mode!r}")
     sides = integers(pad, 0, 0)
     pairs = list(zip(sides[::2], sides[1::2], strict=True))
