@@ -1,1 +1,1 @@
-"""Weights in and out: the authors' release, timm, transformers, and ours."""
+"""Import and export of weights: the authors' release, timm, transformers, and ours."""

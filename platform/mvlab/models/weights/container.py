@@ -1,4 +1,4 @@
-"""Containers of weights: a file is what its content says, whatever it is called."""
+"""Containers of weights. The content of a file determines its type, not its name."""
 
 import io
 import re
@@ -12,12 +12,12 @@ Container = Literal["safetensors", "torch"]
 
 HEAD_BYTES = 512
 SAFETENSORS_HEAD = re.compile(rb".{5}\x00{3}\{", re.DOTALL)
-"""Size of a JSON header in eight bytes, and the header."""
+"""Size of a JSON header in eight bytes, and the start of the header."""
 ZIP_HEAD = b"PK\x03\x04"
 LEGACY_HEAD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """Magic number of `torch.save` before version 1.6, pickled."""
 TORCH_PICKLE, SCRIPT = "data.pkl", "constants.pkl"
-"""Members of the zip archives that `torch.save`, and only `torch.jit.save`, write."""
+"""Members of the zip archives that `torch.save` writes, and that only `torch.jit.save` writes."""
 IS_FOLDER = 0x10
 """Flag of a member of a zip archive; torch.save writes no folders."""
 OTHERS = (
@@ -36,14 +36,14 @@ OTHERS = (
     (rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|.{257}ustar", "an archive: unpack it, and name the file with the weights"),
     (rb"\x80[\x02-\x05]", "a pickle that torch.save did not write, and to read it could run code from the file"),
 )
-"""First bytes of files that people take for weights, with what they are and what to do; the first that fits counts."""
+"""First bytes of files that are mistaken for weights, with their type and the remedy. The first match counts."""
 
 
 def container_of(content: bytes, path: Path) -> Container:
-    """Return what the file is, after checking what it says of its own bytes; `path` names it.
+    """Return the container of a file, and check its own checksums and sizes. `path` is for messages.
 
     Raises:
-        WeightsError: it is something else, or damaged; the message says what to do.
+        WeightsError: it is something else, or damaged. The message says what to do.
     """
     head = content[:HEAD_BYTES]
     if SAFETENSORS_HEAD.match(head):
@@ -61,9 +61,10 @@ def container_of(content: bytes, path: Path) -> Container:
 
 
 def _require_whole(content: bytes, path: Path) -> None:
-    """
+    """Check a zip archive.
+
     Raises:
-        WeightsError: a zip archive is not what torch.save writes, or has other bytes than were written.
+        WeightsError: torch.save does not write such an archive, or its bytes have changed.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -72,16 +73,16 @@ def _require_whole(content: bytes, path: Path) -> None:
             damaged = _damaged(archive)
     except (WeightsError, MemoryError):
         raise
-    except Exception as error:  # a flipped bit raises a dozen kinds: of names, offsets, methods, passwords
+    except Exception as error:  # a flipped bit raises a dozen types: for names, offsets, methods, passwords
         raise WeightsError(f"{path} is broken: {error}; it may be cut short: copy or download it again") from error
     if damaged is not None:
         raise WeightsError(f"{path} is damaged: the checksum of its part {damaged} is wrong; copy or download it again")
 
 
 def _damaged(archive: zipfile.ZipFile) -> str | None:
-    """Return the name of a part that is not what was written; None if there are no checksums, which torch can omit."""
+    """Return the name of a changed part; None if there is none, or no checksums, which torch can omit."""
     for each in archive.infolist():
-        if each.external_attr & IS_FOLDER:  # torch would read nothing, and give what is in memory
+        if each.external_attr & IS_FOLDER:  # torch would read nothing, and return uninitialised memory
             return each.filename
     return archive.testzip() if any(each.CRC for each in archive.infolist()) else None
 

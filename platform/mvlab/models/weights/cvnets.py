@@ -1,8 +1,9 @@
-"""The authors' release, ml-cvnets: names as its tag v0.1, which belongs to the paper, has them.
+"""Format of the authors' release, ml-cvnets, with the names of its tag v0.1, which belongs to the paper.
 
-Read in cvnets/models/{classification/mobilevit,detection/ssd,segmentation/heads/deeplabv3}.py and in the modules that
-these use. Its images are OpenCV's: BGR. Later versions have the same names, but for the segmenter's classifier and
-auxiliary head, and train on RGB; their segmenter is another (config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
+The names are from cvnets/models/{classification/mobilevit,detection/ssd,segmentation/heads/deeplabv3}.py and the
+modules they use. v0.1 reads images with OpenCV: BGR. Later versions train on RGB, and have the same names except for
+the segmenter's classifier and auxiliary head. Their segmenter is another network
+(config/segmentation/pascal_voc/deeplabv3_mobilevit.yaml).
 """
 
 import re
@@ -13,9 +14,9 @@ from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import DeepLabv3Config, MobileViTConfig, SSDLiteConfig
 
 SEGMENTER, LATER_SEGMENTER = "seg_head.classifier.classifier", "seg_head.classifier"
-"""The classifier in v0.1, and in later versions."""
+"""Name of the segmenter's classifier in v0.1, and in later versions."""
 LATER_STRIDE = 8
-"""Of the map that later versions' segmenter reads."""
+"""Stride of the map that later versions' segmenter reads."""
 
 
 def rules(config: MobileViTNetwork) -> Rules:
@@ -45,7 +46,7 @@ def rules(config: MobileViTNetwork) -> Rules:
 
 
 def _after_the_transformer(config: MobileViTNetwork) -> Rules:
-    """The LayerNorm after the last layer counts as one more of them."""
+    """Return the rules for the LayerNorm after the last layer, which counts as one more layer."""
     return [
         (rf"(layer_{number})\.1\.norm\.", rf"\1.1.global_rep.{stage.depth}.")
         for number, stage in enumerate(backbone_of(config).widths.stages, 3)
@@ -77,7 +78,7 @@ def _heads(config: MobileViTNetwork) -> Rules:
 
 
 def _is_later(config: MobileViTNetwork) -> bool:
-    """Whether only versions after v0.1 have the network."""
+    """Tell whether only versions after v0.1 have the network."""
     return isinstance(config, DeepLabv3Config) and config.output_stride == LATER_STRIDE
 
 

@@ -1,4 +1,4 @@
-"""Preprocessing that a folder of weights declares in files beside them, as transformers and timm write these."""
+"""Preprocessing that a folder of weights declares in its files, in the form of transformers and timm."""
 
 import json
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ INTERPOLATIONS: Mapping[Any, Interpolation] = {
     "bilinear": "bilinear",
     "bicubic": "bicubic",
 }
-"""By Pillow's numbers, and by names."""
+"""Interpolations by Pillow's numbers, and by names."""
 
 
 def declared(folder: Path) -> tuple[Said, str]:
-    """Return the parts that are declared, and the name of the file that does; nothing for a file of weights alone.
+    """Return the declared parts, and the name of the file that declares them; nothing for a file of weights alone.
 
     Raises:
-        WeightsError: the file declares what mvlab cannot do.
+        WeightsError: mvlab does not support what the file declares.
     """
     for name, parts_of in ((TRANSFORMERS, _of_transformers), (TIMM, _of_timm)):
         path = folder / name

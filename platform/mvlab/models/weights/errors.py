@@ -1,4 +1,4 @@
-"""What weights can be refused for."""
+"""Refusals of weights."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ NAMES_SHOWN = 3
 
 
 class WeightsError(ValueError):
-    """Weights that cannot be read, written or understood; the message says why, and what to do."""
+    """Weights that cannot be read, written or recognised. The message says why, and what to do."""
 
 
 def few(names: Sequence[str]) -> str:
-    """Some of the `names`, and how many more there are: a network has hundreds."""
+    """Return some of the `names`, and the number of the others: a network has hundreds."""
     more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
     return ", ".join(names[:NAMES_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Files of tensors: safetensors, and what torch.save wrote. Nothing in a file is executed."""
+"""Files of tensors, by safetensors or torch.save. No code in a file is executed."""
 
 import io
 import re
@@ -16,15 +16,15 @@ SAFETENSORS = ".safetensors"
 
 
 def is_safetensors(path: Path) -> bool:
-    """Return whether a file that is to be written is called as one of safetensors."""
+    """Tell whether a file to write has the name of a safetensors file."""
     return path.suffix.lower() == SAFETENSORS
 
 
 def read_contents(path: Path) -> dict[str, Any]:
-    """Return the dictionary in a file, its tensors on the CPU.
+    """Return the dictionary in a file, with tensors on the CPU.
 
     Raises:
-        WeightsError: it cannot be read without running code from it, is broken, or is no dictionary.
+        WeightsError: reading it would execute its code, it is broken, or it is no dictionary.
         OSError: there is no such file.
     """
     content = path.read_bytes()
@@ -33,7 +33,7 @@ def read_contents(path: Path) -> dict[str, Any]:
         contents = load(content) if container == "safetensors" else _load_torch(content)
     except MemoryError:
         raise
-    except Exception as error:  # a broken file raises a dozen kinds, whose messages advise to read it unsafely
+    except Exception as error:  # a broken file raises a dozen types, whose messages advise unsafe reading
         if code := re.search(r"GLOBAL (\w\S*)", str(error)):
             raise WeightsError(
                 f"{path} holds more than tensors: to read its {code[1]} could run code from the file, so it was not "
@@ -53,17 +53,17 @@ def _load_torch(content: bytes) -> Any:
 
 
 def write_contents(contents: dict[str, Any], path: Path) -> None:
-    """Write the file, as safetensors if it is called so; nobody finds half of it.
+    """Write the file, whole or not at all. Its name decides whether it is safetensors.
 
     Raises:
-        WeightsError: it would lie in no folder, or is one.
+        WeightsError: its folder is missing, or it is a folder itself.
         OSError: it cannot be written.
     """
     if path.is_dir():
         raise WeightsError(f"{path} is a folder: name a file in it")
     if not path.parent.is_dir():
         raise WeightsError(f"{path} cannot be written: there is no folder {path.parent}, make it first")
-    with atomic_file(path) as file:  # given a path, torch writes its name into the file, and so into its digest
+    with atomic_file(path) as file:  # given a path, torch writes its name into the file, which changes the digest
         if is_safetensors(path):
             tensors = {name: tensor.contiguous() for name, tensor in contents.items()}
             file.write(save(tensors, metadata={"format": "pt"}))

@@ -1,4 +1,4 @@
-"""Which format and network a state dict is of."""
+"""Recognition of the format and network of a state dict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ FORMATS = {each.name: each for each in (CVNETS, TIMM, TRANSFORMERS)}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """How well weights fit a network in a format."""
+    """Result of fitting weights to a network in a format."""
 
     format: Format
     network: str
-    """By its name in the catalogue."""
+    """Name in the catalogue."""
     num_classes: int
     missing: tuple[str, ...]
     foreign: tuple[str, ...]
     misshapen: tuple[str, ...]
-    """With both shapes."""
+    """Entries of wrong shape, with both shapes."""
     left_out: tuple[str, ...]
-    """Entries that are no part of the network: counters, and what only training needs."""
+    """Entries that are no part of the network: counters, and parts for training only."""
 
     @property
     def config(self) -> MobileViTNetwork:
@@ -46,10 +46,11 @@ class Fit:
 
 
 def recognise(weights: Mapping[str, Tensor], file: Path, *, format_: str | None, network: str | None) -> Fit:
-    """The format and network of `weights`, read from `file`, where these are not said.
+    """Return the format and network of `weights`, read from `file`, as far as they are not given.
 
     Raises:
-        WeightsError: they are not what was said, or of none that is known; names say why, and what fits is suggested.
+        WeightsError: the weights are not of the given format and network, or of no known one. The message names
+            entries, and suggests what fits.
     """
     if network is not None:
         require_known(network)
@@ -77,7 +78,7 @@ def recognise(weights: Mapping[str, Tensor], file: Path, *, format_: str | None,
 
 
 def fit(weights: Mapping[str, Tensor], format_: Format, network: str) -> Fit:
-    """How well `weights` are the catalogue's `network` as `format_` has it, with as many classes as they have."""
+    """Fit `weights` to the catalogue's `network` in `format_`, with the number of classes of the weights."""
     config = CATALOGUE[network]
     others = format_.other_names(config)
     named = {renamed(name, others): name for name in weights}

@@ -1,4 +1,4 @@
-"""Folders of weights, as Hugging Face's libraries write them: one file, or shards and an index."""
+"""Folders of weights, in the form of Hugging Face's libraries: one file, or shards and an index."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ from mvlab.models.weights.errors import WeightsError, few
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"
-"""Suffix of the file that tells which shard holds which weight."""
+"""Suffix of the file that names the shard of each weight."""
 
 
 def weight_files(path: Path) -> list[Path]:
-    """Return the files with the weights at `path`: itself, or those in a folder.
+    """Return the weight files at `path`: itself, or those in a folder.
 
     Raises:
-        WeightsError: it is a folder without any, or a shard is missing.
+        WeightsError: the folder has none, or a shard is missing.
         OSError: it cannot be read.
     """
     if not path.is_dir():

@@ -1,4 +1,4 @@
-"""A format: how others name, split and order the weights of our networks."""
+"""Format of weights: names, splits and channel order that others use for the weights of our networks."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,47 +13,47 @@ from mvlab.models.weights.layout import layout, spelled_out
 from mvlab.models.weights.preprocessing import Channels, Preprocessing
 
 Rules = list[tuple[str, str]]
-"""Regular expression -> replacement, one after the other."""
+"""Rules of regular expression -> replacement, applied in order."""
 
 COUNTER = "num_batches_tracked"
-"""Of BatchNorm."""
+"""Name of BatchNorm's counter of batches."""
 STEM = "stem.0.weight"
-"""What sees the image: where the order of its channels lies."""
+"""Weight of the first convolution, which determines the order of the image's channels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Format:
-    """How others keep weights."""
+    """Format in which others keep weights."""
 
     name: str
     networks: tuple[type[MobileViTNetwork], ...]
-    """The kinds that it has."""
+    """Types of network that it covers."""
     rules: Callable[[MobileViTNetwork], Rules]
-    """From our names, as `spelled_out` has them, to theirs. {a,b}: ours is their a and b, one after the other."""
+    """Rules from our names, as in `spelled_out`, to theirs. {a,b}: ours is the concatenation of their a and b."""
     other_names: Callable[[MobileViTNetwork], Rules]
-    """From what some versions call otherwise to what `rules` give; to nothing where only training needs it."""
+    """Rules from names of some versions to those of `rules`; to an empty name for parts that only training needs."""
     preprocessing: Callable[[MobileViTNetwork], Preprocessing]
-    """What its networks are made for."""
+    """Preprocessing that its networks are made for."""
     rgb_names: str | None = None
-    """Pattern of names that only versions have whose images are RGB; None where there are none."""
+    """Pattern of names that exist only in versions trained on RGB; None without such versions."""
 
     def names(self, config: MobileViTNetwork) -> dict[str, tuple[str, ...]]:
-        """Our name -> theirs; several where they split ours along its first dimension."""
+        """Return their names by our name; several if they split ours along its first dimension."""
         return _names(self.rules, config)
 
     def channels(self, theirs: Iterable[str], config: MobileViTNetwork) -> Channels:
-        """The order of the channels that weights with the names `theirs` were made for."""
+        """Return the channel order that weights with the names `theirs` were made for."""
         if self.rgb_names is not None and any(re.match(self.rgb_names, name) for name in theirs):
             return "rgb"
         return self.preprocessing(config).channels
 
     def shapes(self, config: MobileViTNetwork, num_classes: int) -> dict[str, Size]:
-        """Their name -> shape."""
+        """Return shapes by their names."""
         ours, names = layout(config, num_classes), self.names(config)
         return {part: _part(ours[name], len(parts)) for name, parts in names.items() for part in parts}
 
     def to_ours(self, theirs: Mapping[str, Tensor], config: MobileViTNetwork, channels: Channels) -> dict[str, Tensor]:
-        """Weights by our names, in fp32, of a network that sees RGB; `theirs` sees `channels`."""
+        """Return the weights by our names, in fp32, for a network that reads RGB. `theirs` reads `channels`."""
         named = {renamed(name, self.other_names(config)): tensor for name, tensor in theirs.items()}
         ours = {
             name: torch.tensor(0) if lacks_counter(named, parts[0]) else _joined([named[part] for part in parts])
@@ -62,7 +62,7 @@ class Format:
         return _reordered(ours, channels)
 
     def to_theirs(self, ours: Mapping[str, Tensor], config: MobileViTNetwork, channels: Channels) -> dict[str, Tensor]:
-        """The inverse."""
+        """Return the weights by their names: the inverse of `to_ours`."""
         ours = _reordered(ours, channels)
         return {
             part: tensor
@@ -84,7 +84,7 @@ def renamed(name: str, rules: Rules) -> str:
 
 
 def lacks_counter(theirs: Mapping[str, object], name: str) -> bool:
-    """Whether `name` counts BatchNorm's batches and is left out, as in some files; nothing here reads it."""
+    """Tell whether `name` counts BatchNorm's batches and is missing, as in some files. Nothing here reads it."""
     return name.endswith(COUNTER) and name not in theirs
 
 
@@ -107,6 +107,6 @@ def _split(tensor: Tensor, num_parts: int) -> Sequence[Tensor]:
 
 
 def _reordered(weights: Mapping[str, Tensor], channels: Channels) -> dict[str, Tensor]:
-    """The weights for images whose channels are in another order; turning BGR round twice is RGB again."""
+    """Return the weights for the reversed channel order. Reversing twice restores them."""
     turned = {name: weights[name].flip(1) for name in weights if name.endswith(STEM) and channels == "bgr"}
     return {**weights, **turned}

@@ -1,4 +1,4 @@
-"""How an image becomes what a network's weights were made for."""
+"""Preprocessing: the transform of an image that a network's weights were made for."""
 
 import math
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from torch import Tensor
 Channels = Literal["rgb", "bgr"]
 Interpolation = Literal["bilinear", "bicubic"]
 Triple = tuple[float, float, float]
-"""A number for each channel."""
+"""Value for each channel."""
 
 
 class Said(TypedDict, total=False):
-    """Parts of a preprocessing that are told, in place of a format's usual ones."""
+    """Given parts of a preprocessing, in place of a format's usual ones."""
 
     channels: Channels
     mean: Triple
@@ -29,20 +29,20 @@ class Said(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """Resize, cut, divide by 255, order the channels, normalise."""
+    """Resize, crop, divide by 255, order the channels, normalise."""
 
     resize: int | None
-    """The shorter side, in pixels, before a centre crop; None warps the whole image to the crop's square."""
+    """Shorter side before a centre crop, pixels; None warps the whole image to the crop's square."""
     crop: int
-    """Side of the square that the network sees, in pixels."""
+    """Side of the square that the network reads, pixels."""
     interpolation: Interpolation = "bilinear"
     half_pixels: Literal["even", "down"] = "even"
-    """How half an odd number of surplus pixels is rounded: as torchvision does, or as transformers."""
+    """Rounding of half an odd number of surplus pixels: torchvision's, or transformers'."""
     channels: Channels = "rgb"
     scale: float = 1 / 255
-    """Times the bytes of the image."""
+    """Factor of the image's bytes."""
     mean: Triple = (0.0, 0.0, 0.0)
-    """Subtracted after scaling, in the order of `channels`."""
+    """Mean to subtract after scaling, in the order of `channels`."""
     std: Triple = (1.0, 1.0, 1.0)
     """Divisor of the difference."""
 
@@ -56,33 +56,33 @@ class Preprocessing:
 
     @property
     def is_normalised(self) -> bool:
-        """True if there is a mean to subtract or a standard deviation to divide by."""
+        """Tell whether a mean is subtracted, or a standard deviation divided by."""
         return {*self.mean} != {0.0} or {*self.std} != {1.0}
 
     @property
     def geometry(self) -> str:
-        """Size of images, and how they get it, for people."""
+        """Describe the size of images and how they get it."""
         size = f"warped to {self.crop}" if self.resize is None else f"shorter side {self.resize}, crop {self.crop}"
         return f"{size}, {self.interpolation}"
 
     def seeing(self, channels: Channels) -> "Preprocessing":
-        """Return the same for a network that sees the channels in this order."""
+        """Return the same for a network that reads the channels in this order."""
         if channels == self.channels:
             return self
         return replace(self, channels=channels, mean=self.mean[::-1], std=self.std[::-1])
 
     def as_said(self, said: Said) -> "Preprocessing":
-        """Return this with the parts that are told; a mean and a std are in the order of the channels that are told.
+        """Return this with the given parts. A given mean and std are in the order of the given channels.
 
         Raises:
-            ValueError: no image can be prepared so; the message says what could be meant.
+            ValueError: no image can be prepared like this. The message suggests what may be meant.
         """
         if not all(0 <= each <= 1 for each in (*said.get("mean", ()), *said.get("std", ()))):
             raise ValueError("mean and std are those of images in [0, 1]: divide them by 255 if they are of bytes")
         return replace(self.seeing(said.get("channels", self.channels)), **said)
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """(3, crop, crop) of an image of any size and mode."""
+        """Return the tensor (3, crop, crop) of an image of any size and mode."""
         pixels = torch.from_numpy(np.array(self._cut(image.convert("RGB")))).permute(2, 0, 1).float() * self.scale
         ordered = pixels.flip(0) if self.channels == "bgr" else pixels
         return (ordered - torch.tensor(self.mean).view(3, 1, 1)) / torch.tensor(self.std).view(3, 1, 1)
@@ -104,10 +104,10 @@ class Preprocessing:
         return f"{self.channels.upper()} {scale}, {normalised}; {self.geometry}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Preprocessing":
-        """The inverse of `as_dict`, after JSON too."""
+        """Return the preprocessing of such values: the inverse of `as_dict`, also through JSON."""
         return Preprocessing(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

@@ -1,4 +1,4 @@
-"""State dicts as people keep them: in checkpoints, and with what wrappers add to their names."""
+"""State dicts as they occur: within checkpoints, and with prefixes that wrappers add to names."""
 
 import re
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from mvlab.models.weights.errors import WeightsError, few
 
 AVERAGED = ("ema", "ema_state_dict", "state_dict_ema", "model_ema", "swa_model", "averaged_model")
 TRAINED = ("model", "model_state_dict", "state_dict")
-"""Keys of checkpoints (ours, ml-cvnets', timm's, Lightning's) with averaged and with other weights."""
+"""Keys of averaged and of other weights in checkpoints (ours, ml-cvnets', timm's, Lightning's)."""
 WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.")
-"""Prefixes of DistributedDataParallel and AveragedModel, of torch.compile, and of the usual Lightning modules."""
+"""Prefixes of DistributedDataParallel and AveragedModel, torch.compile, and common Lightning modules."""
 COUNTERS = re.compile(r"(.*\.)?(n_averaged|total_ops|total_params)")
 """Tensors that are no weights: AveragedModel counts its updates, thop counts operations."""
 
 
 def state_dict_in(contents: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Return the contents if they are a state dict, or the one of a checkpoint, averaged weights before others.
+    """Return the contents if they are a state dict, or that of a checkpoint, averaged weights before others.
 
     Raises:
         WeightsError: there is none.
@@ -36,7 +36,7 @@ def state_dict_in(contents: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
 
 
 def unwrapped(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Return the weights by the network's own names, and the names of what was left out as no weight."""
+    """Return the weights by the network's own names, and the names of entries left out as no weights."""
     left_out = tuple(name for name in weights if COUNTERS.fullmatch(name))
     bare = {name: tensor for name, tensor in weights.items() if name not in left_out}
     while (wrapper := _wrapper_of(bare)) is not None:
@@ -45,9 +45,10 @@ def unwrapped(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[s
 
 
 def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
-    """
+    """Check that all weights are finite.
+
     Raises:
-        WeightsError: a number among the weights is infinite or none.
+        WeightsError: a weight is infinite or NaN.
     """
     broken = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
@@ -58,7 +59,7 @@ def require_finite(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _wrapper_of(names: Mapping[str, Tensor]) -> str | None:
-    """Return a prefix of most names, without which all of them are still different."""
+    """Return a prefix of most names without which all names still differ."""
     for wrapper in WRAPPERS:
         wrapped = sum(name.startswith(wrapper) for name in names)
         if 2 * wrapped > len(names) == len({name.removeprefix(wrapper) for name in names}):
@@ -67,5 +68,5 @@ def _wrapper_of(names: Mapping[str, Tensor]) -> str | None:
 
 
 def is_state_dict(value: Any) -> bool:
-    """Return whether this is a dictionary of tensors, and not empty."""
+    """Tell whether this is a non-empty dictionary of tensors."""
     return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())

@@ -1,4 +1,4 @@
-"""timm's `mobilevit_xxs`, `mobilevit_xs` and `mobilevit_s`: classifiers only.
+"""Format of timm's classifiers `mobilevit_xxs`, `mobilevit_xs` and `mobilevit_s`.
 
 Its cfg (timm/models/mobilevit.py): RGB, mean 0, std 1, crop_pct 0.9 of 256 pixels, bicubic.
 """

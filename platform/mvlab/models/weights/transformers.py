@@ -1,7 +1,7 @@
-"""transformers' MobileViTForImageClassification and MobileViTForSemanticSegmentation.
+"""Format of transformers' MobileViTForImageClassification and MobileViTForSemanticSegmentation.
 
-Its published networks (apple/mobilevit-small and the others) are the release's v0.1: BGR, shorter side 32 pixels
-more than the crop, bilinear.
+Its published networks (apple/mobilevit-small and others) are the release's v0.1: BGR, shorter side 32 pixels more than
+the crop, bilinear.
 """
 
 from mvlab.models.weights.catalogue import MobileViTNetwork
