@@ -21,6 +21,7 @@ LAYERS = [
         "config",
         "disk",
         "durable",
+        "errors",
         "experiment",
         "facts",
         "lock_file",

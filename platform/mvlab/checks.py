@@ -1,4 +1,4 @@
-"""How a value refuses what it cannot be."""
+"""Checks of values, with messages that name what is allowed."""
 
 import difflib
 import math
@@ -8,15 +8,17 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from mvlab.errors import InvalidValueError
+
 
 def require(condition: bool, message: str) -> None:
-    """Raises a ValueError that says `message` unless `condition` holds."""
+    """Raise an InvalidValueError that says `message` unless `condition` holds."""
     if not condition:
-        raise ValueError(message)
+        raise InvalidValueError(message)
 
 
 def require_fields(config: Any) -> None:
-    """Raises a ValueError unless every field of a dataclass holds what its annotation says.
+    """Raise an InvalidValueError unless every field of a dataclass holds what its annotation says.
 
     A float is a finite number, an int a whole one; neither is a bool. A Literal is one of its values. Parts of tuples
     and mappings are looked at too.
@@ -35,14 +37,14 @@ def require_number(
     most: float = math.inf,
     below: float = math.inf,
 ) -> None:
-    """Raises a ValueError that says the bounds unless `number` is within them; NaN never is."""
+    """Raise an InvalidValueError that says the bounds unless `number` is within them; NaN never is."""
     bounds = {"above": above, "at least": least, "at most": most, "below": below}
     said = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound))
     require(number > above and number < below and least <= number <= most, f"{name}={number} must be {said}")
 
 
 def require_one_of(what: str, name: str, known: Iterable[str]) -> None:
-    """Raises a ValueError that says what `known` is, the nearest first, unless `name` is among it."""
+    """Raise an InvalidValueError that says what `known` is, the nearest first, unless `name` is among it."""
     known = list(known)
     require(name in known, f"{what}={name!r} is unknown{did_you_mean(name, known)}")
 

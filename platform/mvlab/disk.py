@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mvlab.errors import UserError
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """No space, no quota, read-only: errors that do not pass by themselves."""
 
 
-class DiskError(OSError):
+class DiskError(UserError, OSError):
     """Disk that cannot be written to until somebody makes room."""
 
 
@@ -30,7 +32,7 @@ def naming_the_disk(folder: Path) -> Iterator[None]:
             raise
         raise DiskError(
             f"{folder} on {socket.gethostname()} cannot be written to: {os.strerror(error.errno)} ({_room(folder)}). "
-            "Make room; --resume then continues from the newest checkpoint"
+            "Make room, then resume: training continues from the newest checkpoint"
         ) from error
 
 

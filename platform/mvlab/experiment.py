@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from mvlab.checks import did_you_mean, require, require_fields
 from mvlab.config import RunConfig
+from mvlab.errors import InvalidValueError
 from mvlab.metrics import each_test, ema_metric, mean_test, require_measured
 from mvlab.names import require_distinct_folders, require_folder_name
 from mvlab.tasks.base import Task
@@ -146,12 +147,12 @@ class Experiment:
         """The runs called `names` (all of them where empty), in the experiment's order.
 
         Raises:
-            ValueError: a name is no run of this experiment; the nearest one is suggested.
+            InvalidValueError: a name is no run of this experiment; the nearest one is suggested.
         """
         wanted = list(names) or list(self.runs)
         for name in wanted:
             if name not in self.runs:
-                raise ValueError(f"{self.name} has no run {name!r}{did_you_mean(name, self.runs)}")
+                raise InvalidValueError(f"{self.name} has no run {name!r}{did_you_mean(name, self.runs)}")
         return {name: run for name, run in self.runs.items() if name in wanted}
 
 

@@ -2,15 +2,17 @@
 
 import os
 
+from mvlab.errors import InvalidValueError
+
 
 def expanded(text: str) -> str:
     """`text` with its ~ or ~user replaced by the home directory; a URI has none.
 
     Raises:
-        ValueError: there is no such user.
+        InvalidValueError: there is no such user.
     """
     path = os.path.expanduser(text)
     if path.startswith("~"):
         name = path.split("/")[0]
-        raise ValueError(f"{text}: {name} is nobody's home here; a folder of that name is ./{name}")
+        raise InvalidValueError(f"{text}: {name} is nobody's home here; a folder of that name is ./{name}")
     return path

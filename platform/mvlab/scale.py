@@ -1,4 +1,4 @@
-"""`--scale`: the same runs, shrunk. What an experiment varies survives; widths, pixels and epochs do not."""
+"""Scales: the same runs, shrunk. What an experiment varies survives; widths, pixels and epochs do not."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -14,7 +14,7 @@ PAPER_RANKS = 8
 SMALL_SIDE = 64
 """Pixels of the base resolution, and of evaluation, at the smaller scales."""
 SMALL_RANKS = 2
-"""That the smaller scales are meant for; what `--workers` is unless it is given."""
+"""Ranks that the smaller scales are meant for, and the default."""
 
 
 def ranks_made_for(scale: Scale, made_for: MadeFor) -> int:

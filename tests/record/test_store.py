@@ -133,7 +133,7 @@ def test_a_deleted_experiment_is_refused(store: tuple[MlflowClient, str], tmp_pa
 
 
 def test_nothing_listening_is_refused_without_saying_the_password() -> None:
-    with pytest.raises(TrackingError, match=r"127\.0\.0\.1.*cannot be used.*leave out --tracking-uri") as refused:
+    with pytest.raises(TrackingError, match=r"127\.0\.0\.1.*cannot be used.*leave out `tracking_uri`") as refused:
         connect(f"http://user:secret@127.0.0.1:{free_port()}", "study")
     assert "secret" not in str(refused.value)
 
@@ -155,7 +155,7 @@ def test_a_file_that_can_be_no_store_is_refused(
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it is tried again"))
     uri = f"sqlite:///{tmp_path}/{file}"
     for reach in (lambda: connect(uri, "study"), lambda: open_store(uri), lambda: read_remote(uri, "study")):
-        with pytest.raises(TrackingError, match=f"cannot be used: .*{why}.*leave out --tracking-uri"):
+        with pytest.raises(TrackingError, match=f"cannot be used: .*{why}.*leave out `tracking_uri`"):
             reach()
     assert {path.name for path in tmp_path.iterdir()} == {"text", "file"}
 

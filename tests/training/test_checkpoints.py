@@ -20,6 +20,7 @@ from mvlab.data.store import patience
 from mvlab.data.store.storage import StoreError
 from mvlab.disk import DiskError
 from mvlab.durable import partial_name
+from mvlab.errors import InvalidValueError
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import DIGEST, REFUSED, Checkpoints, read_checkpoint
 from mvlab.training.files import read_epochs
@@ -309,5 +310,6 @@ def test_what_lies_beyond_is_never_pruned(tmp_path: Path) -> None:
     "wrong", [{"every_steps": 0}, {"every_minutes": 0.0}, {"last": 0}, {"best": -1}, {"every_steps": -3}]
 )
 def test_what_cannot_be_kept_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="--"):
+    (field,) = wrong
+    with pytest.raises(InvalidValueError, match=f"`{field}` {wrong[field]}"):
         CheckpointPolicy(**wrong)

@@ -232,7 +232,7 @@ def test_a_weak_machine_alone_gives_each_rank_its_core() -> None:
 
 def test_kinds_of_gpu_are_mixed_if_asked_for_only() -> None:
     nodes = [Node(64, 8, "A100"), Node(64, 8, "H100")]
-    with pytest.raises(PlacementError, match=r"that are alike have no more than 8 .* --workers 8, or --mix-mac"):
+    with pytest.raises(PlacementError, match=r"that are alike have no more than 8 .* `workers` 8, or `mix_machines`"):
         place(nodes, workers=16, trials=1)
     mixed = place(nodes, workers=16, trials=1, mix_machines=True)
     assert (mixed.machines, mixed.accelerator, mixed.left_out) == (2, "", ())
@@ -277,10 +277,10 @@ def test_a_third_of_a_gpu_is_room_for_three() -> None:
 @pytest.mark.parametrize(
     ("nodes", "workers", "gpu_share", "why"),
     [
-        ([Node(8, gpus=2)], 2, 0.5, "ranks of one run cannot share a GPU .* use --workers 1"),
-        ([Node(8, gpus=2)], 1, 0.0, "--gpus-per-worker 0: a rank has one GPU or a part of it"),
-        ([Node(8, gpus=2)], 1, 2.0, "--gpus-per-worker 2: "),
-        ([Node(8, gpus=2)], 1, float("nan"), "--gpus-per-worker nan: "),
+        ([Node(8, gpus=2)], 2, 0.5, "ranks of one run cannot share a GPU .* use `workers` 1"),
+        ([Node(8, gpus=2)], 1, 0.0, "`gpus_per_worker` 0: a rank has one GPU or a part of it"),
+        ([Node(8, gpus=2)], 1, 2.0, "`gpus_per_worker` 2: "),
+        ([Node(8, gpus=2)], 1, float("nan"), "`gpus_per_worker` nan: "),
         ([Node(8)], 1, 0.5, "the cluster has no GPU; leave the option out"),
     ],
 )
@@ -300,7 +300,7 @@ def test_shares_add_up_exactly_as_ray_adds_them(nodes: list[Node], workers: int,
 def test_an_elastic_run_needs_room_for_its_smallest_size_only() -> None:
     placement = place([Node(8, gpus=2)], workers=4, min_workers=2, trials=1)
     assert (placement.min_workers, placement.workers, placement.concurrent_trials) == (2, 4, 1)
-    with pytest.raises(PlacementError, match=r"--workers 4, but the cluster has 2 GPU.s.: use --workers 2"):
+    with pytest.raises(PlacementError, match=r"`workers` 4, but the cluster has 2 GPU.s.: use `workers` 2"):
         place([Node(8, gpus=2)], workers=4, min_workers=3, trials=1)
 
 

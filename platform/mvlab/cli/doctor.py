@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mvlab.cli.flags import with_flags
 from mvlab.cli.tracking import add_tracking_uri
 
 if TYPE_CHECKING:
@@ -63,6 +64,6 @@ def run(parsed: argparse.Namespace) -> int:
 def show(found: "list[Finding]") -> None:
     """Two lines for each: what and where, and how it stands."""
     for each in found:
-        print(f"{'WRONG' if each.is_wrong else 'note '}  {each.what:<14}{each.where}\n{'':7}{each.state}")
+        print(f"{'WRONG' if each.is_wrong else 'note '}  {each.what:<14}{each.where}\n{'':7}{with_flags(each.state)}")
     if found:
         print()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
+from mvlab.cli.flags import with_flags
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.export.errors import ExportError
 
@@ -91,7 +92,7 @@ def _export(
         out, network, synthetic(), preprocess=as_prepared(saved.preprocessing), classes=target.classes
     )
     package = describe(out)
-    print(describe_verification(verification, IMAGES))
+    print(with_flags(describe_verification(verification, IMAGES)))
     if recorded is not None:
         with tempfile.TemporaryDirectory() as scratch:
             write_verification(Path(scratch), verification, package=package, classes=classes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mvlab.checks import did_you_mean
+from mvlab.errors import UserError
 from mvlab.experiment import Experiment
 
 PACKAGE = "experiments"
@@ -16,7 +17,7 @@ OWN = "EXPERIMENT"
 """What a file calls the one that it defines."""
 
 
-class ExperimentError(ValueError):
+class ExperimentError(UserError, ValueError):
     """There is no such experiment, or its file cannot be read; the message says what to do."""
 
 

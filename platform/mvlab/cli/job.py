@@ -7,26 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from mvlab.cli.flags import with_flags
 from mvlab.cli.parser import Parser
+from mvlab.cli.refusal import FAILED, status_of
 from mvlab.cli.tracking import add_tracking_uri
 from mvlab.data.feed.render import OnCorrupt
-from mvlab.data.store.storage import StoreError
 from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
-from mvlab.record.lock import InUseError
-from mvlab.record.tracking import TrackingError
 from mvlab.scale import SCALES
 from mvlab.study.plan.dry_run import describe
 from mvlab.study.plan.prepare import Options, Study, prepare, require_few
-from mvlab.study.run.folder import ResumeError
-from mvlab.sweep.errors import ClusterError
-from mvlab.sweep.interrupts import Interrupted
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
-from mvlab.training.placement import PlacementError
-
-BAD_INPUT = 2
-FAILED = 1
 
 
 def submit(experiment: Experiment) -> NoReturn:
@@ -41,28 +33,25 @@ def submit(experiment: Experiment) -> NoReturn:
 def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None) -> int:
     """`submit` without the end of the process; `prog` is what was typed before the arguments (None: the script)."""
     parsed = _parser(experiment, prog).parse_args(arguments)
+    return status_of(lambda: _carried_out(experiment, parsed))
 
-    try:
-        study = prepare(experiment, _options(parsed))
-        if parsed.estimate or not parsed.dry_run:
-            require_few(study)
-    except (ValueError, StoreError) as error:
-        return _refused(error)
+
+def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
+    study = prepare(experiment, _options(parsed))
+    if parsed.estimate or not parsed.dry_run:
+        require_few(study)
     if parsed.dry_run:
-        print(describe(study))
-        return _timed(study) if parsed.estimate else 0
+        print(with_flags(describe(study)))
+        if parsed.estimate:
+            print(f"\n{_estimated(study)}")
+        return 0
 
     from mvlab.study.run.carry_out import carry_out  # seconds to import: only for what is known to be good
 
     try:
         summary = carry_out(study)
-    except (TrackingError, PlacementError, ClusterError, InUseError, ResumeError) as error:
-        return _refused(error)
-    except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
-        return interrupted.exit_status
     except DiskError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {with_flags(str(error))}", file=sys.stderr)
         return FAILED
     recorded = summary.pop("recorded")
     print(json.dumps(summary), flush=True)
@@ -74,20 +63,10 @@ def _as_asked(run: dict[str, Any]) -> bool:
     return run["status"] == "FINISHED" or run.get("pruned_at_epoch") is not None
 
 
-def _timed(study: Study) -> int:
-    """Says how long the study would take."""
+def _estimated(study: Study) -> str:
     from mvlab.study.forecast.predict import describe_study  # torch
 
-    try:
-        print(f"\n{describe_study(study)}")
-    except PlacementError as error:
-        return _refused(error)
-    return 0
-
-
-def _refused(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return BAD_INPUT
+    return describe_study(study)
 
 
 def _options(parsed: argparse.Namespace) -> Options:

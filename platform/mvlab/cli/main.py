@@ -1,5 +1,6 @@
 """`mvlab`: what is done beside training, with its data and its ledgers."""
 
+import argparse
 import sys
 from typing import NoReturn
 
@@ -19,38 +20,9 @@ from mvlab.cli import (
     verify,
     weights,
 )
-from mvlab.cli.find import ExperimentError
-from mvlab.cli.job import BAD_INPUT
 from mvlab.cli.parser import Parser
-from mvlab.data.store.storage import DataError
-from mvlab.export.errors import ExportError, PackageError, PicturesError
-from mvlab.measure.on_device import LatencyError
-from mvlab.models.weights.errors import WeightsError
-from mvlab.record.results import ResultsError
-from mvlab.record.tracking import TrackingError
-from mvlab.study.run.bundle import BundleError
-from mvlab.sweep.errors import ClusterError
-from mvlab.training.ledger import LedgerError
-from mvlab.training.placement import PlacementError
+from mvlab.cli.refusal import status_of
 
-REFUSALS = (
-    *(
-        DataError,
-        ClusterError,
-        LedgerError,
-        ExperimentError,
-        ResultsError,
-        TrackingError,
-        BundleError,
-        PlacementError,
-        LatencyError,
-        WeightsError,
-        ExportError,
-        PackageError,
-        PicturesError,
-    ),
-    OSError,
-)
 COMMANDS = (
     *(ingest, inspect, plan, preview, experiments, report, power, reproduce, latency, ledger, doctor, weights),
     *(export, verify),
@@ -74,11 +46,12 @@ def command_line() -> Parser:
 def run(arguments: list[str]) -> int:
     """`main` without the end of the process."""
     parsed = command_line().parse_args(arguments)
+    return status_of(lambda: _carried_out(parsed), OSError)
+
+
+def _carried_out(parsed: argparse.Namespace) -> int:
     try:
         return int(parsed.run(parsed))
-    except BrokenPipeError:  # e.g. `mvlab plan ... --csv | head`
+    except BrokenPipeError:  # the reader has gone, e.g. `mvlab plan ... --csv | head`
         sys.stderr.close()
         return 0
-    except REFUSALS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT

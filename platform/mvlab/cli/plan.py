@@ -9,6 +9,7 @@ from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
 from mvlab.data.store.shards import open_split
 from mvlab.data.store.storage import DataError
+from mvlab.errors import InvalidValueError
 from mvlab.report.plan import plan_csv, plan_markdown
 from mvlab.samplers import PUBLISHED
 
@@ -52,7 +53,7 @@ def sampler_of(parsed: argparse.Namespace) -> SamplerConfig:
     sampler = PUBLISHED[parsed.sampler][0]
     try:
         return replace(sampler, base_batch=parsed.batch) if parsed.batch is not None else sampler
-    except ValueError as error:
+    except InvalidValueError as error:
         raise DataError(f"--batch {parsed.batch}: {error}") from error
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from mvlab.cli.find import find_experiment
 from mvlab.cli.tracking import add_tracking_uri
+from mvlab.errors import UserError
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
 from mvlab.study.plan.prepare import Options, Study, prepare
 from mvlab.study.run.bundle import Bundle, BundleError, read_bundle, require_same, trials_of, version_differences
-from mvlab.sweep.interrupts import Interrupted
 from mvlab.training.execution_options import ExecutionOptions
 
 DIFFERENT = 1
@@ -44,16 +44,12 @@ def run(parsed: argparse.Namespace) -> int:
         bundle = _limited(bundle, experiment, parsed.only)
         study = _study(bundle, experiment, parsed)
         require_same(bundle, study.trials, study.data)
-    except ValueError as error:
+    except UserError as error:
         raise BundleError(f"{parsed.bundle}: {error}") from error
 
     from mvlab.study.run.carry_out import carry_out  # seconds to import
 
-    try:
-        summary = carry_out(study)
-    except Interrupted as interrupted:
-        print(interrupted, file=sys.stderr)
-        return interrupted.exit_status
+    summary = carry_out(study)
     now = {each["name"]: each["weights_sha256"] or "" for each in summary["runs"] if each["status"] == "FINISHED"}
     print(_compared(bundle, now))
     same = all(now.get(name) == sha for name, sha in bundle.weights.items())

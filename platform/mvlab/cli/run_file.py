@@ -4,7 +4,8 @@ import sys
 from typing import NoReturn
 
 from mvlab.cli import job
-from mvlab.cli.find import ExperimentError, find_experiment
+from mvlab.cli.find import find_experiment
+from mvlab.cli.refusal import BAD_INPUT, status_of
 
 USAGE = """usage: run.py FILE|NAME [options]
 
@@ -25,10 +26,5 @@ def run(arguments: list[str]) -> int:
         return 0
     if not name or name.startswith("-"):
         print(f"{USAGE}\nerror: the experiment comes first", file=sys.stderr)
-        return job.BAD_INPUT
-    try:
-        experiment = find_experiment(name)
-    except ExperimentError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return job.BAD_INPUT
-    return job.run(experiment, options, prog=f"run.py {name}")
+        return BAD_INPUT
+    return status_of(lambda: job.run(find_experiment(name), options, prog=f"run.py {name}"))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mvlab.checks import did_you_mean
-from mvlab.cli.job import BAD_INPUT, FAILED
 from mvlab.cli.parser import Parser
+from mvlab.cli.refusal import FAILED, status_of
 from mvlab.cli.tracking import add_tracking_uri
+from mvlab.errors import UserError
 from mvlab.facts import CostTable, FactTable
-from mvlab.record.tracking import TrackingError
 
 if TYPE_CHECKING:
     from mvlab.export.zoo import MadePackage, Wanted
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TableError(ValueError):
+class TableError(UserError, ValueError):
     """There is no such table, or it cannot be made as asked; the message says what to do."""
 
 
@@ -42,6 +42,10 @@ def submit_latencies(tables: Sequence[CostTable]) -> NoReturn:
 
 def run_facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
     """`submit_facts` without the end of the process."""
+    return status_of(lambda: _facts(tables, arguments), OSError)
+
+
+def _facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
     by_name = {table.name: table for table in tables}
     parsed = _parser("Counts what the paper's networks cost, and holds it against its tables.", by_name, "facts")
     options = parsed.parse_args(arguments)
@@ -60,6 +64,10 @@ def run_facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
 
 def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     """`submit_latencies` without the end of the process."""
+    return status_of(lambda: _latencies(tables, arguments), OSError)
+
+
+def _latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     by_name = {table.name: table for table in tables}
     parser = _parser("Times the paper's networks on this machine, beside its tables.", by_name, "latencies")
     parser.add_argument("--repeats", type=int, default=100, metavar="N", help="whose median counts (%(default)s)")
@@ -70,12 +78,7 @@ def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     from mvlab.measure.latency import Settings  # torch
     from mvlab.measure.machine import device_name, use_threads
 
-    try:
-        settings = Settings(
-            repeats=options.repeats, threads=options.threads, device=options.device, batch=options.batch
-        )
-    except ValueError as error:
-        return _refused(error)
+    settings = Settings(repeats=options.repeats, threads=options.threads, device=options.device, batch=options.batch)
     settings = replace(settings, threads=use_threads(settings.threads))
 
     def write(chosen: Sequence[CostTable], folder: Path) -> "Made":
@@ -98,6 +101,10 @@ def submit_packages(tables: Sequence[CostTable]) -> NoReturn:
 
 def run_packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     """`submit_packages` without the end of the process."""
+    return status_of(lambda: _packages(tables, arguments), OSError)
+
+
+def _packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     from mvlab.export.zoo import make_packages, wanted  # torch and coremltools: seconds to import
     from mvlab.report.packages import FILES, count, write_packages
     from mvlab.study.run.tables import Made
@@ -134,28 +141,19 @@ def _run(
 ) -> int:
     """`params` are those beside the tables' names; `machine` is this one's CPU if nothing is said."""
     from mvlab.measure.machine import machine_name  # torch
-    from mvlab.study.run.tables import FolderError, record_tables  # MLflow: seconds to import
+    from mvlab.study.run.tables import record_tables  # MLflow: seconds to import
 
-    try:
-        chosen = _chosen(tables, options.only)
-        recorded = record_tables(
-            partial(write, chosen),
-            name=name,
-            params={"tables": " ".join(options.only) or "all", **(params or {})},
-            machine=machine or machine_name(),
-            folder=Path(options.out).absolute() if options.out else None,
-            tracking_uri=options.tracking_uri,
-        )
-    except (TableError, FolderError, TrackingError, OSError) as error:
-        return _refused(error)
+    recorded = record_tables(
+        partial(write, _chosen(tables, options.only)),
+        name=name,
+        params={"tables": " ".join(options.only) or "all", **(params or {})},
+        machine=machine or machine_name(),
+        folder=Path(options.out).absolute() if options.out else None,
+        tracking_uri=options.tracking_uri,
+    )
     summary: dict[str, Any] = {**recorded.made.metrics, "folder": str(recorded.folder), "run_id": recorded.run_id}
     print(json.dumps(summary), flush=True)
     return 0 if recorded.is_complete else FAILED
-
-
-def _refused(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return BAD_INPUT
 
 
 def _chosen(tables: Mapping[str, T], names: Sequence[str]) -> list[T]:

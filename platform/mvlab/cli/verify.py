@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
+from mvlab.cli.flags import with_flags
 from mvlab.export.errors import PackageError, PicturesError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def run(parsed: argparse.Namespace) -> int:
         classes=classes,
         tolerance=parsed.tolerance or TOLERANCE,
     )
-    print(describe_verification(verification, images))
+    print(with_flags(describe_verification(verification, images)))
     print(json.dumps(verification.as_dict()), flush=True)
     return 0 if verification.passed else PAST_TOLERANCE
 

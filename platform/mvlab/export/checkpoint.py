@@ -71,7 +71,7 @@ def require_classes(classes: tuple[str, ...], number: int) -> None:
     if twice := [repr(label) for label, count in Counter(classes).items() if count > 1]:
         raise ExportError(
             f"several classes are labelled {', '.join(twice)}: a package gives probabilities by label, so that only "
-            "one of them would be left; give each class a label of its own, e.g. with --classes FILE"
+            "one of them would be left; give each class a label of its own, e.g. with `classes` FILE"
         )
 
 

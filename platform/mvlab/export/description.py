@@ -6,7 +6,7 @@ from mvlab.export.rounding_error import Loss
 from mvlab.export.verification import OutputErrors, Verification
 from mvlab.markdown import markdown_table
 
-UNKNOWN_LABELS = "Labels were not checked: the names of the classes are not known. Give them with --classes FILE."
+UNKNOWN_LABELS = "Labels were not checked: the names of the classes are not known. Give them with `classes` FILE."
 
 
 def describe_verification(verification: Verification, images: str) -> str:

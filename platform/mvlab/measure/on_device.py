@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvlab.errors import UserError
+
 FORMAT = "mvlab.latency/1"
 TEXTS = ("device", "os", "compute_units")
 EXAMPLE = '{"package": "mobilevit-xs-2,2,2-256", "median_ms": 7.28, "repeats": 100}'
 
 
-class LatencyError(ValueError):
+class LatencyError(UserError, ValueError):
     """Measurements that cannot be used. The message names the error, its place and the remedy."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mvlab.data.store.storage import store_errors
+from mvlab.errors import UserError
 from mvlab.models.weights.errors import WeightsError
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, preprocessing_in
@@ -17,7 +18,7 @@ NAMES_SHOWN = 5
 """In a message; a network has hundreds."""
 
 
-class InitialWeightsError(ValueError):
+class InitialWeightsError(UserError, ValueError):
     """Weights that this network cannot begin with; the message says why, and what to do."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mvlab.errors import UserError
 from mvlab.lock_file import held
 from mvlab.record.process import Process
 
@@ -20,7 +21,7 @@ PATIENCE_S = 10.0
 """Seconds that a starting process waits for others that check. They take fractions of a second."""
 
 
-class InUseError(ValueError):
+class InUseError(UserError, ValueError):
     """Another process works on the study, or may do so. The message says what to do."""
 
 

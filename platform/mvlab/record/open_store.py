@@ -63,7 +63,7 @@ def unusable(uri: str, why: str) -> TrackingError:
     """Return the error for the store at `uri`."""
     way = "Name another file" if sqlite_file(uri) else "Start a server there"
     return TrackingError(
-        f"MLflow at {masked(uri)} cannot be used: {why}. {way}, or leave out --tracking-uri to record into ./mlflow.db"
+        f"MLflow at {masked(uri)} cannot be used: {why}. {way}, or leave out `tracking_uri` to record into ./mlflow.db"
     )
 
 

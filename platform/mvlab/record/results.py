@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from mvlab.errors import UserError
 from mvlab.experiment import Reading
 from mvlab.metrics import mean_test, side_of
 from mvlab.record.journal import SWEEP, Journal, Status
@@ -13,7 +14,7 @@ from mvlab.record.tags import CONFIG_TAG, PRIMARY_TAG, PRUNED_TAG, ROW_TAG, WEIG
 from mvlab.tasks.base import VAL_EMA, MetricSpec
 
 
-class ResultsError(ValueError):
+class ResultsError(UserError, ValueError):
     """There are no results to read."""
 
 
@@ -33,7 +34,7 @@ class RunResult:
     """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms, cost/latency_fastest_ms."""
     status: Status | None
     config_digest: str
-    """Digest of the config that it ended with: --accept-changes may have resumed it with another than it began with."""
+    """Digest of the config that it ended with: a study with accepted changes may have resumed with another."""
     dataset_digest: str
     """Digest of the training split that it read last."""
     revision: str

@@ -1,12 +1,13 @@
 """Names and refusals of a tracking server. Needs no MLflow, so that bad options are reported at once."""
 
+from mvlab.errors import UserError
 from mvlab.masking import redacted
 
 PREFIX = "mobilevit/"
 """Prefix of the names of all our experiments in MLflow."""
 
 
-class TrackingError(ConnectionError):
+class TrackingError(UserError, ConnectionError):
     """The MLflow server cannot be used. The message says what to do."""
 
 

@@ -158,7 +158,7 @@ def _changes(results: Results) -> list[Block]:
         return []
     return [
         Paragraph(
-            f"Runs are not all alike: with --accept-changes the study went on as something else than these began as: "
+            f"Runs are not all alike: the study was resumed with accepted changes, and these began as something else: "
             f"{results.tags[CHANGED_TAG]}. They count in the table, with the config that each ended with; the bundle "
             "leaves them out."
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from mvlab.config import RunConfig
+from mvlab.errors import InvalidValueError
 from mvlab.experiment import Experiment
 from mvlab.names import slug
 from mvlab.scale import Scale, at_scale
@@ -68,10 +69,10 @@ def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: i
     """Every selected run with every seed; they share seeds, so that their differences are paired.
 
     Raises:
-        ValueError: a name is no run of the experiment, or `seeds` is no number of seeds.
+        InvalidValueError: a name is no run of the experiment, or `seeds` is no number of seeds.
     """
     if not 1 <= seeds <= MOST_SEEDS:
-        raise ValueError(f"--seeds {seeds}: at least one is needed, and there are {MOST_SEEDS:,}")
+        raise InvalidValueError(f"`seeds` {seeds}: at least one is needed, and there are {MOST_SEEDS:,}")
     runs = {
         arm: at_scale(run, scale, keep_network=experiment.compares_networks)
         for arm, run in experiment.select(names).items()

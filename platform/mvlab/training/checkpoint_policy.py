@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mvlab.errors import InvalidValueError
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointPolicy:
@@ -15,8 +17,8 @@ class CheckpointPolicy:
 
     def __post_init__(self) -> None:
         if self.every_steps is not None and self.every_steps < 1:
-            raise ValueError(f"--checkpoint-steps {self.every_steps}: at least one step lies between two checkpoints")
+            raise InvalidValueError(f"`every_steps` {self.every_steps}: at least one step lies between two checkpoints")
         if self.every_minutes is not None and not self.every_minutes > 0:
-            raise ValueError(f"--checkpoint-minutes {self.every_minutes}: it must be positive")
+            raise InvalidValueError(f"`every_minutes` {self.every_minutes}: it must be positive")
         if self.last < 1 or self.best < 0:
-            raise ValueError(f"--keep-last {self.last} --keep-best {self.best}: the last one at least has to stay")
+            raise InvalidValueError(f"`last` {self.last} `best` {self.best}: the last one at least has to stay")

@@ -43,7 +43,7 @@ class RunFolder:
 
     @property
     def profile_trace(self) -> Path:
-        """Of `--profile`."""
+        """Trace of the steps of a run that is profiled."""
         return self.results / "profile-trace.json.gz"
 
     @property

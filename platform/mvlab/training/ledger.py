@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mvlab.data.feed.batch import Batch
 from mvlab.durable import atomic_write
+from mvlab.errors import UserError
 from mvlab.targets import arrays_of
 
 FORMAT_VERSION = 1
@@ -31,7 +32,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order of a step: what comes first may be why the rest differs."""
 
 
-class LedgerError(ValueError):
+class LedgerError(UserError, ValueError):
     """A ledger that cannot be read as one; the message says what is wrong and what to do."""
 
 

@@ -16,6 +16,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mvlab.errors import UserError
+
 SHARES = 16
 """CPUs are divided into sixteenths, and only where these are too large into smaller powers of two."""
 CPUS_IN_FULL = 2
@@ -29,7 +31,7 @@ that share its interpreter with the training step; with 16 it was a whole second
 """
 
 
-class PlacementError(ValueError):
+class PlacementError(UserError, ValueError):
     """The cluster cannot run what was asked for."""
 
 
@@ -122,11 +124,11 @@ def require_gpu_share(share: float, workers: int) -> None:
         PlacementError: `share` is no share of one GPU, or ranks of one run would compute on the same GPU.
     """
     if not 0 < share <= 1:
-        raise PlacementError(f"--gpus-per-worker {share:g}: a rank has one GPU or a part of it: more than 0, up to 1")
+        raise PlacementError(f"`gpus_per_worker` {share:g}: a rank has one GPU or a part of it: more than 0, up to 1")
     if share < 1 and workers != 1:
         raise PlacementError(
-            f"--gpus-per-worker {share:g} --workers {workers}: ranks of one run cannot share a GPU (NCCL refuses it), "
-            "only runs can: use --workers 1, and as many runs train on a GPU as have room"
+            f"`gpus_per_worker` {share:g} `workers` {workers}: ranks of one run cannot share a GPU (NCCL refuses it), "
+            "only runs can: use `workers` 1, and as many runs train on a GPU as have room"
         )
 
 
@@ -148,11 +150,11 @@ def place(
         PlacementError: there are GPUs, but too few together; or no CPU; or no worker; or no GPU to share.
     """
     if workers < 1:
-        raise PlacementError(f"--workers {workers}: a run needs at least one worker")
+        raise PlacementError(f"`workers` {workers}: a run needs at least one worker")
     require_gpu_share(gpu_share, workers)
     use_gpu = any(_places(node.gpus, gpu_share) for node in nodes)
     if gpu_share < 1 and not use_gpu:
-        raise PlacementError(f"--gpus-per-worker {gpu_share:g}: the cluster has no GPU; leave the option out")
+        raise PlacementError(f"`gpus_per_worker` {gpu_share:g}: the cluster has no GPU; leave the option out")
     usable = tuple(node for node in nodes if node.cpus > 0 and (node.gpus >= 1 or not use_gpu))
     if not usable:
         raise PlacementError("the cluster has no CPU to run on" + (" where its GPUs are" if use_gpu else ""))
@@ -272,13 +274,13 @@ def _worth(plan: _Plan, wanted: _Wanted) -> tuple[bool, float, int, tuple[float,
 
 def _too_few_gpus(nodes: Sequence[Node], wanted: _Wanted) -> PlacementError:
     """Names the most ranks that a run can have."""
-    asked, gpus = f"--workers {wanted.workers}", sum(map(wanted.most_ranks, nodes))
+    asked, gpus = f"`workers` {wanted.workers}", sum(map(wanted.most_ranks, nodes))
     if gpus < wanted.least:
-        return PlacementError(f"{asked}, but the cluster has {gpus} GPU(s): use --workers {gpus}, or a larger cluster")
+        return PlacementError(f"{asked}, but the cluster has {gpus} GPU(s): use `workers` {gpus}, or a larger cluster")
     most = max(sum(map(wanted.most_ranks, pool)) for pool in _pools(nodes, wanted, mix_machines=False))
     return PlacementError(
-        f"{asked}, but machines that are alike have no more than {most} GPU(s): use --workers {most}, "
-        f"or --mix-machines to put a run on unlike ones ({gpus} GPUs in all)"
+        f"{asked}, but machines that are alike have no more than {most} GPU(s): use `workers` {most}, "
+        f"or `mix_machines` to put a run on unlike ones ({gpus} GPUs in all)"
     )
 
 

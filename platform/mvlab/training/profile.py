@@ -1,4 +1,4 @@
-"""`--profile`: a trace of some steps of the first epoch that a process works on, and a page on where their time went.
+"""A profile: a trace of some steps of the first epoch that a process works on, and a page on where their time went.
 
 A step, here, reaches from the end of one update to the end of the next: it begins with what there is to report. On a
 GPU the phases of traced steps wait for it, so that each has its own time; other steps do not.

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mvlab.errors import UserError
 
-class NotSharedError(RuntimeError):
+
+class NotSharedError(UserError, RuntimeError):
     """A machine on which the storage folder is another one than the driver's."""
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mvlab.config import RunConfig, config_differences
 from mvlab.data.plan import Position
+from mvlab.errors import UserError
 from mvlab.training.files import checkpoint_name
 from mvlab.training.loop import Trainer
 
@@ -31,7 +32,7 @@ OUT_OF_MEMORY = "can't allocate memory"
 """Part of torch's message, whose class is RuntimeError."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint that cannot be used here; the message says why."""
 
 

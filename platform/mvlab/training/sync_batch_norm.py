@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from mvlab.errors import UserError
 from mvlab.models.norms import after_norm, batch_norms, is_timms
 
 
@@ -39,7 +40,7 @@ def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return]
 
 
-class UnknownNormError(ValueError):
+class UnknownNormError(UserError, ValueError):
     """A batch norm of a class that may do more than normalise."""
 
 

@@ -128,7 +128,7 @@ def test_unreadable_files_are_quarantined_and_too_many_refused(source: Path, clu
     truncated.write_bytes(truncated.read_bytes()[:-100])
     bad = {*BAD, truncated.relative_to(spoilt).as_posix()}
 
-    with pytest.raises(TooManyBadFilesError, match=r"no readable images, e\.g\. train/.*--max-bad \(here 3\.1 files\)"):
+    with pytest.raises(TooManyBadFilesError, match=r"no readable images, e\.g\. train/.*`max_bad` \(here 3\.1 files\)"):
         run(spoilt, out, max_bad=0.0201)
     assert not (out / "train" / MANIFEST).exists()
     listed = [json.loads(line) for line in (out / "train" / QUARANTINE).read_text().splitlines()]

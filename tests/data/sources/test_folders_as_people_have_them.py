@@ -250,7 +250,7 @@ def test_an_empty_source_says_what_it_left_out(tmp_path: Path) -> None:
 def test_shards_never_lie_among_the_images(tmp_path: Path, src: str, out: str) -> None:
     (tmp_path / "p").mkdir()
     (tmp_path / "link").symlink_to("p")
-    with pytest.raises(DataError, match=r"--out .* and --src .* lie in each other"):
+    with pytest.raises(DataError, match=r"`out` .* and `src` .* lie in each other"):
         refuse_overlap(str(tmp_path / src), str(tmp_path / out), ["train", "val"])
 
 

@@ -246,7 +246,7 @@ def test_class_names_may_have_spaces(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_no_such_split(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"--src .*nowhere is no folder"):
+    with pytest.raises(DataError, match=r"`src` .*nowhere is no folder"):
         splits_in(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="is no folder"):
         splits_in(put(tmp_path, "file") + "/file")
@@ -265,7 +265,7 @@ def test_no_files(tmp_path: Path) -> None:
 
 
 def test_a_flat_folder_needs_a_ground_truth(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"5 files and no class folders: .*--ground-truth"):
+    with pytest.raises(DataError, match=r"5 files and no class folders: .*`ground_truth`"):
         list_images(put(tmp_path, *(f"val/{file}" for file in FLAT)), "val")
 
 

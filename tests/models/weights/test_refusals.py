@@ -65,7 +65,7 @@ def test_what_is_missing_foreign_or_misshapen_is_named(tmp_path, timm_xs, change
 def test_what_fits_is_suggested(tmp_path, timm_xs, said, message: str) -> None:
     text = refused(tmp_path, timm_xs, **said)
     assert message in text
-    assert "It is mobilevit_xs of timm: say --network mobilevit_xs --format timm, or leave both out" in text
+    assert "It is mobilevit_xs of timm: say `network` mobilevit_xs `format` timm, or leave both out" in text
 
 
 def test_a_wrong_variant_is_told_by_its_shapes(tmp_path, timm_xs) -> None:

@@ -96,7 +96,7 @@ def test_a_run_without_a_checkpoint_needs_the_file(tmp_path: Path, journal: Jour
     begin(tmp_path, fine_tuned(plan(1)))
     first, second = plan(1)
     make_checkpoint(tmp_path, first)
-    with pytest.raises(ResumeError, match=r"4,4,4 seed 0 has no checkpoint yet.*sha256 f{16}\).*--initial-weights"):
+    with pytest.raises(ResumeError, match=r"4,4,4 seed 0 has no checkpoint yet.*sha256 f{16}\).*`initial`"):
         as_begun(plan(1), tmp_path)
     end(journal, [second])
     assert as_begun(plan(1), tmp_path) == fine_tuned(plan(1)), "what has finished needs nothing"

@@ -8,7 +8,7 @@ from experiments.table6_patch_size import EXPERIMENT
 from mvlab.data.data_set import DataSet
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.study.run.description import begin_work
-from mvlab.study.run.folder import JOURNAL, ResumeError, find_folder, new_folder, newest_study, started_at
+from mvlab.study.run.folder import JOURNAL, STUDY, ResumeError, find_folder, new_folder, newest_study, started_at
 from mvlab.sweep.trial import plan_trials
 
 DATA = DataSet(uri="/data", name="mine", classes=("a", "b"), train_group_rows=(8,), num_val=4, digest="d" * 64)
@@ -35,7 +35,7 @@ def test_the_newest_study_of_the_scale_is_found(root: Path) -> None:
     (root / "smoke-20260301-000000-1").mkdir()  # made, and nothing begun in it
     assert find_folder(root, "smoke", "") == root / "smoke-20260102-090000-7"
     assert find_folder(root, "mini", "") == root / "mini-20260109-000000-7"
-    with pytest.raises(ResumeError, match=r"no study of scale paper was begun in .*; leave --resume out"):
+    with pytest.raises(ResumeError, match=r"no study of scale paper was begun in .*; leave `resume` out"):
         find_folder(root, "paper", "")
 
 
@@ -58,15 +58,15 @@ def test_a_named_folder_may_be_anywhere(root: Path, tmp_path: Path, monkeypatch:
     assert find_folder(root, "smoke", "moved") == moved
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_folder(root, "smoke", "~/moved") == moved
-    with pytest.raises(ResumeError, match=r"--resume storage: no study was begun there \(study.json is missing\)"):
+    with pytest.raises(ResumeError, match=r"`resume` storage: no study was begun there \(study.json is missing\)"):
         find_folder(root, "smoke", "storage")
 
 
 def test_a_named_folder_of_another_experiment_or_scale_is_refused(root: Path) -> None:
     folder = str(begin(root / "smoke-20260102-090000-7"))
-    with pytest.raises(ResumeError, match="it is of table6_patch_size at --scale smoke, not of train_xs at"):
+    with pytest.raises(ResumeError, match="it is of table6_patch_size at `scale` smoke, not of train_xs at"):
         find_folder(root.with_name("train_xs"), "smoke", folder)
-    with pytest.raises(ResumeError, match="not of table6_patch_size at --scale mini"):
+    with pytest.raises(ResumeError, match="not of table6_patch_size at `scale` mini"):
         find_folder(root, "mini", folder)
 
 
@@ -80,3 +80,11 @@ def test_what_only_looks_like_a_study_is_no_study(root: Path, name: str) -> None
     assert newest_study(root) == newest_study(root, "smoke") == find_folder(root, "smoke", "") == folder
     assert started_at(folder) == "2026-01-02 09:00:00"
     assert find_folder(root, "smoke", str(root / name)) == root / name, "it is a study if it is named"
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_damaged_study_is_refused(root: Path, is_named: bool) -> None:
+    folder = begin(root / "smoke-20260102-090000-7")
+    (folder / STUDY).write_text('{"experiment": "tab')
+    with pytest.raises(ResumeError, match=r"study.json is damaged \(Unterminated string.*; begin a new study"):
+        find_folder(root, "smoke", str(folder) if is_named else "")

@@ -224,7 +224,7 @@ class _Watch:
             raise TooManyBadFilesError(
                 f"{bad:,} of the {self.files + len(self.missing):,} files read so far are no readable images, e.g. "
                 f"{self.quarantined[0]['file']}: {self.quarantined[0]['reason']}. All are in {QUARANTINE}. Mend the "
-                f"source, or allow more with --max-bad (here {self.most_bad:,.1f} files); what is written is kept"
+                f"source, or allow more with `max_bad` (here {self.most_bad:,.1f} files); what is written is kept"
             )
 
 
@@ -250,7 +250,7 @@ def _begin(parts: Folder, job: dict[str, Any]) -> None:
 def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
     manifest = read_manifest(out, recipe.split)
     if {**manifest.source, "format_version": FORMAT_VERSION} != job:  # an older format holds the same
-        raise DataError(f"{out}/{recipe.split} is another data set already: choose another --out")
+        raise DataError(f"{out}/{recipe.split} is another data set already: choose another `out`")
     return manifest
 
 

@@ -23,12 +23,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not self.name.isprintable():
-            raise DataError(f"--name {self.name!r}: must be printable text")
+            raise DataError(f"`name` {self.name!r}: must be printable text")
         if not 0 < self.shard_mb < math.inf:
-            raise DataError(f"--shard-mb {self.shard_mb:g}: must be more than 0")
+            raise DataError(f"`shard_mb` {self.shard_mb:g}: must be more than 0")
         if not 0 <= self.shuffle_seed < 2**32:
-            raise DataError(f"--shuffle-seed {self.shuffle_seed}: must be in [0, 2^32)")
+            raise DataError(f"`shuffle_seed` {self.shuffle_seed}: must be in [0, 2^32)")
         if self.max_side is not None and self.max_side < 32:
-            raise DataError(f"--max-side {self.max_side}: at least 32 pixels are needed")
+            raise DataError(f"`max_side` {self.max_side}: at least 32 pixels are needed")
         if self.max_side is not None and self.max_side > MOST_PIXELS:
-            raise DataError(f"--max-side {self.max_side}: a JPEG has at most {MOST_PIXELS:,} pixels a side")
+            raise DataError(f"`max_side` {self.max_side}: a JPEG has at most {MOST_PIXELS:,} pixels a side")

@@ -58,7 +58,7 @@ class Listing:
         if len(missing) > allowed:
             raise DataError(
                 f"{len(missing):,} of {len(self) + len(missing):,} files cannot be read ({summary(missing)}), e.g. "
-                f"{missing[0].path}. Fetch or rename them (git-annex: `git annex get`), or allow more with --max-bad "
+                f"{missing[0].path}. Fetch or rename them (git-annex: `git annex get`), or allow more with `max_bad` "
                 f"(here {allowed:,.1f} files)"
             )
 
@@ -157,7 +157,7 @@ def _by_ground_truth(
     if truth is None:
         raise DataError(
             f"{root.path} has {len(files):,} files and no class folders: name the file that says what they show with "
-            "--ground-truth (LOC_val_solution.csv, ILSVRC2012_validation_ground_truth.txt, val_annotations.txt, lines "
+            "`ground_truth` (LOC_val_solution.csv, ILSVRC2012_validation_ground_truth.txt, val_annotations.txt, lines "
             f"of FILE LABEL, or a list of class names){_but(left_out)}"
         )
     found: Found = {}

@@ -108,10 +108,10 @@ def read_ground_truth(path: Path) -> GroundTruth:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--ground-truth {path} cannot be read: {error}") from error
+        raise DataError(f"`ground_truth` {path} cannot be read: {error}") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise DataError(f"--ground-truth {path} is empty")
+        raise DataError(f"`ground_truth` {path} is empty")
     if columns := _columns(lines[0]):
         return GroundTruth(str(path), _table(text, path, *columns), ())
     if any(pairs := [_pair(line) for line in lines]):
@@ -148,7 +148,7 @@ def _table(text: str, path: Path, file: str, label: str) -> dict[str, str]:
     for row in rows:
         words = (row[label] or "").split(None, 1 if label.lower() == BOXES else 0)
         if not words or not row[file]:
-            raise DataError(f"--ground-truth {path}: line {rows.line_num} has no {label if not words else file}")
+            raise DataError(f"`ground_truth` {path}: line {rows.line_num} has no {label if not words else file}")
         _add(found, row[file], words[0].strip(), path)
     return found
 
@@ -168,7 +168,7 @@ def _by_name(pairs: Sequence[tuple[str, str] | None], lines: Sequence[str], path
     found: dict[str, str] = {}
     for line, pair in zip(lines, pairs, strict=True):
         if pair is None:
-            raise DataError(f"--ground-truth {path}: others of its lines are FILE LABEL, but not {line!r}")
+            raise DataError(f"`ground_truth` {path}: others of its lines are FILE LABEL, but not {line!r}")
         _add(found, *pair, path)
     return found
 
@@ -176,7 +176,7 @@ def _by_name(pairs: Sequence[tuple[str, str] | None], lines: Sequence[str], path
 def _add(found: dict[str, str], file: str, label: str, path: Path) -> None:
     name = posixpath.basename(file.strip())
     if found.setdefault(name, label) != label:
-        raise DataError(f"--ground-truth {path} says that {name} shows {found[name]}, and that it shows {label}")
+        raise DataError(f"`ground_truth` {path} says that {name} shows {found[name]}, and that it shows {label}")
 
 
 def _by_number(lines: Sequence[str], path: Path) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def folder_of(src: str, split: str) -> str:
     divided = splits_in(src)
     if divided and split not in divided:
         have = " and ".join(f"{name}/" for name in divided.values())
-        raise DataError(f"{src} has {have}, but no folder for {split}: name another --split")
+        raise DataError(f"{src} has {have}, but no folder for {split}: name another `split`")
     return divided.get(split, "")
 
 
@@ -74,7 +74,7 @@ def refuse_overlap(src: str, out: str, splits: Sequence[str]) -> None:
     if source.filesystem != target.filesystem:
         return
     if source.holds(target) or any(target.sub(split).holds(source) for split in splits):
-        raise DataError(f"--out {out} and --src {src} lie in each other: shards need a folder without images in it")
+        raise DataError(f"`out` {out} and `src` {src} lie in each other: shards need a folder without images in it")
 
 
 def _reason(entry: Entry, read: set[str]) -> Reason:
@@ -93,7 +93,7 @@ def _shown(entry: Entry) -> str:
 def _folder_of(src: str) -> Folder:
     folder = Folder.of(src)
     if not folder.exists():
-        raise DataError(f"--src {src} is no folder")
+        raise DataError(f"`src` {src} is no folder")
     return folder
 
 
@@ -111,5 +111,5 @@ def _refuse_other_splits(src: str, names: list[str]) -> None:
     if alike and (alike == names or any(name.lower() in TEST_NAMES for name in alike)):
         raise DataError(
             f"{src} has {', '.join(f'{escaped(name)}/' for name in alike)}, named as splits are, but neither train/ "
-            "nor val/. Ingest one alone, as --src with --split train or val, or rename the folders"
+            "nor val/. Ingest one alone, as `src` with `split` train or val, or rename the folders"
         )

@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from mvlab.data.sources.entries import Entry, Kind, entries
 from mvlab.durable import partial_name, sync
+from mvlab.errors import UserError
 from mvlab.masking import SCHEME, has_credentials, masked
 from mvlab.paths import expanded
 
@@ -19,7 +20,7 @@ SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 """Schemes that pyarrow opens by itself; others it leaves to packages with errors of their own."""
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A data set that cannot be read as one; the message says what is wrong and what to do."""
 
 
@@ -27,7 +28,7 @@ class MissingDataError(DataError):
     """Files that are not there: never, for one who named the wrong place; just now, for a run that has read them."""
 
 
-class StoreError(OSError):
+class StoreError(UserError, OSError):
     """A store that does not answer, which says nothing of what it holds."""
 
 

@@ -8,10 +8,11 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from timm.models.efficientnet import _gen_mobilenet_v1
 from torch import Tensor, nn
 
+from mvlab.errors import UserError
 from mvlab.networks import TimmConfig
 
 
-class ImageSizeError(ValueError):
+class ImageSizeError(UserError, ValueError):
     """A ViT is given images of another size than its position embeddings are made for."""
 
 

@@ -37,7 +37,7 @@ def import_weights(
     for file in files:
         contents |= read_contents(file)
     if is_saved(contents):
-        raise WeightsError(f"{path} is a file of ours: --initial-weights, verify and export take it as it is")
+        raise WeightsError(f"{path} is a file of ours: `initial`, verify and export take it as it is")
     weights, left_out = unwrapped(state_dict_in(contents, path))
     fit = recognise(weights, path, format_=format_, network=network)
     require_finite(weights, path)
@@ -67,7 +67,7 @@ def _prepared(usual: Preprocessing, assumed: str, path: Path, said: Said) -> tup
         raise WeightsError(str(error)) from error
     if said.keys() & {"resize", "crop"} and prepared.resize is not None and prepared.resize < prepared.crop:
         raise WeightsError(
-            f"images of {prepared.resize} pixels are too small for a crop of {prepared.crop}: say --resize and --crop"
+            f"images of {prepared.resize} pixels are too small for a crop of {prepared.crop}: say `resize` and `crop`"
         )
     by_source: dict[str, list[str]] = {}
     for part in get_type_hints(Said):

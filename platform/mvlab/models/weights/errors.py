@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from mvlab.errors import UserError
+
 NAMES_SHOWN = 3
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """Weights that cannot be read, written or recognised. The message says why, and what to do."""
 
 

@@ -66,7 +66,7 @@ def recognise(weights: Mapping[str, Tensor], file: Path, *, format_: str | None,
         asked = " of ".join(each for each in (network, format_) if each)
         raise WeightsError(
             f"{file} is not {asked}: of its weights, {best}. It is {best_of_all.network} of {best_of_all.format.name}: "
-            f"say --network {best_of_all.network} --format {best_of_all.format.name}, or leave both out"
+            f"say `network` {best_of_all.network} `format` {best_of_all.format.name}, or leave both out"
         )
     known = f"known are {', '.join(CATALOGUE)}, in the formats {', '.join(FORMATS)}"
     if len(best.foreign) == len(weights):

@@ -6,6 +6,7 @@ from typing import Any
 from mvlab.config import RunConfig, flatten
 from mvlab.data.data_set import DataSet
 from mvlab.data.plan import count_updates, plan_epoch
+from mvlab.errors import InvalidValueError
 from mvlab.markdown import markdown_table
 from mvlab.masking import masked
 from mvlab.record.journal import Journal
@@ -84,7 +85,7 @@ def _trials(study: Study) -> str:
 def _too_many(study: Study) -> str:
     try:
         require_few(study)
-    except ValueError as error:
+    except InvalidValueError as error:
         return f". It will be refused: {error}"
     return ""
 

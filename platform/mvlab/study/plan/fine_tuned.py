@@ -42,8 +42,8 @@ def as_begun(trials: Sequence[Trial], folder: Path) -> list[Trial]:
     for trial in remaining(trials, Journal(folder / JOURNAL)):
         if not whole_checkpoints(trial.folder(folder).checkpoints):
             raise ResumeError(
-                f"--resume: {trial.name} has no checkpoint yet, and begins with the weights of a file (sha256 "
-                f"{sha256[:16]}): name it again with --initial-weights"
+                f"`resume`: {trial.name} has no checkpoint yet, and begins with the weights of a file (sha256 "
+                f"{sha256[:16]}): name it again with `initial`"
             )
     return list(trials)
 

@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from mvlab.data.data_set import DataSet, describe_digits, open_data
+from mvlab.errors import InvalidValueError
 from mvlab.experiment import Experiment
 from mvlab.masking import masked
 from mvlab.paths import expanded
@@ -84,7 +85,7 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
         recorded: trials of an earlier study, to do again as they were; without them they are planned from `experiment`.
 
     Raises:
-        ValueError: an option cannot be what it is; the message says what to do.
+        InvalidValueError: an option cannot be what it is; the message says what to do.
     """
     trials: Sequence[Trial] = recorded or plan_trials(experiment, list(options.only), options.scale, options.seeds)
     _check(options, trials)
@@ -92,8 +93,8 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
     if options.data is not None:
         data = open_data(options.data)
     elif options.scale == "paper" and experiment.made_for != "digits":
-        raise ValueError(
-            "--scale paper needs --data URI: shards of ImageNet, or of your own images; `mvlab ingest` writes them"
+        raise InvalidValueError(
+            "`scale` paper needs `data` URI: shards of ImageNet, or of your own images; `mvlab ingest` writes them"
         )
     else:
         data = describe_digits(storage)
@@ -116,38 +117,43 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
 def require_few(study: Study) -> None:
     """
     Raises:
-        ValueError: these are more runs than a study carries out.
+        InvalidValueError: these are more runs than a study carries out.
     """
     if len(study.trials) > MOST_RUNS:
         arms = sum(1 for _ in takewhile(lambda trial: trial.seed == study.trials[0].seed, study.trials))
-        raise ValueError(
-            f"--seeds {study.options.seeds} makes {len(study.trials):,} runs, and a study carries out at most "
-            f"{MOST_RUNS:,}: ask for --seeds {MOST_RUNS // arms}, or for fewer rows with --only"
+        raise InvalidValueError(
+            f"`seeds` {study.options.seeds} makes {len(study.trials):,} runs, and a study carries out at most "
+            f"{MOST_RUNS:,}: ask for `seeds` {MOST_RUNS // arms}, or for fewer rows with `only`"
         )
 
 
 def _check(options: Options, trials: Sequence[Trial]) -> None:
     """
     Raises:
-        ValueError: what is asked for contradicts itself.
+        InvalidValueError: what is asked for contradicts itself.
     """
     if not 1 <= options.min_workers <= options.workers:
         asked = str(options.workers)
         if options.min_workers != options.workers:
             asked = f"{options.min_workers}:{options.workers}"
-        raise ValueError(f"--workers {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX")
+        raise InvalidValueError(
+            f"`workers` {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX"
+        )
     if options.execution.accept_changes and options.resume is None:
-        raise ValueError("--accept-changes: a study that begins has no changes to accept; say it with --resume")
+        raise InvalidValueError("`accept_changes`: a study that begins has no changes to accept; say it with `resume`")
     require_gpu_share(options.gpus_per_worker, options.workers)
     if options.grace_epochs is None:
         return
     shortest = min(trial.run.epochs for trial in trials)
     if not 1 <= options.grace_epochs < shortest:
-        raise ValueError(
-            f"--asha {options.grace_epochs}: runs have {shortest} epochs here, so that the grace is 1 to {shortest - 1}"
+        raise InvalidValueError(
+            f"`grace_epochs` {options.grace_epochs}: runs have {shortest} epochs here, so that the grace is 1 to "
+            f"{shortest - 1}"
         )
     if len(trials) < 2 and options.resume is None:
-        raise ValueError("--asha: one run has nothing to compete with; leave the option out, or add runs")
+        raise InvalidValueError(
+            "`grace_epochs`: one run has nothing to compete with; leave the option out, or add runs"
+        )
 
 
 def _require_targets(task: Task, data: DataSet) -> None:
@@ -167,9 +173,11 @@ def _require_targets(task: Task, data: DataSet) -> None:
 def _writable_folder(text: str) -> Path:
     """The folder as an absolute path; makes nothing."""
     if "://" in text:
-        raise ValueError(f"--storage {masked(text)}: a folder is needed; mount the store, or name a shared folder")
+        raise InvalidValueError(
+            f"`storage` {masked(text)}: a folder is needed; mount the store, or name a shared folder"
+        )
     folder = Path(expanded(text)).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise ValueError(f"--storage {text}: {nearest} is no folder that can be written to")
+        raise InvalidValueError(f"`storage` {text}: {nearest} is no folder that can be written to")
     return folder

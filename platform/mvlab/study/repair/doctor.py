@@ -89,7 +89,7 @@ def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
     """
     if not storage.is_dir():
         raise NotADirectoryError(
-            f"--storage {storage}: there is no such folder; name the one that studies were kept in"
+            f"`storage` {storage}: there is no such folder; name the one that studies were kept in"
         )
     client, experiments = look_into(uri, PREFIX)
     stores = {name: store_id(client.tracking_uri, each) for name, each in experiments.items()} if client else {}
@@ -169,7 +169,7 @@ def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
         if study.num_refused:
             state += f", of which it did not take {study.num_refused:,} when asked"
         if study.is_of_other_store:
-            state += f", and their store is not {uri}: name it with --tracking-uri"
+            state += f", and their store is not {uri}: name it with `tracking_uri`"
         yield Finding(what="record", where=where, state=state, is_wrong=True)
     if study.leftovers:
         names = ", ".join(path.name for path in study.leftovers)
@@ -254,7 +254,7 @@ def _owner(folder: Path) -> Process | None:
 
 
 def _if_gone(process: Process) -> str:
-    return f"; if that is gone for good, say --host {process.host}"
+    return f"; if that is gone for good, say `host` {process.host}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from mvlab.config import config_differences
 from mvlab.data.data_set import DataSet
 from mvlab.data.feed.render import OnCorrupt
+from mvlab.errors import UserError
 from mvlab.record.results import Results
 from mvlab.report.tags import EARLIER, ON_CORRUPT_TAG
 from mvlab.scale import SCALES, Scale
@@ -20,7 +21,7 @@ BUNDLE = "bundle.json"
 FORMAT = 1
 
 
-class BundleError(ValueError):
+class BundleError(UserError, ValueError):
     """The bundle cannot be read, or does not fit this code or these data; the message says what differs."""
 
 

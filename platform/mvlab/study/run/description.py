@@ -32,7 +32,7 @@ class Description:
     trials: Mapping[str, dict[str, Any]]
     """Name of a run -> its config; of one that has finished the one that it was trained with."""
     changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Name of a run -> how the study that went on (--accept-changes) is not what the run began with."""
+    """Name of a run -> how the study that went on (`accept_changes`) is not what the run began with."""
 
 
 def read_description(folder: Path) -> Description:
@@ -79,8 +79,8 @@ def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, wor
     if differences:
         shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         raise ResumeError(
-            f"--resume: {folder} is of another study: {shown}. Give the options that it was begun with, begin a new "
-            "one, or say --accept-changes to go on regardless"
+            f"`resume`: {folder} is of another study: {shown}. Give the options that it was begun with, begin a new "
+            "one, or say `accept_changes` to go on regardless"
         )
 
 
@@ -96,8 +96,8 @@ def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
         then = before.get(trial.name, {}).get("epochs", trial.run.epochs)
         if then != trial.run.epochs <= trained:
             raise ResumeError(
-                f"--accept-changes: {trial.name} has trained {trained} epochs already, and would have "
-                f"{trial.run.epochs} in all instead of {then}: give it more, leave it out with --only, or begin a new "
+                f"`accept_changes`: {trial.name} has trained {trained} epochs already, and would have "
+                f"{trial.run.epochs} in all instead of {then}: give it more, leave it out with `only`, or begin a new "
                 "study"
             )
 

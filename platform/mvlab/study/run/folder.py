@@ -5,7 +5,9 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
+from mvlab.errors import UserError
 from mvlab.paths import expanded
 
 STUDY = "study.json"
@@ -14,7 +16,7 @@ NAME = re.compile(r"[a-z]+-\d{8}-\d{6}-\d+")
 """What `new_folder` makes; anything else beside it, as somebody's copy of a study, is looked into only if named."""
 
 
-class ResumeError(ValueError):
+class ResumeError(UserError, ValueError):
     """There is nothing to go on with, or it is not what was asked for."""
 
 
@@ -29,23 +31,36 @@ def find_folder(root: Path, scale: str, named: str) -> Path:
     """The folder to go on with: the one `named`, or the newest of this scale under `root`, the experiment's folder.
 
     Raises:
-        ResumeError: there is none, or it is of another experiment or scale.
+        ResumeError: there is none, it is damaged, or it is of another experiment or scale.
     """
     if not named:
-        folder = _newest(root, scale, STUDY)
-        if folder is None:
-            raise ResumeError(f"--resume: no study of scale {scale} was begun in {root}; leave --resume out")
-        return folder
+        newest = _newest(root, scale, STUDY)
+        if newest is None:
+            raise ResumeError(f"`resume`: no study of scale {scale} was begun in {root}; leave `resume` out")
+        _read(newest)
+        return newest
     folder = Path(expanded(named)).absolute()
     if not (folder / STUDY).exists():
-        raise ResumeError(f"--resume {named}: no study was begun there ({STUDY} is missing)")
-    before = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+        raise ResumeError(f"`resume` {named}: no study was begun there ({STUDY} is missing)")
+    before = _read(folder)
     if (before["experiment"], before["scale"]) != (root.name, scale):
         raise ResumeError(
-            f"--resume {named}: it is of {before['experiment']} at --scale {before['scale']}, "
-            f"not of {root.name} at --scale {scale}"
+            f"`resume` {named}: it is of {before['experiment']} at `scale` {before['scale']}, "
+            f"not of {root.name} at `scale` {scale}"
         )
     return folder
+
+
+def _read(folder: Path) -> Any:
+    """Description of the study in `folder`.
+
+    Raises:
+        ResumeError: its file is damaged.
+    """
+    try:
+        return json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ResumeError(f"`resume`: {folder / STUDY} is damaged ({error}); begin a new study") from error
 
 
 def newest_study(root: Path, scale: str | None = None) -> Path | None:

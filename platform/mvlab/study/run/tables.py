@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mvlab.errors import UserError
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.provenance import command, provenance
@@ -20,7 +21,7 @@ SECONDS_FOR_THE_RECORD = 120.0
 """How long the end waits for an MLflow server that does not answer."""
 
 
-class FolderError(ValueError):
+class FolderError(UserError, ValueError):
     """Tables cannot be written there; the message says what to do."""
 
 
@@ -62,7 +63,7 @@ def record_tables(
         TrackingError: MLflow cannot be used; nothing was made.
     """
     if folder is not None and (folder / JOURNAL).exists():
-        raise FolderError(f"--out {folder} holds the record of an earlier run: name another folder")
+        raise FolderError(f"`out` {folder} holds the record of an earlier run: name another folder")
     client, experiment_id = connect(tracking_uri, MLFLOW_EXPERIMENT)
     close_stale_runs(client)
     if folder is None:
