@@ -21,6 +21,7 @@ LAYERS = [
         "config",
         "disk",
         "durable",
+        "durations",
         "errors",
         "experiment",
         "facts",

@@ -70,7 +70,8 @@ def test_a_home_of_nobody_is_refused(parser: argparse.ArgumentParser, action: ar
 def test_a_home_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     parsed = job._parser(EXPERIMENT, None).parse_args(["--storage=~/x", "--data=~/y", "--initial-weights=a/~b"])
-    assert (parsed.storage, parsed.data, parsed.initial_weights) == (f"{tmp_path}/x", f"{tmp_path}/y", "a/~b")
+    assert (parsed.storage, parsed.data) == (f"{tmp_path}/x", f"{tmp_path}/y")
+    assert parsed.initial == Path("a/~b").absolute()
 
 
 def test_what_is_no_option_is_refused_too() -> None:

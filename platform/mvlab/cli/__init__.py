@@ -1,4 +1,4 @@
-"""The command lines: a job's (`submit`, `submit_recipe`, `submit_file`), and `mvlab` (main.py)."""
+"""Command lines: of jobs (`submit`, `submit_recipe`, `submit_file`), and of `mvlab` (main.py)."""
 
 from mvlab.cli.job import submit
 from mvlab.cli.run_file import submit_file

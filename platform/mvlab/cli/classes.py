@@ -1,4 +1,4 @@
-"""Labels of classes, from a file or from what a run recorded."""
+"""Class labels: from a file, or as a run recorded them."""
 
 import argparse
 from pathlib import Path
@@ -8,15 +8,17 @@ from mvlab.export.errors import ExportError
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--classes", metavar="FILE", help="labels, a line each (names that the run recorded, or numbers)"
+        "--classes",
+        metavar="FILE",
+        help="class labels, one a line (default: the names that the run recorded, or numbers)",
     )
 
 
 def labels_in(file: str | None) -> tuple[str, ...]:
-    """The labels in a file; none without one.
+    """Labels in a file; none without one.
 
     Raises:
-        ExportError: it cannot be read.
+        ExportError: the file cannot be read.
     """
     if file is None:
         return ()
@@ -29,7 +31,7 @@ def labels_in(file: str | None) -> tuple[str, ...]:
 
 
 def labels_beside(checkpoint: Path) -> tuple[str, ...]:
-    """The labels that a run recorded beside its checkpoint; none if it did not."""
+    """Labels that a run recorded beside its checkpoint; none if it did not."""
     from mvlab.record.package import VERIFICATION, recorded_classes  # MLflow: seconds to import
 
     return recorded_classes(checkpoint.with_name(VERIFICATION))

@@ -1,11 +1,11 @@
-"""`mvlab doctor`: what dead processes left behind, and mending it."""
+"""`mvlab doctor`: find and mend what dead processes left behind."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mvlab.cli.common import add_storage, add_tracking_uri
 from mvlab.cli.flags import with_flags
-from mvlab.cli.tracking import add_tracking_uri
 
 if TYPE_CHECKING:
     from mvlab.study.repair.doctor import Finding
@@ -13,29 +13,26 @@ if TYPE_CHECKING:
 WRONG = 1
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "doctor",
-        help="runs and studies whose process died: shows and mends them",
-        description="Shows runs that MLflow calls RUNNING and whose process is dead, journals that are not wholly in "
-        "MLflow, studies whose process died, and files that were not finished. Changes nothing without --mend. Status "
-        "1 if anything is, or stays, wrong.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Shows runs that are RUNNING in MLflow although their process is dead, journals that are not complete in "
+        "MLflow, studies whose process died, and unfinished files. Changes nothing without --mend. Exit status 1 if "
+        "anything is wrong, or stays wrong."
     )
-    parser.add_argument("--storage", default="storage", metavar="DIR", help="where studies are kept (./%(default)s)")
+    add_storage(parser)
     add_tracking_uri(parser)
     parser.add_argument(
         "--mend",
         action="store_true",
-        help="end such runs as KILLED, carry what is left in journals to MLflow, remove unfinished files",
+        help="end such runs as KILLED, copy the rest of their journals to MLflow, and remove unfinished files",
     )
     parser.add_argument(
         "--host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a machine that is gone for good: all its processes are dead; may be given again. With the name of this "
-        "machine: those of its other containers and earlier boots",
+        help="a machine that is gone for good, with all its processes; can be repeated. The name of this machine "
+        "stands for its other containers and earlier boots",
     )
     parser.set_defaults(run=run)
 
@@ -62,7 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def show(found: "list[Finding]") -> None:
-    """Two lines for each: what and where, and how it stands."""
+    """Print two lines for each finding: what and where, and its state."""
     for each in found:
         print(f"{'WRONG' if each.is_wrong else 'note '}  {each.what:<14}{each.where}\n{'':7}{with_flags(each.state)}")
     if found:

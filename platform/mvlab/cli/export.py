@@ -1,14 +1,14 @@
-"""`mvlab export`: a CoreML package of a recorded run or of a checkpoint, run and verified at once."""
+"""`mvlab export`: make a CoreML package of a recorded run or a checkpoint, and verify it."""
 
 import argparse
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
+from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.flags import with_flags
-from mvlab.cli.tracking import add_tracking_uri
 from mvlab.export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -18,29 +18,28 @@ NOT_VERIFIED = 1
 TASKS = ("classification", "detection", "segmentation")
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "export",
-        help="a CoreML package of a run or a checkpoint",
-        description="Writes the package, executes its program in torch and holds it against the network. A run's "
-        "package is logged to the run too, in a folder of its own. Status 1 if it does not compute what the network "
-        "does. The last line is one JSON object.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes the package, executes its program in torch and compares it with the network. The package of a run is "
+        "also logged to the run, in a folder of its own. Exit status 1 if package and network differ. The last line is "
+        "one JSON object."
     )
     parser.add_argument("source", metavar="RUN|CHECKPOINT", help="an MLflow run id, a run's state.pt, imported weights")
-    parser.add_argument("--out", metavar="X.mlpackage", required=True, help="the package to write")
-    parser.add_argument("--task", choices=TASKS, help="what it has to be for (that of the network)")
-    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the program (%(default)s)")
+    parser.add_argument("--out", metavar="X.mlpackage", required=True, help="package to write")
+    parser.add_argument("--task", choices=TASKS, help="refuse a network of another task (default: any)")
+    parser.add_argument(
+        "--precision", choices=("fp16", "fp32"), default="fp16", help="precision of the program (default: %(default)s)"
+    )
     parser.add_argument(
         "--image-size",
         type=int,
         nargs="+",
         default=[],
         metavar="PX",
-        help="sides of the images it takes (that of the evaluation); several make a package for iOS 18 or macOS 15",
+        help="side of the images (default: that of the evaluation). Several sides need iOS 18 or macOS 15",
     )
     add_classes(parser)
-    parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, for the package's metadata")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="licence of the weights, for the metadata")
     add_tracking_uri(parser)
     parser.set_defaults(run=run)
 

@@ -1,4 +1,4 @@
-"""Experiments by name or by file: those that come with the project, and anybody's own."""
+"""Experiments by name or by file: the project's, and those of users."""
 
 import importlib.util
 import symtable
@@ -12,9 +12,9 @@ from mvlab.errors import UserError
 from mvlab.experiment import Experiment
 
 PACKAGE = "experiments"
-"""Where those that come with the project are, a file each."""
+"""Package of the project's experiments, a file each."""
 OWN = "EXPERIMENT"
-"""What a file calls the one that it defines."""
+"""Name of the experiment that a file defines."""
 
 
 class ExperimentError(UserError, ValueError):
@@ -22,7 +22,7 @@ class ExperimentError(UserError, ValueError):
 
 
 def find_experiment(name_or_file: str) -> Experiment:
-    """The experiment of this name, or the one in this file.
+    """Return the experiment of this name, or the one in this file.
 
     Raises:
         ExperimentError: there is none, or there are several.
@@ -40,7 +40,7 @@ def find_experiment(name_or_file: str) -> Experiment:
 
 
 def known_experiments() -> dict[str, Experiment]:
-    """By name, of the project's folder of experiments."""
+    """Return name -> experiment of the project's folder."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise ExperimentError(f"the folder {PACKAGE}/ is not importable: run this from the project, or install it")
@@ -50,9 +50,9 @@ def known_experiments() -> dict[str, Experiment]:
 
 
 def in_file(path: Path) -> dict[str, Experiment]:
-    """Every experiment that a file defines, by name: its EXPERIMENT, or else values of its own, or of its mappings.
+    """Return name -> experiment that a file defines: its EXPERIMENT, or else its values and those of its mappings.
 
-    What it imports, as the base of its own, is not its own.
+    An experiment that the file only imports does not count.
 
     Raises:
         ExperimentError: it cannot be imported, or two of its experiments have the same name.
@@ -61,7 +61,7 @@ def in_file(path: Path) -> dict[str, Experiment]:
 
 
 def _by_name(experiments: Iterable[tuple[Path, Experiment]]) -> dict[str, Experiment]:
-    """Experiments and the files that define them, by name.
+    """Return name -> experiment.
 
     Raises:
         ExperimentError: two have the same name, or the same but for the case, which a file system may ignore.
@@ -76,7 +76,7 @@ def _by_name(experiments: Iterable[tuple[Path, Experiment]]) -> dict[str, Experi
 
 
 def _defined(path: Path, module: str) -> list[Experiment]:
-    """The experiments of a file's own, imported as `module`."""
+    """Experiments that a file itself defines. It is imported as `module`."""
     if not path.is_file():
         raise ExperimentError(f"{path}: there is no such file")
     attributes = vars(_imported(path, module))
@@ -90,7 +90,7 @@ def _defined(path: Path, module: str) -> list[Experiment]:
 
 
 def _assigned(path: Path) -> list[str]:
-    """Names to which a file gives a value itself, rather than importing it."""
+    """Names that a file assigns, and does not import."""
     table = symtable.symtable(path.read_text(encoding="utf-8"), str(path), "exec")
     return [symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()]
 

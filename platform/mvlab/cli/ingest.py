@@ -1,4 +1,4 @@
-"""`mvlab ingest`: folders of images -> Parquet shards."""
+"""`mvlab ingest`: write folders of images as Parquet shards."""
 
 import argparse
 import math
@@ -13,33 +13,44 @@ from mvlab.data.sources.folders import Listing, is_flat, list_images
 from mvlab.data.sources.splits import SPLITS, beside, folder_of, refuse_overlap, splits_in
 from mvlab.data.store.manifest import MANIFEST, Manifest, read_manifest
 from mvlab.data.store.storage import DataError, Folder, absolute_uri
+from mvlab.durations import clock
 from mvlab.report.data import describe_manifest
 from mvlab.report.listing import describe_listings
-from mvlab.training.meter import clock
 
 GROUND_TRUTHS = ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt", "val_annotations.txt")
-"""Looked for in the source, and in the folder of its validation images."""
+"""Files that are looked for in the source, and in the folder of its validation images."""
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "ingest",
-        help="folders of images -> shuffled Parquet shards",
-        description="Writes train and val (or the one that is named) of a folder of images as shards, as a Ray Data "
-        "job: on the cluster that it is submitted to, or on this machine. Interrupted, the same command goes on.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes train and val (or the one that is named) of a folder of images as shards. Runs as a Ray Data job: on "
+        "the cluster that it is submitted to, or on this machine. If it was interrupted, the same command resumes it."
     )
-    parser.add_argument("kind", choices=("imagenet", "folder"), help="of layout: both are [split/]class/image")
-    parser.add_argument("--src", required=True, metavar="DIR", help="folder (or URI) of the images")
-    parser.add_argument("--out", required=True, metavar="URI", help="where the shards go: a folder, s3://, gs://")
-    parser.add_argument("--split", choices=SPLITS, help="only this one (all that --src has)")
-    parser.add_argument("--name", help="of the data set (the name of the source's folder)")
-    parser.add_argument("--ground-truth", metavar="FILE", help="what a flat val/ shows (looked for in --src)")
-    parser.add_argument("--shuffle-seed", type=int, default=0, metavar="N", help="(%(default)s)")
-    parser.add_argument("--shard-mb", type=float, default=256, metavar="MB", help="size of a shard (%(default)s)")
-    parser.add_argument("--max-side", type=int, metavar="PX", help="make larger images smaller; the only lossy option")
+    parser.add_argument("kind", choices=("imagenet", "folder"), help="layout of the source; both: [split/]class/image")
+    parser.add_argument("--src", required=True, metavar="DIR", help="folder or URI of the images")
+    parser.add_argument("--out", required=True, metavar="URI", help="target of the shards: a folder, s3://, gs://")
+    parser.add_argument("--split", choices=SPLITS, help="only this split (default: all that --src has)")
+    parser.add_argument("--name", help="name of the data set (default: that of the source's folder)")
+    parser.add_argument("--ground-truth", metavar="FILE", help="labels of a flat val/ (default: a known file in --src)")
     parser.add_argument(
-        "--max-bad", type=_share, default=0.001, metavar="SHARE", help="refuse if more files are unreadable (0.1%%)"
+        "--shuffle-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the images' order (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shard-mb", type=float, default=256, metavar="MB", help="size of a shard (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-side", type=int, metavar="PX", help="shrink images with a longer side; the only lossy option"
+    )
+    parser.add_argument(
+        "--max-bad",
+        type=_share,
+        default=0.001,
+        metavar="SHARE",
+        help="stop if a larger share of the files cannot be read (default: 0.1%%)",
     )
     parser.set_defaults(run=run)
 
@@ -97,7 +108,7 @@ def _ingest_all(work: list[tuple[Listing, Recipe]], parsed: argparse.Namespace) 
 
 
 class _Told:
-    """Says how far a split is."""
+    """Progress of a split, on standard error."""
 
     def __init__(self, split: str) -> None:
         self.split, self.line = split, ProgressLine()
@@ -121,9 +132,9 @@ def _splits(parsed: argparse.Namespace) -> list[str]:
 
 
 def _listings(parsed: argparse.Namespace, splits: list[str]) -> tuple[list[Listing], list[str]]:
-    """Listings of all splits, on one class list: that of the split that is there already, or of the first.
+    """Listings of all splits, and the names of the files that hold their labels.
 
-    The names of the files that say what images show come with them.
+    All splits share one class list: that of the split that is already written, or of the first one.
     """
     classes = _classes_at(parsed.out)
     flat = [split for split in splits if split == "val" and is_flat(parsed.src, split)]
@@ -146,7 +157,7 @@ def _listings(parsed: argparse.Namespace, splits: list[str]) -> tuple[list[Listi
 
 
 def _name(src: str) -> str:
-    """The last folder of a path or URI."""
+    """Return the last folder of a path or URI."""
     return PurePosixPath(unquote(urlsplit(absolute_uri(src)).path)).name or "images"
 
 

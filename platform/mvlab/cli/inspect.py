@@ -1,8 +1,7 @@
-"""`mvlab inspect`: what is in a data set, and whether it still is what was ingested."""
+"""`mvlab inspect`: what is in a data set, and whether its bytes are still those that were ingested."""
 
 import argparse
 import sys
-from typing import Any
 
 from mvlab.cli.progress import ProgressLine
 from mvlab.data.sources.splits import SPLITS
@@ -12,13 +11,13 @@ from mvlab.data.store.verify import Checked, verify
 from mvlab.report.data import describe_manifest, describe_shards
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "inspect", help="what is in a data set", description="Shows the manifests of a data set.", allow_abbrev=False
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Shows the manifests of a data set."
     parser.add_argument("uri", metavar="URI", help="folder of train/ and val/")
     parser.add_argument("--shards", action="store_true", help="list every shard")
-    parser.add_argument("--verify", action="store_true", help="read and hash every byte again; status 1 if any differs")
+    parser.add_argument(
+        "--verify", action="store_true", help="read and hash every byte again; exit status 1 if any differs"
+    )
     parser.set_defaults(run=run)
 
 

@@ -1,16 +1,18 @@
-"""The command line of every job: options in, one JSON object as the last line out."""
+"""Command line of every job: options in, one JSON object as the last line out."""
 
 import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
+from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.flags import with_flags
 from mvlab.cli.parser import Parser
-from mvlab.cli.refusal import FAILED, status_of
-from mvlab.cli.tracking import add_tracking_uri
+from mvlab.cli.refusal import FAILED, refuse, status_of
 from mvlab.data.feed.render import OnCorrupt
 from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
@@ -20,18 +22,22 @@ from mvlab.study.plan.prepare import Options, Study, prepare, require_few
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
 
+T = TypeVar("T", Options, ExecutionOptions, CheckpointPolicy)
+CHECKPOINTS = CheckpointPolicy()
+EXECUTION = ExecutionOptions()
+
 
 def submit(experiment: Experiment) -> NoReturn:
-    """Runs `experiment` as the command line says, and ends the process.
+    """Run `experiment` as the command line says, and end the process.
 
-    Exit status: 0 if every run finished, 1 if one failed, 2 if what was asked for cannot be done,
+    Exit status: 0 if every run finished, 1 if one failed, 2 if the request cannot be carried out,
     128 + the signal's number if stopped.
     """
     sys.exit(run(experiment, sys.argv[1:]))
 
 
 def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None) -> int:
-    """`submit` without the end of the process; `prog` is what was typed before the arguments (None: the script)."""
+    """Do the same as `submit` and return the exit status. `prog` is the command in the help (None: the script)."""
     parsed = _parser(experiment, prog).parse_args(arguments)
     return status_of(lambda: _carried_out(experiment, parsed))
 
@@ -51,15 +57,14 @@ def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
     try:
         summary = carry_out(study)
     except DiskError as error:
-        print(f"error: {with_flags(str(error))}", file=sys.stderr)
-        return FAILED
+        return refuse(error, FAILED)
     recorded = summary.pop("recorded")
     print(json.dumps(summary), flush=True)
     return 0 if recorded and all(map(_as_asked, summary["runs"])) else FAILED
 
 
-def _as_asked(run: dict[str, Any]) -> bool:
-    """Whether it ended as it was meant to: trained, or pruned by --asha."""
+def _as_asked(run: Mapping[str, Any]) -> bool:
+    """Return True for a run that was trained to its end, or pruned by --asha."""
     return run["status"] == "FINISHED" or run.get("pruned_at_epoch") is not None
 
 
@@ -70,35 +75,22 @@ def _estimated(study: Study) -> str:
 
 
 def _options(parsed: argparse.Namespace) -> Options:
-    return Options(
-        scale=parsed.scale,
-        data=parsed.data,
-        seeds=parsed.seeds,
-        workers=parsed.workers[1],
-        min_workers=parsed.workers[0],
-        storage=parsed.storage,
-        tracking_uri=parsed.tracking_uri,
+    """Options of a study. Each argument of the parser is stored under the name of its field."""
+    min_workers, workers = parsed.workers
+    return _filled(
+        Options,
+        parsed,
+        workers=workers,
+        min_workers=min_workers,
         only=tuple(parsed.only),
-        resume=parsed.resume,
-        gpus_per_worker=parsed.gpus_per_worker,
-        mix_machines=parsed.mix_machines,
-        grace_epochs=parsed.asha,
-        estimate=parsed.estimate,
-        execution=ExecutionOptions(
-            on_corrupt=parsed.on_corrupt,
-            keep=CheckpointPolicy(
-                every_steps=parsed.checkpoint_steps,
-                every_minutes=parsed.checkpoint_minutes,
-                last=parsed.keep_last,
-                best=parsed.keep_best,
-            ),
-            initial=Path(parsed.initial_weights).absolute() if parsed.initial_weights else None,
-            accept_changes=parsed.accept_changes,
-            export=not parsed.no_export,
-            ledger=parsed.ledger,
-            profile=parsed.profile,
-        ),
+        execution=_filled(ExecutionOptions, parsed, keep=_filled(CheckpointPolicy, parsed)),
     )
+
+
+def _filled(kind: type[T], parsed: argparse.Namespace, **given: Any) -> T:
+    """Value of a dataclass: its fields are taken from `given`, else from the command line, else from its defaults."""
+    names = [field.name for field in fields(kind)]
+    return kind(**{name: getattr(parsed, name) for name in names if name in parsed} | given)
 
 
 def _workers(text: str) -> tuple[int, int]:
@@ -114,86 +106,132 @@ def _parser(experiment: Experiment, prog: str | None) -> argparse.ArgumentParser
         prog=prog,
         description=f"{experiment.title}. {experiment.question}",
         epilog=f"Runs: {'  '.join(experiment.runs)}",
-        allow_abbrev=False,
+    )
+    _add_study(parser)
+    _add_resuming(parser.add_argument_group("resuming"))
+    _add_checkpoints(parser.add_argument_group("checkpoints, besides the one after every epoch"))
+    _add_other(parser.add_argument_group("other"))
+    return parser
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="smoke",
+        help="the paper's own runs, or smaller ones (default: %(default)s)",
     )
     parser.add_argument(
-        "--scale", choices=SCALES, default="smoke", help="how much smaller than the paper (%(default)s)"
+        "--data", metavar="URI", help="Parquet shards, with train/ and val/ (default: the embedded digits)"
     )
-    parser.add_argument("--data", metavar="URI", help="Parquet shards, with train/ and val/ (the embedded digits)")
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="repetitions of every run (%(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="repetitions of every run (default: %(default)s)"
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="RUN", help="run this one only; can be repeated")
     parser.add_argument(
         "--workers",
         type=_workers,
         default=(2, 2),
         metavar="N|MIN:MAX",
-        help="ranks of every run (2); with MIN:MAX a run goes on while machines come and go",
+        help="ranks of every run (default: 2). With MIN:MAX a run shrinks and grows with the cluster",
     )
     parser.add_argument(
         "--gpus-per-worker",
         type=float,
         default=1.0,
         metavar="F",
-        help="of every rank, where there are GPUs (1); e.g. 0.5 with --workers 1: two runs share one",
+        help="GPUs of every rank, where there are any (default: 1). With 0.5 and --workers 1, two runs share a GPU",
     )
     parser.add_argument(
         "--mix-machines",
         action="store_true",
-        help="put runs on machines with unlike CPUs, GPUs or kinds of GPU too: the slowest sets the pace",
+        help="allow a run on machines with unlike CPUs, GPUs or kinds of GPU; the slowest one sets the speed",
     )
     parser.add_argument(
         "--storage",
         default="storage",
         metavar="DIR",
-        help="checkpoints and reports; on several machines a folder that all share (./%(default)s)",
+        help="folder for checkpoints and reports; all machines have to share it (default: ./%(default)s)",
     )
     add_tracking_uri(parser)
     parser.add_argument(
-        "--only", action="append", default=[], metavar="RUN", help="this run only; may be given again for more"
-    )
-    parser.add_argument(
         "--on-corrupt",
         choices=get_args(OnCorrupt),
-        default="stop",
-        help="at a row that is not what was ingested: end the run, or replace it and go on (%(default)s)",
+        default=EXECUTION.on_corrupt,
+        help="at a row that differs from what was ingested: stop the run, or skip the row and take another "
+        "(default: %(default)s)",
     )
     parser.add_argument(
+        "--initial-weights",
+        dest="initial",
+        type=lambda text: Path(text).absolute(),
+        metavar="FILE",
+        help="fine-tune: start with the EMA weights of this state.pt, or with imported weights. For another number of "
+        "classes the classifier is new",
+    )
+
+
+def _add_resuming(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--resume",
         nargs="?",
         const="",
         metavar="DIR",
-        help="go on with a study that was stopped or killed: the newest of this scale, or the one in DIR",
+        help="resume a study that was stopped or killed: the newest of this scale, or the one in DIR",
     )
-    parser.add_argument(
-        "--accept-changes", action="store_true", help="go on although config, data or ranks are not what they were"
+    group.add_argument(
+        "--accept-changes", action="store_true", help="resume although config, data or number of ranks have changed"
     )
-    parser.add_argument(
-        "--initial-weights",
-        metavar="FILE",
-        help="fine-tune: begin with the EMA weights of this state.pt; another number of classes gets a new classifier",
+
+
+def _add_checkpoints(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--checkpoint-steps",
+        dest="every_steps",
+        type=int,
+        default=CHECKPOINTS.every_steps,
+        metavar="N",
+        help="one every N steps of an epoch",
     )
-    checkpoints = parser.add_argument_group("checkpoints, besides those after every epoch")
-    checkpoints.add_argument("--checkpoint-steps", type=int, metavar="N", help="every N steps of an epoch")
-    checkpoints.add_argument(
-        "--checkpoint-minutes", type=float, default=10.0, metavar="T", help="every T minutes (%(default)s)"
+    group.add_argument(
+        "--checkpoint-minutes",
+        dest="every_minutes",
+        type=float,
+        default=CHECKPOINTS.every_minutes,
+        metavar="T",
+        help="one every T minutes (default: %(default)s)",
     )
-    checkpoints.add_argument("--keep-last", type=int, default=2, metavar="K", help="how many stay (%(default)s)")
-    checkpoints.add_argument(
-        "--keep-best", type=int, default=1, metavar="K", help="and how many of the best EMA top-1 (%(default)s)"
+    group.add_argument(
+        "--keep-last",
+        dest="last",
+        type=int,
+        default=CHECKPOINTS.last,
+        metavar="K",
+        help="keep the newest K (default: %(default)s)",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--keep-best",
+        dest="best",
+        type=int,
+        default=CHECKPOINTS.best,
+        metavar="K",
+        help="and the K with the best EMA top-1 (default: %(default)s)",
+    )
+
+
+def _add_other(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    group.add_argument("--estimate", action="store_true", help="measure some steps, and predict how long it takes")
+    group.add_argument(
         "--asha",
+        dest="grace_epochs",
         type=int,
         nargs="?",
         const=1,
         metavar="GRACE",
-        help="to find the best run, not for claims about the others: after GRACE epochs (1), and again after 3 and 9 "
-        "times as many, a run among the lower two thirds ends early, and counts for nothing in tables",
+        help="search for the best run: after GRACE epochs (default: 1), and after 3 and 9 times as many, stop the "
+        "worse two thirds. Runs that are stopped count in no table and no claim",
     )
-    parser.add_argument("--no-export", action="store_true", help="make no CoreML packages")
-    parser.add_argument("--ledger", action="store_true", help="write the digests of every step (`mvlab ledger diff`)")
-    parser.add_argument("--profile", action="store_true", help="trace some steps of the first epoch")
-    parser.add_argument(
-        "--estimate", action="store_true", help="measure some steps first, and say how long it will take"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
-    return parser
+    group.add_argument("--no-export", dest="export", action="store_false", help="make no CoreML packages")
+    group.add_argument("--ledger", action="store_true", help="write the digests of every step, for `mvlab ledger diff`")
+    group.add_argument("--profile", action="store_true", help="trace some steps of the first epoch")

@@ -1,37 +1,33 @@
-"""`mvlab latency`: times from another device beside the paper's, and what measures them."""
+"""`mvlab latency`: times from another device beside the paper's, and the program that measures them."""
 
 import argparse
 import importlib
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mvlab.cli.find import PACKAGE, ExperimentError
 from mvlab.durable import atomic_write
 from mvlab.facts import CostTable
 
 SCRIPT = "on_device_latency.py"
-"""In `mvlab.export`."""
+"""File in `mvlab.export`."""
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "latency",
-        help="times on a phone or Mac beside the paper's",
-        description="On-device times: `names` lists the packages of the paper's tables, `script` writes what times "
-        "them on a Mac, `import` shows what it measured beside the paper's times.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Times on a phone or a Mac. `names` lists the packages of the paper's tables, `script` writes the program that "
+        "times them on a Mac, `import` shows its results beside the paper's times."
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    importing = actions.add_parser("import", help="show measurements", allow_abbrev=False)
+    importing = actions.add_parser("import", help="show measurements beside the paper's")
     importing.add_argument("files", nargs="+", type=Path, metavar="FILE", help="results.json of the script")
-    importing.add_argument("--out", type=Path, metavar="DIR", help="write latency.md, .html and .json there too")
+    importing.add_argument("--out", type=Path, metavar="DIR", help="write latency.md, .html and .json here too")
     importing.set_defaults(run=run_import)
-    script = actions.add_parser("script", help="write the script for a Mac", allow_abbrev=False)
+    script = actions.add_parser("script", help="write the program for a Mac")
     script.add_argument("--out", type=Path, required=True, metavar="FILE", help="e.g. on_device_latency.py")
     script.set_defaults(run=run_script)
-    names = actions.add_parser("names", help="what the packages are called", allow_abbrev=False)
+    names = actions.add_parser("names", help="list the names of the packages")
     names.set_defaults(run=run_names)
 
 
@@ -48,7 +44,7 @@ def run_import(parsed: argparse.Namespace) -> int:
 
 
 def run_script(parsed: argparse.Namespace) -> int:
-    """Copies the script; it is never imported here."""
+    """Copy the script, which is never imported here."""
     script = importlib.resources.files("mvlab.export") / SCRIPT
     atomic_write(parsed.out, script.read_text(encoding="utf-8"))
     print(f"{parsed.out}: copy it to a Mac with the packages, and run it there; it says how")
@@ -67,7 +63,7 @@ def run_names(_parsed: argparse.Namespace) -> int:
 
 
 def _tables() -> Sequence[CostTable]:
-    """Those of the project whose networks `jobs/packages.py` makes packages of."""
+    """Tables of the project whose networks `jobs/packages.py` exports."""
     try:
         tables: Sequence[CostTable] = importlib.import_module(f"{PACKAGE}.costs").PACKAGES
     except ImportError as error:

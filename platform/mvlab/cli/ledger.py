@@ -1,11 +1,10 @@
-"""`mvlab ledger`: whether two runs did the same, and if not, where they parted."""
+"""`mvlab ledger`: compare what two runs did, and find the step at which they part."""
 
 import argparse
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 from mvlab.markdown import markdown_table
 from mvlab.training.files import RunFolder
@@ -14,7 +13,7 @@ from mvlab.training.ledger import KINDS, Difference, Entry, LedgerError, first_d
 DIFFERENT = 1
 
 Ledgers = Mapping[int, list[Entry]]
-"""By rank, ascending."""
+"""Rank, ascending -> its steps."""
 
 WHERE_TO_LOOK = {
     "batch": "other data: the plan (seed, sampler, ranks), the data set, or how images are read and augmented",
@@ -24,27 +23,21 @@ WHERE_TO_LOOK = {
 }
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "ledger",
-        help="where two runs part: step, and data, loss or weights",
-        description="Reads what runs with --ledger did, step by step.",
-        allow_abbrev=False,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Reads the ledgers of runs: the digests of their data, losses and weights, step by step."
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     diff = actions.add_parser(
         "diff",
-        help="the first step and kind that differ",
-        description="Compares two ledgers rank by rank, and two studies run by run; status 1 if they differ, 2 if one "
-        "cannot be read.",
-        allow_abbrev=False,
+        help="find the first step that differs, and in what",
+        description="Compares two ledgers rank by rank, or two studies run by run. Exit status 1 if they differ, 2 if "
+        "one cannot be read.",
     )
     for name in ("a", "b"):
-        diff.add_argument(name, metavar=name.upper(), help="folder of a run, a study or ledgers, or one ledger")
+        diff.add_argument(name, metavar=name.upper(), help="folder of a run, a study or ledgers; or one ledger")
     diff.set_defaults(run=run_diff)
-    show = actions.add_parser("show", help="the steps of a ledger", description="A table of steps.", allow_abbrev=False)
-    show.add_argument("a", metavar="A", help="folder of a run or of ledgers, or one ledger")
-    show.add_argument("--last", type=int, metavar="N", help="steps of each rank, from its end (all)")
+    show = actions.add_parser("show", help="print the steps of a ledger", description="Prints a table of steps.")
+    show.add_argument("a", metavar="A", help="folder of a run or of ledgers; or one ledger")
+    show.add_argument("--last", type=int, metavar="N", help="only the last N steps of each rank (default: all)")
     show.set_defaults(run=run_show)
 
 
@@ -68,7 +61,7 @@ def run_show(parsed: argparse.Namespace) -> int:
 
 
 def runs_of_study(where: str) -> dict[str, str]:
-    """The folders of its runs that keep ledgers, by name; empty if it is no study."""
+    """Return name -> folder of the runs of a study that keep ledgers; empty if `where` is no study."""
     path = Path(where)
     if not path.is_dir() or _ledger_files(path):
         return {}
@@ -76,7 +69,7 @@ def runs_of_study(where: str) -> dict[str, str]:
 
 
 def compare_studies(a: Mapping[str, str], b: Mapping[str, str], name_a: str, name_b: str) -> tuple[bool, str]:
-    """Whether they have the same runs, which did the same; and what to say of each run that both have.
+    """Return True for studies with the same runs that did the same, and a text on the runs they share.
 
     Raises:
         LedgerError: they have no run in common, or a ledger cannot be read.
@@ -95,7 +88,7 @@ def compare_studies(a: Mapping[str, str], b: Mapping[str, str], name_a: str, nam
 
 
 def compare_runs(name_a: str, name_b: str) -> tuple[bool, str]:
-    """Whether two runs (or ranks) did the same, and what to say of it."""
+    """Return True for two runs, or two ranks, that did the same, and a text on it."""
     a, b = read_ranks(name_a), read_ranks(name_b)
     if Path(name_a).is_dir() != Path(name_b).is_dir():
         raise LedgerError(f"{name_a} and {name_b}: give two folders, or two files of one rank each")
@@ -113,10 +106,10 @@ def compare_runs(name_a: str, name_b: str) -> tuple[bool, str]:
 
 
 def read_ranks(where: str) -> Ledgers:
-    """The ledgers of a folder, or of the run whose folder it is, or the one of a file.
+    """Read the ledgers of a folder, of the run with that folder, or one file.
 
     Raises:
-        LedgerError: there is none, or one is not what was written, or none of them holds a step.
+        LedgerError: there is none, one is damaged, or none of them holds a step.
     """
     path = Path(where)
     if runs := runs_of_study(where):
@@ -131,14 +124,14 @@ def read_ranks(where: str) -> Ledgers:
 
 
 def differences(a: Ledgers, b: Ledgers) -> dict[int, Difference]:
-    """How each rank that both have differs, if it does; what came first, comes first."""
+    """First difference of each rank that both have and that differs; the earliest step is first."""
     compared = {rank: first_difference(a[rank], b[rank]) for rank in sorted(a.keys() & b.keys())}
     found = [(rank, difference) for rank, difference in compared.items() if difference]
     return dict(sorted(found, key=lambda each: (each[1].epoch, each[1].step, KINDS.index(each[1].kind))))
 
 
 def describe_same(a: Ledgers, b: Ledgers) -> str:
-    """A sentence on ledgers whose steps are all the same."""
+    """Sentence on ledgers with equal steps."""
     steps = max(map(len, a.values()))
     ranks = f"{len(a)} rank{'s' if len(a) > 1 else ''}"
     chains = [[entries[-1].chain for entries in ledgers.values() if entries] for ledgers in (a, {r: b[r] for r in a})]
@@ -149,7 +142,7 @@ def describe_same(a: Ledgers, b: Ledgers) -> str:
 
 
 def describe_differences(found: Mapping[int, Difference], a: str, b: str) -> str:
-    """A sentence on the first, where to look, and a table if several ranks differ."""
+    """Sentence on the first difference and its likely cause; a table if several ranks differ."""
     rank, first = next(iter(found.items()))
     before = f"everything before, {first.num_same:,} steps, is the same" if first.num_same else "it is the first step"
     text = (
@@ -165,7 +158,7 @@ def describe_differences(found: Mapping[int, Difference], a: str, b: str) -> str
 
 
 def describe_rank(rank: int, entries: list[Entry], *, last: int | None) -> str:
-    """A table of the last steps of a rank."""
+    """Table of the last steps of a rank."""
     rows = [
         [f"{e.epoch}", f"{e.step}", _short(e.batch), _loss(e), _short(e.weights), _short(e.chain)]
         for e in entries[-last if last else 0 :]
@@ -199,7 +192,7 @@ def _ranks(ledgers: Ledgers) -> str:
 
 
 def _loss(entry: Entry) -> str:
-    """In as many digits as tell any two apart."""
+    """Loss with enough digits to tell any two values apart."""
     return f"{loss_value(entry.loss):.{9 if len(entry.loss) == 8 else 17}g}"
 
 

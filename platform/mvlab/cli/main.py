@@ -1,52 +1,52 @@
-"""`mvlab`: what is done beside training, with its data and its ledgers."""
+"""The `mvlab` command."""
 
 import argparse
+import importlib
 import sys
 from typing import NoReturn
 
-from mvlab.cli import (
-    doctor,
-    experiments,
-    export,
-    ingest,
-    inspect,
-    latency,
-    ledger,
-    plan,
-    power,
-    preview,
-    report,
-    reproduce,
-    verify,
-    weights,
-)
 from mvlab.cli.parser import Parser
 from mvlab.cli.refusal import status_of
 
-COMMANDS = (
-    *(ingest, inspect, plan, preview, experiments, report, power, reproduce, latency, ledger, doctor, weights),
-    *(export, verify),
-)
+COMMANDS = {
+    "ingest": "write folders of images as shuffled Parquet shards",
+    "inspect": "show what is in a data set, and verify it",
+    "plan": "print steps, resolutions, updates and bytes of an epoch",
+    "preview": "draw a planned batch",
+    "list": "list the experiments, and how their last studies went",
+    "report": "write the report of a study: table, verdicts, figure",
+    "power": "tell how many seeds each claim of an experiment needs",
+    "reproduce": "run a study again from its bundle.json",
+    "latency": "compare times on a phone or Mac with the paper's",
+    "ledger": "find where two runs part: step, and data, loss or weights",
+    "doctor": "find and mend runs and studies whose process died",
+    "weights": "import and export weights of the release, timm and transformers",
+    "export": "make a CoreML package of a run or a checkpoint",
+    "verify": "run a CoreML package, and compare it with its checkpoint",
+}
+"""Name -> one line on it. The module of that name in this package has the options."""
 
 
 def main() -> NoReturn:
-    """Exit status: 0 done, 1 what was checked is not as it should be, 2 cannot be done, 128 + n stopped by signal n."""
+    """Exit status: 0 done, 1 a check has failed, 2 cannot be done, 128 + n stopped by signal n."""
     sys.exit(run(sys.argv[1:]))
 
 
-def command_line() -> Parser:
-    """Parser of all commands."""
-    parser = Parser(prog="mvlab", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        module.add_to(commands)
-    return parser
-
-
 def run(arguments: list[str]) -> int:
-    """`main` without the end of the process."""
-    parsed = command_line().parse_args(arguments)
+    """Do the same as `main`, and return the exit status."""
+    parsed = command_line(next(iter(arguments), "")).parse_args(arguments)
     return status_of(lambda: _carried_out(parsed), OSError)
+
+
+def command_line(wanted: str | None = None) -> Parser:
+    """Parser of all commands. If one is `wanted`, only its options are added: the imports of others take seconds."""
+    parser = Parser(prog="mvlab", description="Everything around training: data, reports, checks, weights, packages.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary)
+        if wanted in (None, name):
+            importlib.import_module(f"mvlab.cli.{name}").add_options(command)
+    return parser
 
 
 def _carried_out(parsed: argparse.Namespace) -> int:

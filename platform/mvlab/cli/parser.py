@@ -1,4 +1,4 @@
-"""The parser of every command line."""
+"""Parser of every command line."""
 
 import argparse
 from typing import Any, NoReturn
@@ -12,11 +12,17 @@ PLACES = frozenset(
         *("EXPERIMENT", "A", "B"),
     }
 )
-"""Metavars of arguments that are, or may be, paths: files, folders, and names or URIs in their place."""
+"""Metavars of arguments that are or may be paths: files and folders, and names or URIs in their place."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Expands the ~ of paths, which a shell leaves in --option=~/x, and refuses without showing credentials."""
+    """An argument parser that accepts no abbreviated options, expands ~ in paths and shows no credentials.
+
+    A shell leaves the ~ in --option=~/x.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         super().error(redacted(message))

@@ -2,7 +2,6 @@
 
 import argparse
 from dataclasses import replace
-from typing import Any
 
 from mvlab.config import SamplerConfig
 from mvlab.data.plan import plan_epoch
@@ -14,35 +13,30 @@ from mvlab.report.plan import plan_csv, plan_markdown
 from mvlab.samplers import PUBLISHED
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "plan",
-        help="steps, resolutions, updates and bytes of an epoch",
-        description="Prints the plan of a training epoch; updates in 300 epochs beside those of the paper.",
-        allow_abbrev=False,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Prints the plan of a training epoch, and the updates of 300 epochs beside the paper's."
     add_plan_options(parser)
-    parser.add_argument("--csv", action="store_true", help="a line for each rank's share of each step, instead")
+    parser.add_argument("--csv", action="store_true", help="print one line for each rank's share of each step instead")
     parser.set_defaults(run=run)
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:
-    """The data set, and what an epoch's plan depends on."""
+    """Add the data set, and all that the plan of an epoch depends on."""
     parser.add_argument("uri", metavar="URI", help="folder of train/ and val/")
-    parser.add_argument("--epoch", type=int, default=0, metavar="N", help="from 0 (%(default)s)")
-    parser.add_argument("--world", type=int, default=1, metavar="N", help="ranks (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the run (%(default)s)")
-    parser.add_argument("--sampler", choices=tuple(PUBLISHED), default="multi-scale", help="(%(default)s)")
+    parser.add_argument("--epoch", type=int, default=0, metavar="N", help="epoch, from 0 (default: %(default)s)")
+    parser.add_argument("--world", type=int, default=1, metavar="N", help="number of ranks (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the run (default: %(default)s)")
+    parser.add_argument("--sampler", choices=tuple(PUBLISHED), default="multi-scale", help="(default: %(default)s)")
     parser.add_argument(
-        "--batch", type=int, metavar="N", help="images a rank at the base resolution (the sampler's, 128)"
+        "--batch", type=int, metavar="N", help="images a rank at the base resolution (default: the sampler's, 128)"
     )
 
 
 def sampler_of(parsed: argparse.Namespace) -> SamplerConfig:
-    """The sampler that the options name.
+    """Sampler that the options name.
 
     Raises:
-        DataError: an option cannot be what it is.
+        DataError: an option has a value that cannot be used.
     """
     if parsed.world < 1:
         raise DataError(f"--world {parsed.world}: at least one rank is needed")

@@ -3,8 +3,8 @@
 import argparse
 from math import isnan
 from pathlib import Path
-from typing import Any
 
+from mvlab.cli.common import add_storage
 from mvlab.cli.find import ExperimentError, find_experiment
 from mvlab.experiment import Claim, Experiment
 from mvlab.markdown import markdown_table
@@ -17,18 +17,15 @@ from mvlab.study.run.folder import JOURNAL, newest_study
 TARGET = 0.8
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "power",
-        help="how many seeds each claim of an experiment needs",
-        description="Power of the two-sided paired t-test at 5%, or of two one-sided tests at 5% for a claim of "
-        "equality (at the paper's difference, or at 0 where it states none), with the spread of paired differences "
-        "that the newest study saw, or with --sd.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Power of the two-sided paired t-test at 5%, or of two one-sided tests at 5% for a claim of equality. A claim "
+        "of equality is tested at the paper's difference, or at 0 if it states none. The spread of paired differences "
+        "is that of the newest study, or --sd."
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="its name, or a file that defines it")
-    parser.add_argument("--storage", default="storage", metavar="DIR", help="where studies are (./%(default)s)")
-    parser.add_argument("--scale", choices=SCALES, help="of the study whose spread is used (the newest of any)")
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="name of the experiment, or a file that defines it")
+    add_storage(parser)
+    parser.add_argument("--scale", choices=SCALES, help="scale of the study that gives the spread (default: any)")
     parser.add_argument("--sd", type=float, help="standard deviation of paired differences, in the claim's unit")
     parser.set_defaults(run=run)
 

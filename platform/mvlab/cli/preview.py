@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from mvlab.cli.plan import add_plan_options, sampler_of
 from mvlab.data.feed.render import Order, render_batches
@@ -14,18 +13,17 @@ from mvlab.tasks.base import Task, View
 from mvlab.tasks.known import task_of_kind
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "preview",
-        help="a planned batch as a picture",
-        description="Draws what a rank is shown at a step: cropped, resized and mirrored as in training, with labels.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draws the images of a rank at a step, with labels: cropped, resized and mirrored as in training."
     )
     add_plan_options(parser)
-    parser.add_argument("--split", choices=("train", "val"), default="train", help="(%(default)s)")
-    parser.add_argument("--step", type=int, default=0, metavar="N", help="of the epoch, from 0 (%(default)s)")
-    parser.add_argument("--rank", type=int, default=0, metavar="N", help="(%(default)s)")
-    parser.add_argument("--most", type=int, default=60, metavar="N", help="images shown (%(default)s)")
+    parser.add_argument("--split", choices=("train", "val"), default="train", help="split (default: %(default)s)")
+    parser.add_argument(
+        "--step", type=int, default=0, metavar="N", help="step of the epoch, from 0 (default: %(default)s)"
+    )
+    parser.add_argument("--rank", type=int, default=0, metavar="N", help="rank, from 0 (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=60, metavar="N", help="images to draw (default: %(default)s)")
     parser.add_argument("--out", required=True, metavar="PNG", help="file to write")
     parser.set_defaults(run=run)
 
@@ -47,7 +45,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _require_picture(parsed: argparse.Namespace) -> None:
-    """Raises DataError where no picture can come of the options."""
+    """Raise a DataError where the options leave nothing to draw."""
     if parsed.most < 1:
         raise DataError(f"--most {parsed.most}: at least one image has to be shown")
     if Path(parsed.out).suffix.lower() != ".png":

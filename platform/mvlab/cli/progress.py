@@ -1,4 +1,4 @@
-"""One updating line on a terminal, one line every few seconds in a log."""
+"""Progress: one line that updates on a terminal, one line every few seconds in a log."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class ProgressLine:
-    """Shows how far a long command is, on standard error."""
+    """Progress of a long command, on standard error."""
 
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
@@ -15,7 +15,7 @@ class ProgressLine:
         self._width = 0
 
     def show(self, text: str, *, last: bool = False) -> None:
-        """Replaces the line by `text`; in a log, only once in a while, and the last one always."""
+        """Replace the line by `text`. A log gets a line once in a while, and the last one always."""
         if self._is_terminal:
             end = "\n" if last else ""
             print(f"\r{text.ljust(self._width)}", end=end, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Errors of a command line: shown as one sentence, with an exit status of their own."""
+"""Errors of a command line: one sentence on standard error, and an exit status."""
 
 import sys
 from collections.abc import Callable
@@ -23,5 +23,10 @@ def status_of(work: Callable[[], int], *also: type[Exception]) -> int:
         print(interrupted, file=sys.stderr)
         return interrupted.exit_status
     except refusals as error:
-        print(f"error: {with_flags(str(error))}", file=sys.stderr)
-        return BAD_INPUT
+        return refuse(error)
+
+
+def refuse(error: Exception | str, status: int = BAD_INPUT) -> int:
+    """Print an error with the names of flags, and return `status`."""
+    print(f"error: {with_flags(str(error))}", file=sys.stderr)
+    return status

@@ -1,9 +1,9 @@
-"""`mvlab report`: the report of a study, made anew from its journal or from MLflow."""
+"""`mvlab report`: write the report of a study again, from its journal or from MLflow."""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from mvlab.cli.common import add_storage
 from mvlab.cli.find import ExperimentError, find_experiment
 from mvlab.masking import masked
 from mvlab.record.results import Results, read_results
@@ -12,21 +12,24 @@ from mvlab.scale import SCALES
 from mvlab.study.run.folder import JOURNAL, newest_study
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "report",
-        help="table, verdicts and figure of a study",
-        description="Writes report.md, report.html (one file), table.csv and figure.png, from the journal of the "
-        "newest study, or from any MLflow store.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Writes report.md, report.html (one file), table.csv and figure.png, from the journal of the newest study or "
+        "from an MLflow store."
     )
-    parser.add_argument("experiment", metavar="EXPERIMENT", help="its name, or a file that defines it")
-    parser.add_argument("--study", metavar="DIR", help="of this study (the newest one in --storage)")
-    parser.add_argument("--scale", choices=SCALES, help="of the newest study at this scale (at any)")
-    parser.add_argument("--storage", default="storage", metavar="DIR", help="where studies are (./%(default)s)")
-    parser.add_argument("--tracking-uri", metavar="URI", help="read from this MLflow store, instead of a journal")
-    parser.add_argument("--parent", metavar="RUN", help="with --tracking-uri: a study's run (the newest finished)")
-    parser.add_argument("--out", metavar="DIR", help="where to (report/ of the study; ./report-EXPERIMENT from MLflow)")
+    parser.add_argument("experiment", metavar="EXPERIMENT", help="name of the experiment, or a file that defines it")
+    parser.add_argument("--study", metavar="DIR", help="folder of the study (default: the newest in --storage)")
+    parser.add_argument("--scale", choices=SCALES, help="the newest study of this scale (default: of any)")
+    add_storage(parser)
+    parser.add_argument("--tracking-uri", metavar="URI", help="read from this MLflow store instead of a journal")
+    parser.add_argument(
+        "--parent", metavar="RUN", help="with --tracking-uri: the run of a study (default: the newest that finished)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="folder to write (default: report/ of the study; from MLflow ./report-EXPERIMENT)",
+    )
     parser.set_defaults(run=run)
 
 

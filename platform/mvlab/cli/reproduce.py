@@ -1,13 +1,12 @@
-"""`mvlab reproduce`: does a study again from its provenance bundle, and says whether it came to the same weights."""
+"""`mvlab reproduce`: run a study again from its provenance bundle, and compare the weights."""
 
 import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.find import find_experiment
-from mvlab.cli.tracking import add_tracking_uri
 from mvlab.errors import UserError
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
@@ -18,21 +17,22 @@ from mvlab.training.execution_options import ExecutionOptions
 DIFFERENT = 1
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "reproduce",
-        help="do a study again, from its bundle.json",
-        description="Runs what the bundle says, with the configs that it holds, in a new study, and compares the "
-        "digests of the weights; status 1 if they differ. The same bits are promised for the same versions, processor "
-        "and number of ranks.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Runs the study of a bundle again as a new study, with the configs in the bundle, and compares the digests of "
+        "the weights. Exit status 1 if they differ. Equal bits are promised for equal versions, processor and number "
+        "of ranks."
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="bundle.json of a study's report")
-    parser.add_argument("--experiment", metavar="FILE", help="that defines the experiment (the project's, by its name)")
-    parser.add_argument("--data", metavar="URI", help="where the shards are now (where they were)")
-    parser.add_argument("--only", action="append", default=[], metavar="RUN", help="this run only; may be given again")
-    parser.add_argument("--initial-weights", metavar="FILE", help="that fine-tuned runs began with")
-    parser.add_argument("--storage", default="storage", metavar="DIR", help="of the new study (./%(default)s)")
+    parser.add_argument(
+        "--experiment", metavar="FILE", help="file that defines the experiment (default: the project's, by name)"
+    )
+    parser.add_argument("--data", metavar="URI", help="where the shards are now (default: where they were)")
+    parser.add_argument("--only", action="append", default=[], metavar="RUN", help="run this one only; can be repeated")
+    parser.add_argument("--initial-weights", metavar="FILE", help="file that fine-tuned runs started with")
+    parser.add_argument(
+        "--storage", default="storage", metavar="DIR", help="folder for the new study (default: ./%(default)s)"
+    )
     add_tracking_uri(parser)
     parser.set_defaults(run=run)
 
@@ -59,7 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _limited(bundle: Bundle, experiment: Experiment, only: list[str]) -> Bundle:
-    """To those of its runs that are `only`'s, or to all of them, which have to be runs of `experiment`."""
+    """Limit a bundle to the runs `only` (empty: all). They have to be runs of `experiment`."""
     arms = experiment.select(only or bundle.only)
     weights = {trial.name: bundle.weights[trial.name] for trial in trials_of(bundle) if trial.arm in arms}
     if not weights:
@@ -68,7 +68,7 @@ def _limited(bundle: Bundle, experiment: Experiment, only: list[str]) -> Bundle:
 
 
 def _study(bundle: Bundle, experiment: Experiment, parsed: argparse.Namespace) -> Study:
-    """What the bundle says, as it was."""
+    """Study of the bundle, with the options it had."""
     trials = trials_of(bundle)
     initial = {trial.run.initial_weights for trial in trials} - {None}
     if initial and not parsed.initial_weights:

@@ -1,4 +1,4 @@
-"""The command line of `jobs/run.py`: which experiment first, then what every job takes."""
+"""Command line of `jobs/run.py`: an experiment, then the options of every job."""
 
 import sys
 from typing import NoReturn
@@ -9,17 +9,17 @@ from mvlab.cli.refusal import BAD_INPUT, status_of
 
 USAGE = """usage: run.py FILE|NAME [options]
 
-Runs the experiment in FILE (which defines it as EXPERIMENT), or the one called NAME; `mvlab list` shows those that
-there are. `run.py FILE --help` shows the options."""
+Runs the experiment in FILE (which defines it as EXPERIMENT), or the one called NAME. `mvlab list` lists the
+experiments. `run.py FILE --help` shows the options."""
 
 
 def submit_file() -> NoReturn:
-    """Runs the experiment that the command line names first, and ends the process; see `mvlab.cli.submit`."""
+    """Run the experiment that the command line names first, and end the process; see `mvlab.cli.submit`."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """`submit_file` without the end of the process."""
+    """Do the same as `submit_file`, and return the exit status."""
     name, *options = arguments or [""]
     if name in ("-h", "--help"):
         print(USAGE)

@@ -1,4 +1,4 @@
-"""The command lines of jobs that make tables and train nothing: `cost_tables`, `latency_tables`, `packages`."""
+"""Command lines of jobs that make tables and train nothing: `cost_tables`, `latency_tables`, `packages`."""
 
 import argparse
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mvlab.checks import did_you_mean
+from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.parser import Parser
 from mvlab.cli.refusal import FAILED, status_of
-from mvlab.cli.tracking import add_tracking_uri
 from mvlab.errors import UserError
 from mvlab.facts import CostTable, FactTable
 
@@ -24,30 +24,30 @@ T = TypeVar("T")
 
 
 class TableError(UserError, ValueError):
-    """There is no such table, or it cannot be made as asked; the message says what to do."""
+    """There is no such table; the message names those that there are."""
 
 
 def submit_facts(tables: Sequence[FactTable]) -> NoReturn:
-    """Prints and records facts as the command line says, and ends the process.
+    """Print and record facts as the command line says, and end the process.
 
-    Exit status: 0 all is recorded, 1 MLflow did not take all of it, 2 what was asked for cannot be done.
+    Exit status: 0 if all is recorded, 1 if MLflow did not take all of it, 2 if the request cannot be carried out.
     """
     sys.exit(run_facts(tables, sys.argv[1:]))
 
 
 def submit_latencies(tables: Sequence[CostTable]) -> NoReturn:
-    """The same for times."""
+    """Do the same for times."""
     sys.exit(run_latencies(tables, sys.argv[1:]))
 
 
 def run_facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
-    """`submit_facts` without the end of the process."""
+    """Do the same as `submit_facts`, and return the exit status."""
     return status_of(lambda: _facts(tables, arguments), OSError)
 
 
 def _facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
     by_name = {table.name: table for table in tables}
-    parsed = _parser("Counts what the paper's networks cost, and holds it against its tables.", by_name, "facts")
+    parsed = _parser("Counts the cost of the paper's networks, and compares it with its tables.", by_name, "facts")
     options = parsed.parse_args(arguments)
 
     def write(chosen: Sequence[FactTable], folder: Path) -> "Made":
@@ -63,17 +63,27 @@ def _facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
 
 
 def run_latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
-    """`submit_latencies` without the end of the process."""
+    """Do the same as `submit_latencies`, and return the exit status."""
     return status_of(lambda: _latencies(tables, arguments), OSError)
 
 
 def _latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     by_name = {table.name: table for table in tables}
-    parser = _parser("Times the paper's networks on this machine, beside its tables.", by_name, "latencies")
-    parser.add_argument("--repeats", type=int, default=100, metavar="N", help="whose median counts (%(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (all that this process may use)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(%(default)s)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (%(default)s)")
+    parser = _parser(
+        "Times the paper's networks on this machine, and compares with its tables.",
+        by_name,
+        "latencies",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=100,
+        metavar="N",
+        help="runs a network (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all that this process may use)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="images at a time (default: %(default)s)")
     options = parser.parse_args(arguments)
     from mvlab.measure.latency import Settings  # torch
     from mvlab.measure.machine import device_name, use_threads
@@ -95,12 +105,12 @@ def _latencies(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
 
 
 def submit_packages(tables: Sequence[CostTable]) -> NoReturn:
-    """Makes and verifies packages; status 1 also if one is not what its network is."""
+    """Make and verify packages. The exit status is also 1 if a package differs from its network."""
     sys.exit(run_packages(tables, sys.argv[1:]))
 
 
 def run_packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
-    """`submit_packages` without the end of the process."""
+    """Do the same as `submit_packages`, and return the exit status."""
     return status_of(lambda: _packages(tables, arguments), OSError)
 
 
@@ -110,8 +120,8 @@ def _packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
     from mvlab.study.run.tables import Made
 
     by_name = {each.name: each for each in wanted(tables)}
-    parser = _parser("Makes a CoreML package of every network of the paper's tables, and runs it.", by_name, "packages")
-    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="of the programs (%(default)s)")
+    parser = _parser("Makes and verifies a CoreML package of every network in the paper's tables.", by_name, "packages")
+    parser.add_argument("--precision", choices=("fp16", "fp32"), default="fp16", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
 
     counted: dict[str, int] = {}
@@ -121,7 +131,7 @@ def _packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
         tell = partial(print, file=sys.stderr, flush=True)
         for each in make_packages(chosen, folder, precision=options.precision, tell=tell):
             made.append(each)
-            page = write_packages(made, folder)  # an hour's work: who stops it has what there is
+            page = write_packages(made, folder)  # it takes an hour: whoever stops it keeps what is made
         print(page.markdown())
         counted.update(count(made))
         return Made(files=[folder / file for file in FILES], metrics=counted)
@@ -139,7 +149,7 @@ def _run(
     params: Mapping[str, str] | None = None,
     machine: str | None = None,
 ) -> int:
-    """`params` are those beside the tables' names; `machine` is this one's CPU if nothing is said."""
+    """Record the tables. `params` come beside their names; `machine` is this one's CPU unless it is given."""
     from mvlab.measure.machine import machine_name  # torch
     from mvlab.study.run.tables import record_tables  # MLflow: seconds to import
 
@@ -164,12 +174,10 @@ def _chosen(tables: Mapping[str, T], names: Sequence[str]) -> list[T]:
 
 
 def _parser(description: str, tables: Mapping[str, object], kind: str) -> argparse.ArgumentParser:
-    parser = Parser(description=description, epilog=f"Known: {'  '.join(tables)}", allow_abbrev=False)
+    parser = Parser(description=description, epilog=f"Known: {'  '.join(tables)}")
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="this one only; may be given again for more"
+        "--only", action="append", default=[], metavar="NAME", help="make this one only; can be repeated"
     )
-    parser.add_argument(
-        "--out", metavar="DIR", help=f"where they are written (a new folder, ./storage/tables/{kind}-…)"
-    )
+    parser.add_argument("--out", metavar="DIR", help=f"folder to write (default: a new one, ./storage/tables/{kind}-…)")
     add_tracking_uri(parser)
     return parser

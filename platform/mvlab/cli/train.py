@@ -1,4 +1,4 @@
-"""The command line of `jobs/train.py`: which recipe first, then what every job takes."""
+"""Command line of `jobs/train.py`: a recipe, then the options of every job."""
 
 import argparse
 import sys
@@ -12,12 +12,12 @@ from mvlab.experiment import Experiment
 
 
 def submit_recipe(recipes: Mapping[str, Experiment]) -> NoReturn:
-    """Trains the one of `recipes` that the command line names, and ends the process; see `mvlab.cli.submit`."""
+    """Train the recipe that the command line names, and end the process; see `mvlab.cli.submit`."""
     sys.exit(run(recipes, sys.argv[1:]))
 
 
 def run(recipes: Mapping[str, Experiment], arguments: list[str]) -> int:
-    """`submit_recipe` without the end of the process."""
+    """Do the same as `submit_recipe`, and return the exit status."""
     parser = _parser(recipes)
     name, *options = arguments or [""]
     if name in ("-h", "--help"):
@@ -33,7 +33,7 @@ def run(recipes: Mapping[str, Experiment], arguments: list[str]) -> int:
 def _parser(recipes: Mapping[str, Experiment]) -> argparse.ArgumentParser:
     return Parser(
         usage="%(prog)s RECIPE [options]",
-        description="Trains one recipe: see `%(prog)s RECIPE --help` for the options.",
+        description="Trains one recipe. `%(prog)s RECIPE --help` shows the options.",
         epilog="\n".join(["recipes:", *(f"  {_line(name, recipe)}" for name, recipe in recipes.items())]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

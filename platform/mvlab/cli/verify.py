@@ -1,9 +1,9 @@
-"""`mvlab verify`: a CoreML package held against the checkpoint that it was made of."""
+"""`mvlab verify`: compare a CoreML package with the checkpoint it was made of."""
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
 from mvlab.cli.flags import with_flags
@@ -17,32 +17,32 @@ NUM_SYNTHETIC = 8
 MAX_IMAGES = 64
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "verify",
-        help="runs a CoreML package's program, and compares it with the checkpoint's network",
-        description="Executes the saved program in torch, operation by operation, at every size that it takes. Status "
-        "1 if it does not compute what the network does, 2 if it cannot be run. The last line is one JSON object.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Executes the saved program in torch, operation by operation, at every size that it accepts. Exit status 1 if "
+        "it does not compute what the network computes, 2 if it cannot be run. The last line is one JSON object."
     )
     parser.add_argument("package", metavar="PACKAGE", help="a saved .mlpackage")
     parser.add_argument(
         "--against", metavar="CHECKPOINT", required=True, help="a run's state.pt, or what `mvlab weights import` wrote"
     )
     add_classes(parser)
-    parser.add_argument("--images", metavar="DIR", help=f"of images ({NUM_SYNTHETIC} synthetic ones, always the same)")
+    parser.add_argument(
+        "--images", metavar="DIR", help=f"folder of images (default: {NUM_SYNTHETIC} synthetic ones, always the same)"
+    )
     parser.add_argument(
         "--max-images",
         type=int,
         default=MAX_IMAGES,
         metavar="N",
-        help="of DIR, at even distances; all of them are in memory, and run at every size (%(default)s)",
+        help="images to take from DIR, evenly spread; all are in memory, and run at every size (default: %(default)s)",
     )
     parser.add_argument(
         "--tolerance",
         type=float,
         metavar="T",
-        help="of the program as it is, in standard deviations of an output (0.1); the program itself is held to 0.0001",
+        help="allowed error of the saved program, in standard deviations of an output (default: 0.1). In fp32, with "
+        "the exact weights, it is 0.0001",
     )
     parser.set_defaults(run=run)
 
@@ -78,7 +78,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _pictures(folder: str | None, at_most: int) -> "tuple[Pictures, str]":
-    """What to run, and what it is, for people."""
+    """Images to run, and a description of them."""
     from mvlab.export.pictures import from_files, images_in, spread_over, synthetic
 
     if folder is None:

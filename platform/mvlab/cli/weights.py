@@ -1,9 +1,9 @@
-"""`mvlab weights`: weights in and out, in the formats of the authors' release, timm and transformers."""
+"""`mvlab weights`: import and export, in the formats of the authors' release, timm and transformers."""
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from mvlab.markdown import markdown_table
 from mvlab.models.weights.errors import WeightsError, few
@@ -14,62 +14,60 @@ if TYPE_CHECKING:
 
 FORMATS = ("cvnets", "timm", "transformers")
 PARTS = ("channels", "mean", "std", "resize", "crop", "interpolation")
-"""Options that say how images were prepared."""
+"""Options on the preprocessing of images."""
 WARP = "warp"
 NORMALISED = "packages of it subtract its mean and divide by its std; training does not, and refuses to begin with it"
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "weights",
-        help="weights of the authors' release, timm and transformers, in and out",
-        description="Weights of MobileViT, and of SSDLite and DeepLabv3 on it, as others keep them.",
-        allow_abbrev=False,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Weights of MobileViT, and of SSDLite and DeepLabv3 on it, in the formats of other projects."
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     import_ = actions.add_parser(
         "import",
-        help="others' weights as ours",
-        description="Writes a file that --initial-weights, export and verify take. Format and network are found out if "
-        "they are not said; so is how images were prepared, from the format, and it is printed what was assumed. Our "
-        "networks see RGB: BGR is folded into the first convolution. A mean and a std become part of packages.",
-        allow_abbrev=False,
+        help="read weights of others",
+        description="Writes a file for --initial-weights, export and verify. Format and network are detected unless "
+        "they are named. The preprocessing of images follows from the format, and is printed. Our networks take RGB: "
+        "BGR is folded into the first convolution. A mean and a std become part of packages.",
     )
-    import_.add_argument("file", metavar="FILE", help="safetensors, what torch.save wrote, or Hugging Face's folder")
-    import_.add_argument("--format", choices=FORMATS, help="whose names the weights have")
-    import_.add_argument("--network", metavar="NAME", help="e.g. mobilevit_xxs or ssdlite_mobilevit_s")
+    import_.add_argument("file", metavar="FILE", help="safetensors, a file of torch.save, or a folder of Hugging Face")
+    import_.add_argument("--format", choices=FORMATS, help="project whose names the weights have (default: detected)")
+    import_.add_argument(
+        "--network", metavar="NAME", help="e.g. mobilevit_xxs or ssdlite_mobilevit_s (default: detected)"
+    )
     _add_preprocessing(import_)
     import_.set_defaults(run=run_import)
     export = actions.add_parser(
         "export",
-        help="our weights as others'",
+        help="write our weights for others",
         description="Writes the averaged weights of a run's checkpoint, or imported ones.",
-        allow_abbrev=False,
     )
     export.add_argument("file", metavar="FILE", help="a run's state.pt, or what `mvlab weights import` wrote")
-    export.add_argument("--format", choices=FORMATS, required=True, help="whose names to give them")
+    export.add_argument("--format", choices=FORMATS, required=True, help="project whose names the weights get")
     export.set_defaults(run=run_export)
     for action in (import_, export):
         action.add_argument(
             "--channels",
             choices=("rgb", "bgr"),
-            help="what the others' network sees, if not the usual (cvnets and transformers bgr, timm rgb): ml-cvnets "
-            "after v0.1 trains on rgb",
+            help="order of channels in the other network (default: bgr for cvnets and transformers, rgb for timm). "
+            "ml-cvnets after v0.1 trains on rgb",
         )
         action.add_argument("--out", metavar="FILE", required=True, help="file to write")
 
 
 def _add_preprocessing(import_: argparse.ArgumentParser) -> None:
-    """Options of how images were prepared that the weights were trained with, but for the order of the channels."""
+    """Add the options on the preprocessing that the weights were trained with, except for the order of channels."""
     for option, what in (("--mean", "subtracted from images in [0, 1]"), ("--std", "divides what is left")):
         import_.add_argument(
             option, type=float, nargs=3, metavar="X", help=f"{what}, channel by channel in the order of --channels"
         )
     import_.add_argument(
-        "--resize", type=_side_or_warp, metavar="PX|warp", help="shorter side before a centre crop, or none of it kept"
+        "--resize",
+        type=_side_or_warp,
+        metavar="PX|warp",
+        help="shorter side before a centre crop; warp: --crop at once, uncropped",
     )
-    import_.add_argument("--crop", type=_side, metavar="PX", help="side of the square that the network sees")
-    import_.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="of the resizing")
+    import_.add_argument("--crop", type=_side, metavar="PX", help="side of the square that the network takes")
+    import_.add_argument("--interpolation", choices=("bilinear", "bicubic"), help="interpolation of the resizing")
 
 
 def _side(text: str) -> int:
@@ -83,7 +81,7 @@ def _side_or_warp(text: str) -> int | str:
 
 
 def _said(parsed: argparse.Namespace) -> "Said":
-    """Parts of the preprocessing that were said."""
+    """Parts of the preprocessing that the command line names."""
     values = {part: getattr(parsed, part) for part in PARTS if getattr(parsed, part) is not None}
     plain = {part: tuple(value) if isinstance(value, list) else value for part, value in values.items()}
     return cast("Said", {part: None if value == WARP else value for part, value in plain.items()})

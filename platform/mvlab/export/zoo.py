@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mvlab.durations import clock
 from mvlab.export.coreml import WEIGHTS, Precision, Target, describe, export_package, task_of
 from mvlab.export.errors import ExportError, PackageError
 from mvlab.export.pictures import synthetic
@@ -20,7 +21,6 @@ from mvlab.models.plausible import plausible
 from mvlab.models.weights.network_json import network_to_json
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NetworkConfig
-from mvlab.training.meter import clock
 from mvlab.training.state import weights_sha256
 
 NUM_IMAGES = 4

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mvlab.durable import atomic_write
+from mvlab.durations import clock
 from mvlab.ray_internals.tune import TrialProgressCallback, set_num_failures
 from mvlab.record.journal import Event, Journal, Standing, Status
 from mvlab.record.package import VERIFICATION
@@ -26,7 +27,6 @@ from mvlab.sweep.tune_trials import tune_trials
 from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.failures import Stalls
 from mvlab.training.files import RunFolder
-from mvlab.training.meter import clock
 from mvlab.training.placement import Placement
 from mvlab.training.shared import marked
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mvlab.data.feed.batch import Batch
 from mvlab.data.plan import EpochPlan
+from mvlab.durations import clock
 from mvlab.training.epoch_state import EpochState
 from mvlab.training.schedule import Schedule
 
@@ -69,9 +70,3 @@ class Meter:
         done = [self.schedule.position(self.plan.epoch, samples) for samples in (before, used)]
         seconds_an_update = (now - since) / max(1e-9, done[1] - done[0])
         return seconds_an_update * (self.schedule.num_updates - done[1])
-
-
-def clock(seconds: float) -> str:
-    """ "4h10m", "3m05s"."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m{rest:02d}s"

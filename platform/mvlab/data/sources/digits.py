@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from mvlab.data.sources.sample import Sample
 from mvlab.targets import LABEL
@@ -18,6 +17,8 @@ VALIDATION_EVERY = 5
 
 def digits(split: Literal["train", "val"]) -> Iterator[Sample]:
     """The images of a split, as PNG, in scikit-learn's order."""
+    from sklearn.datasets import load_digits  # seconds to import
+
     images, labels = load_digits(return_X_y=True)
     for index, (flat, label) in enumerate(zip(images, labels, strict=True)):
         if (index % VALIDATION_EVERY == 0) == (split == "val"):

@@ -12,6 +12,7 @@ from mvlab.data.data_set import DataSet
 from mvlab.data.plan import plan_epoch, plan_evaluation, updates_by_epoch
 from mvlab.data.sources.digits import digits
 from mvlab.data.store.manifest import read_manifest
+from mvlab.durations import clock
 from mvlab.markdown import markdown_table
 from mvlab.sweep.trial import Trial
 
@@ -118,8 +119,6 @@ def describe_work(works: Sequence[Work], num_runs: int | None = None) -> str:
 
 def span(seconds: Range) -> str:
     """ "3m10s to 4m20s"."""
-    from mvlab.training.meter import clock  # torch: loaded by then, as it was measured with
-
     return f"{clock(seconds.low)} to {clock(seconds.high)}"
 
 

@@ -10,13 +10,13 @@ import torch
 
 from mvlab.data.data_set import DataSet
 from mvlab.durable import atomic_write
+from mvlab.durations import clock
 from mvlab.markdown import markdown_table
 from mvlab.study.forecast.estimate import Range, Work, span, stored_bytes, total
 from mvlab.study.forecast.probe import measure
 from mvlab.study.plan.dry_run import left_of
 from mvlab.study.plan.prepare import Study
 from mvlab.sweep.trial import Trial
-from mvlab.training.meter import clock
 from mvlab.training.placement import Node, Placement, place
 
 FILE = "estimate.json"

@@ -1,9 +1,9 @@
-"""`mvlab list`: the experiments that there are, and how each one's last study went."""
+"""`mvlab list`: the experiments, and how the last study of each one went."""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
+from mvlab.cli.common import add_storage
 from mvlab.cli.find import in_file, known_experiments
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
@@ -11,15 +11,12 @@ from mvlab.record.journal import SWEEP, Journal
 from mvlab.study.run.folder import JOURNAL, newest_study, scale_of, started_at
 
 
-def add_to(commands: Any) -> None:
-    parser = commands.add_parser(
-        "list",
-        help="experiments, and their last studies",
-        description="Every experiment, with the state of its newest study. `jobs/run.py NAME` runs one.",
-        allow_abbrev=False,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Lists every experiment, with the state of its newest study. `jobs/run.py NAME` runs one."
+    parser.add_argument(
+        "file", nargs="*", metavar="FILE", help="files of your own experiments (default: the project's)"
     )
-    parser.add_argument("file", nargs="*", metavar="FILE", help="experiments of your own (the project's)")
-    parser.add_argument("--storage", default="storage", metavar="DIR", help="where studies are (./%(default)s)")
+    add_storage(parser)
     parser.set_defaults(run=run)
 
 
