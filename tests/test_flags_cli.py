@@ -64,8 +64,7 @@ def test_no_option_can_be_abbreviated() -> None:
 def test_every_option_of_a_study_has_a_flag(kind: type[Any]) -> None:
     arguments = {action.dest: action for action in job._parser(EXPERIMENT, None)._actions}
     made_of_others = {"min_workers", "execution", "keep"}
-    the_task_s = {"metric"}
-    assert {field.name for field in fields(kind)} - made_of_others - the_task_s <= arguments.keys()
+    assert {field.name for field in fields(kind)} - made_of_others <= arguments.keys()
     for field in fields(kind):
         if field.name in arguments and field.default is not MISSING:
             assert arguments[field.name].default == field.default, field.name

@@ -6,7 +6,7 @@ from mvlab.errors import InvalidValueError
 
 
 def expanded(text: str) -> str:
-    """`text` with its ~ or ~user replaced by the home directory; a URI has none.
+    """Replace ~ or ~user in `text` by the home directory. A URI has none.
 
     Raises:
         InvalidValueError: there is no such user.

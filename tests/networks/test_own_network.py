@@ -14,18 +14,19 @@ import torch
 from torch import nn
 
 from experiments.recipes import mobilevit_s
-from mvlab.config import EvaluationConfig, RunConfig, SamplerConfig
+from mvlab.config import RunConfig, SamplerConfig
 from mvlab.data.feed.batch import Batch
 from mvlab.export.coreml import task_of
 from mvlab.export.errors import ExportError
+from mvlab.measure.run_costs import measure_costs
 from mvlab.models.build import build_network
 from mvlab.models.weights.network_json import network_from_json, network_to_json
 from mvlab.networks import NetworkConfig
 from mvlab.networks.base import SmallerScale, network_as_dict
-from mvlab.report.costs import measure_costs
 from mvlab.scale import at_scale
 from mvlab.study.config_from_json import run_from_dict
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.classification.objective import Tally
+from mvlab.tasks.classification.task import Classification, EvaluationConfig
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.schedule import Step
 
@@ -74,20 +75,20 @@ RUN = replace(
     mobilevit_s(),
     model=Tiny(),
     sampler=SamplerConfig(resolutions=(24, 40), base_resolution=40, base_batch=4),
-    evaluation=EvaluationConfig(resize=40, crop=40),
+    task=Classification(evaluation=EvaluationConfig(resize=40, crop=40)),
 )
 
 
 def train(run: RunConfig) -> float:
     """Loss of the last of some steps on one batch."""
     trainer, tally = build_trainer(run, build_model(run, 3, ALONE.device), ALONE), Tally.zero(ALONE.device)
-    batch = Batch(0, np.random.default_rng(0).integers(0, 256, (6, 3, 40, 40), np.uint8), np.arange(6) % 3)
+    batch = Batch(0, np.random.default_rng(0).integers(0, 256, (6, 3, 40, 40), np.uint8), {"label": np.arange(6) % 3})
     steps = (trainer.step(0, batch, Step(number, 1.0, closes=True, lr=0.01), tally) for number in range(20))
     return float([loss for loss, _ in steps][-1])
 
 
 def test_it_learns() -> None:
-    run = replace(RUN, label_smoothing=0.0, numerics=replace(RUN.numerics, precision="fp32"))
+    run = replace(RUN, task=replace(RUN.task, label_smoothing=0.0), numerics=replace(RUN.numerics, precision="fp32"))
     assert train(run) < 0.5
 
 
@@ -99,7 +100,7 @@ def test_it_is_scaled_as_it_says() -> None:
 
 def test_its_own_stride_decides_which_images_it_takes() -> None:
     with pytest.raises(ValueError, match=r"images of 36 px for Tiny-3.*multiple of 8.*try 32"):
-        replace(RUN, evaluation=EvaluationConfig(resize=40, crop=36))
+        replace(RUN, task=Classification(evaluation=EvaluationConfig(resize=40, crop=36)))
 
 
 class Picky(Tiny):
@@ -123,9 +124,8 @@ def test_it_is_measured_and_named_in_reports() -> None:
 @pytest.mark.parametrize("network", [Tiny(widths=(4, 8)), Around(inner=Tiny()), Around(inner=mobilevit_s().model)])
 def test_it_comes_back_from_json(network: NetworkConfig) -> None:
     assert network_from_json(network_to_json(network)) == network
-    run = replace(
-        RUN, model=network, sampler=replace(RUN.sampler, resolutions=(32,)), evaluation=EvaluationConfig(crop=32)
-    )
+    task = Classification(evaluation=EvaluationConfig(crop=32))
+    run = replace(RUN, model=network, sampler=replace(RUN.sampler, resolutions=(32,)), task=task)
     assert run_from_dict(json.loads(json.dumps(run.as_dict()))) == run
 
 

@@ -1,4 +1,4 @@
-"""When checkpoints are made, and which stay. Needs no torch, so that a command line can say it cheaply."""
+"""When checkpoints are made, and which of them are kept. Imports no torch, so that a command line starts fast."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,16 @@ from mvlab.errors import InvalidValueError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointPolicy:
-    """When checkpoints are made, besides after every epoch, and how many stay."""
+    """Checkpoints to make besides the one after every epoch, and how many to keep."""
 
     every_steps: int | None = None
+    """Steps of an epoch between two checkpoints."""
     every_minutes: float | None = 10.0
+    """Minutes between two checkpoints."""
     last: int = 2
+    """Number of newest checkpoints to keep."""
     best: int = 1
-    """After these epochs' ends, by the task's primary metric of the EMA weights."""
+    """Number of checkpoints at the end of an epoch to keep: the best by the primary metric of the EMA weights."""
 
     def __post_init__(self) -> None:
         if self.every_steps is not None and self.every_steps < 1:

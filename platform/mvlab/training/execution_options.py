@@ -1,4 +1,4 @@
-"""How runs are carried out: none of it changes what they are."""
+"""Options on how runs are carried out. None of them changes what a run is."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,18 +9,19 @@ from mvlab.training.checkpoint_policy import CheckpointPolicy
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutionOptions:
-    """The same for all runs of a sweep."""
+    """Options that all runs of a sweep share."""
 
     on_corrupt: OnCorrupt = "stop"
-    """What a run does at a row of the data that is not what was ingested."""
+    """Reaction to a row of the data that differs from what was ingested: stop, or skip it."""
     keep: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    """Checkpoints to make and to keep."""
     initial: Path | None = None
-    """The file that `RunConfig.initial_weights` is the digest of."""
+    """File with the initial weights. `RunConfig.initial_weights` is its digest."""
     accept_changes: bool = False
-    """Whether to go on from checkpoints of another config or data set."""
+    """Resume also from checkpoints of another config or data set."""
     export: bool = True
-    """Whether every trained run becomes a CoreML package."""
+    """Make a CoreML package of every trained run."""
     ledger: bool = False
-    """Whether to write down the digests of every step."""
+    """Record the digests of every step."""
     profile: bool = False
-    """Whether to trace some steps of the first epoch."""
+    """Trace some steps of the first epoch."""

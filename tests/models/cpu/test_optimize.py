@@ -31,7 +31,7 @@ from mvlab.networks import (
     TorchvisionConfig,
     Widths,
 )
-from mvlab.tasks.classification import Tally
+from mvlab.tasks.classification.objective import Tally
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.schedule import Step
 from mvlab.training.sync_batch_norm import BatchNormOverRanks, synchronise
@@ -248,7 +248,7 @@ def trained(widths: Widths, precision: Any) -> list[float]:
     for number in range(5):
         draw = np.random.default_rng(number)
         pixels = draw.integers(0, 256, (16, 3, 128, 128), np.uint8)
-        batch = Batch(number, pixels, draw.integers(0, 10, 16))
+        batch = Batch(number, pixels, {"label": draw.integers(0, 10, 16)})
         loss, _ = trainer.step(0, batch, Step(number, 1.0, closes=True, lr=1e-3), tally)
         losses.append(loss.item())
     return losses

@@ -131,7 +131,7 @@ def test_fine_tuning_refuses_weights_for_normalised_images(tmp_path: Path, cvnet
         ({"mean": (123.675, 116.28, 103.53)}, "divide them by 255 if they are of bytes"),
         ({"std": (0.0, 0.2, 0.2)}, "these have to be above 0"),
         ({"mean": (float("nan"), 0.0, 0.0)}, "divide them by 255"),
-        ({"crop": 320}, "images of 288 pixels are too small for a crop of 320: say --resize and --crop"),
+        ({"crop": 320}, "images of 288 pixels are too small for a crop of 320: say `resize` and `crop`"),
     ],
 )
 def test_what_no_image_can_be_prepared_by_is_refused(cvnets: Path, said: Said, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Resolves what was asked for, and refuses what cannot be done, before anything is started or written."""
+"""Check the options of a study and resolve them, before anything is started or written."""
 
 import os
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ MOST_RUNS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where and how much; never what."""
+    """Where to run a study and how much of it; never what it is."""
 
     scale: Scale
     data: str | None
@@ -37,7 +37,7 @@ class Options:
     workers: int
     """Ranks of every run."""
     min_workers: int
-    """With how few a run goes on when the cluster has no room for more."""
+    """Fewest ranks of a run, for a cluster that has no room for more."""
     storage: str
     """A local folder, or one that all machines of the cluster share."""
     tracking_uri: str
@@ -45,29 +45,29 @@ class Options:
     """Rows to run; empty for all."""
     execution: ExecutionOptions
     gpus_per_worker: float = 1.0
-    """Of each rank, where the cluster has GPUs."""
+    """GPUs of each rank, where the cluster has any."""
     mix_machines: bool = False
-    """Permission to put a run on machines that are unlike."""
+    """Allow a run on machines that are unlike."""
     grace_epochs: int | None = None
-    """That every run gets before those behind are ended; None lets all of them end by themselves."""
+    """Epochs that every run gets before the worse ones are stopped; None stops none."""
     estimate: bool = False
-    """Whether to measure first how long it will take."""
+    """Measure some steps first, and predict how long the study takes."""
     resume: str | None = None
-    """The folder of a study to go on with; empty for the newest, None to begin a new one."""
+    """Folder of the study to resume; empty for the newest, None for a new study."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """What would be done."""
+    """A study that can be run: all is resolved and checked."""
 
     experiment: Experiment
     options: Options
     storage: Path
-    """Absolute."""
+    """Absolute path."""
     data: DataSet
     trials: Sequence[Trial]
     resumed: Path | None = None
-    """The folder of the study that is gone on with."""
+    """Folder of the study that is resumed."""
 
     @property
     def mlflow_experiment(self) -> str:
@@ -79,13 +79,13 @@ class Study:
 
 
 def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] = ()) -> Study:
-    """Resolves and checks everything that can be checked without starting or writing anything.
+    """Resolve and check everything that can be checked without starting or writing anything.
 
     Args:
-        recorded: trials of an earlier study, to do again as they were; without them they are planned from `experiment`.
+        recorded: trials of an earlier study, to run again as they were. Without them, trials come from `experiment`.
 
     Raises:
-        InvalidValueError: an option cannot be what it is; the message says what to do.
+        UserError: an option cannot be used; the message says what to do.
     """
     trials: Sequence[Trial] = recorded or plan_trials(experiment, list(options.only), options.scale, options.seeds)
     _check(options, trials)
@@ -117,7 +117,7 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
 def require_few(study: Study) -> None:
     """
     Raises:
-        InvalidValueError: these are more runs than a study carries out.
+        InvalidValueError: the study has more runs than one study carries out.
     """
     if len(study.trials) > MOST_RUNS:
         arms = sum(1 for _ in takewhile(lambda trial: trial.seed == study.trials[0].seed, study.trials))
@@ -130,7 +130,7 @@ def require_few(study: Study) -> None:
 def _check(options: Options, trials: Sequence[Trial]) -> None:
     """
     Raises:
-        InvalidValueError: what is asked for contradicts itself.
+        UserError: the options contradict each other.
     """
     if not 1 <= options.min_workers <= options.workers:
         asked = str(options.workers)
@@ -171,7 +171,7 @@ def _require_targets(task: Task, data: DataSet) -> None:
 
 
 def _writable_folder(text: str) -> Path:
-    """The folder as an absolute path; makes nothing."""
+    """Return the folder as an absolute path. Nothing is created."""
     if "://" in text:
         raise InvalidValueError(
             f"`storage` {masked(text)}: a folder is needed; mount the store, or name a shared folder"
