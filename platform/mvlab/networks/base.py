@@ -10,6 +10,8 @@ from mvlab.checks import require
 if TYPE_CHECKING:
     from torch import nn
 
+    from mvlab.models.backbones.base import Backbone
+
 SmallerScale = Literal["smoke", "mini"]
 
 
@@ -52,6 +54,17 @@ class NetworkConfig(Protocol):
     def stride(self) -> int:
         """Ratio of the image's side to that of the last feature map; sides of images are multiples of it."""
         return 32
+
+    def build_backbone(self, *, output_stride: int = 32) -> "Backbone":
+        """Return the network without what classifies, with random weights: maps for the head of another task.
+
+        Args:
+            output_stride: stride of its last map; where that is not the network's own, its last stages are dilated.
+
+        Raises:
+            ValueError: the network gives no maps, or none at this output stride.
+        """
+        raise ValueError(f"{self.title} gives no maps for a head: its config has no build_backbone")
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
         """Return the network that stands for this one at a smaller scale; this one, unless a class says otherwise.

@@ -4,21 +4,30 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 from mvlab.checks import require, require_fields, require_number
-from mvlab.networks.base import NetworkConfig, SmallerScale
-from mvlab.networks.mobilevit import MobileViTConfig
+from mvlab.networks.base import NetworkConfig, SmallerScale, is_value
 
 if TYPE_CHECKING:
     from torch import nn
 
 
+def _require_backbone(backbone: NetworkConfig) -> None:
+    """
+    Raises:
+        ValueError: a head cannot stand on this network.
+    """
+    require(is_value(backbone), f"backbone: {type(backbone).__name__} may change: make it a dataclass with frozen=True")
+    require(backbone.task == "classification", f"backbone: {backbone.title} is for {backbone.task}; name a classifier")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SSDLiteConfig(NetworkConfig):
-    """SSDLite on MobileViT (section 4.2.1): an object detector."""
+    """SSDLite (section 4.2.1): an object detector. It reads its backbone at output strides 16 and 32."""
 
-    backbone: MobileViTConfig
+    backbone: NetworkConfig
 
     def __post_init__(self) -> None:
         require_fields(self)
+        _require_backbone(self.backbone)
 
     @property
     def title(self) -> str:
@@ -43,9 +52,9 @@ class SSDLiteConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeepLabv3Config(NetworkConfig):
-    """DeepLabv3 on MobileViT (section 4.2.2): a segmenter. The head's numbers are those of the release."""
+    """DeepLabv3 (section 4.2.2): a segmenter. The head's numbers are those of the release."""
 
-    backbone: MobileViTConfig
+    backbone: NetworkConfig
     output_stride: Literal[8, 16] = 16
     """Ratio of the image's side to that of the map that the head reads."""
     channels: int = 256
@@ -57,6 +66,7 @@ class DeepLabv3Config(NetworkConfig):
 
     def __post_init__(self) -> None:
         require_fields(self)
+        _require_backbone(self.backbone)
         require_number("channels", self.channels, least=1)
         require(min(self.rates) >= 1, f"rates={self.rates} must be positive")
         require_number("dropout", self.dropout, least=0, below=1)

@@ -9,6 +9,8 @@ from mvlab.networks.base import NetworkConfig, SmallerScale
 if TYPE_CHECKING:
     from torch import nn
 
+    from mvlab.models.backbones.base import Backbone
+
 ATTENTION_HEADS = 4
 """In each transformer layer of MobileViT, as in the release."""
 
@@ -164,6 +166,11 @@ class MobileViTConfig(NetworkConfig):
         from mvlab.models.backbones.mobilevit import MobileViT
 
         return MobileViT(self, num_classes)
+
+    def build_backbone(self, *, output_stride: int = 32) -> "Backbone":
+        from mvlab.models.backbones.mobilevit import mobilevit_backbone
+
+        return mobilevit_backbone(self, output_stride=output_stride)
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
         """Return one of the scale's widths. Kept apart, a network is half as wide (smoke) or as it is (mini)."""

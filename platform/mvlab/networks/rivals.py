@@ -10,6 +10,8 @@ from mvlab.networks.base import NetworkConfig, SmallerScale
 if TYPE_CHECKING:
     from torch import nn
 
+    from mvlab.models.backbones.base import Backbone
+
 NAMES: dict[str, str] = {
     "mobilenetv1_100": "MobileNetv1",
     "mobilenet_v2": "MobileNetv2",
@@ -82,6 +84,11 @@ class TorchvisionConfig(NetworkConfig):
 
         return build_torchvision(self, num_classes)
 
+    def build_backbone(self, *, output_stride: int = 32) -> "Backbone":
+        from mvlab.models.backbones.torchvision_networks import torchvision_backbone
+
+        return torchvision_backbone(self, output_stride=output_stride)
+
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
         """Return a narrower one. Kept apart, it stays as it is at the scale mini."""
         return self if keep_apart and scale == "mini" else replace(self, width=self.width * SHARES[scale])
@@ -147,6 +154,11 @@ class TimmConfig(NetworkConfig):
         from mvlab.models.backbones.timm_networks import build_timm
 
         return build_timm(self, num_classes)
+
+    def build_backbone(self, *, output_stride: int = 32) -> "Backbone":
+        from mvlab.models.backbones.timm_networks import timm_backbone
+
+        return timm_backbone(self, output_stride=output_stride)
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
         """Return the same network; one that takes images of one size, for images of `side` pixels."""

@@ -51,7 +51,7 @@ def test_logits_equal_transformers(variant: str, output_stride, size: tuple[int,
 @torch.no_grad()
 def test_the_head_reads_a_larger_map_than_a_classifiers(output_stride, side: int) -> None:
     network = build_network(config(output_stride=output_stride), 2).eval()
-    assert network.backbone.maps(torch.rand(1, 3, 64, 64))[-1].shape[2:] == (side, side)
+    assert network.backbone.features(torch.rand(1, 3, 64, 64))[output_stride].shape[2:] == (side, side)
 
 
 def test_output_stride_changes_no_parameter() -> None:

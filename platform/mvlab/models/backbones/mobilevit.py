@@ -1,22 +1,21 @@
 """MobileViT (section 3.1, Table 4) as an image classifier, and as the backbone of other tasks' networks."""
 
-from typing import Literal
-
 from torch import Tensor, nn
 
+from mvlab.models.backbones.base import Backbone
 from mvlab.models.backbones.layers import MV2, ConvNormAct, MobileViTBlock
 from mvlab.networks import MobileViTConfig
 
 STAGE_STRIDES: dict[int, tuple[int, int, int]] = {32: (2, 2, 2), 16: (2, 2, 1), 8: (2, 1, 1)}
-"""Of the MV2 blocks that begin the last three stages, by the output stride of the last."""
+"""Strides of the MV2 blocks that begin the last three stages, by the output stride of the last."""
 LAST_DILATION: dict[int, int] = {32: 1, 16: 1, 8: 2}
 """The release dilates the last stage by the stride that the one before gave up."""
 
 
-class MobileViTBackbone(nn.Module):
+class MobileViTBackbone(Backbone):
     """MobileViT without what classifies. Other tasks may want its last maps larger than a 32nd of the image."""
 
-    def __init__(self, config: MobileViTConfig, *, output_stride: Literal[8, 16, 32] = 32) -> None:
+    def __init__(self, config: MobileViTConfig, *, output_stride: int = 32) -> None:
         super().__init__()
         widths = config.widths
         at_2, at_4 = widths.mv2
@@ -52,11 +51,17 @@ class MobileViTBackbone(nn.Module):
             )
         )
 
-    def maps(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, 3, H, W) in [0, 1] -> maps of stages 3, 4 and 5; H and W need not be multiples of 32."""
-        stage3 = self.stage3(self.stage2(self.stage1(self.stem(images_BCHW))))
-        stage4 = self.stage4(stage3)
-        return stage3, stage4, self.stage5(stage4)
+        self.strides = tuple(min(stride, output_stride) for stride in (2, 4, 8, 16, 32))
+        self.channels = dict(zip(self.strides, (at_2, at_4, *(stage.channels for stage in widths.stages)), strict=True))
+
+    def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
+        """Return the maps of the stages; H and W need not be multiples of 32."""
+        x, maps = self.stem(images_BCHW), {}
+        stages = (self.stage1, self.stage2, self.stage3, self.stage4, self.stage5)
+        for stride, stage in zip(self.strides, stages, strict=True):
+            x = stage(x)
+            maps[stride] = x
+        return maps
 
 
 class MobileViT(MobileViTBackbone):
@@ -75,6 +80,18 @@ class MobileViT(MobileViTBackbone):
         x = self.stage5(self.stage4(self.stage3(x)))
         logits: Tensor = self.classifier(self.dropout(self.tail(x).mean(dim=(2, 3))))
         return logits
+
+
+def mobilevit_backbone(config: MobileViTConfig, *, output_stride: int) -> Backbone:
+    """Return the maps of MobileViT, initialised as the classifier is.
+
+    Raises:
+        ValueError: the output stride is none of the release's.
+    """
+    if output_stride not in STAGE_STRIDES:
+        known = ", ".join(map(str, STAGE_STRIDES))
+        raise ValueError(f"MobileViT cannot be dilated to an output stride of {output_stride}: there are {known}")
+    return MobileViTBackbone(config, output_stride=output_stride).apply(initialise)
 
 
 def initialise(module: nn.Module) -> None:

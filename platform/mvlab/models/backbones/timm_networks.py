@@ -9,7 +9,8 @@ from timm.models.efficientnet import _gen_mobilenet_v1
 from torch import Tensor, nn
 
 from mvlab.errors import UserError
-from mvlab.networks import TimmConfig
+from mvlab.models.backbones.base import Backbone
+from mvlab.networks import ONE_SIZE, TimmConfig
 
 
 class ImageSizeError(UserError, ValueError):
@@ -31,6 +32,39 @@ def build_timm(config: TimmConfig, num_classes: int) -> nn.Module:
         return slimmer
     network: nn.Module = timm.create_model(config.name, num_classes=num_classes)
     return network
+
+
+class TimmBackbone(Backbone):
+    """The maps of a CNN of timm's."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.strides: tuple[int, ...] = tuple(network.feature_info.reduction())
+        self.channels = dict(zip(self.strides, network.feature_info.channels(), strict=True))
+
+    def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
+        return dict(zip(self.strides, self.network(images_BCHW), strict=True))
+
+    def name_of(self, classifiers: str) -> str:
+        return f"network.{classifiers}"
+
+
+def timm_backbone(config: TimmConfig, *, output_stride: int) -> Backbone:
+    """Return the network's maps, with timm's own random initialisation; timm dilates where stages keep their size.
+
+    Raises:
+        ValueError: the network gives no maps, or none at this output stride.
+    """
+    if config.name in ONE_SIZE or config.name.startswith("crossvit"):
+        raise ValueError(f"timm's {config.name} gives no maps by output stride: take a CNN, e.g. mobilenetv1_100")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"timm's {config.name} cannot be dilated to an output stride of {output_stride}: 8, 16 or 32")
+    options: dict[str, Any] = {"features_only": True, "output_stride": output_stride}
+    if config.width != 1:
+        mobilenet_v1: Any = _gen_mobilenet_v1
+        return TimmBackbone(mobilenet_v1(config.name, channel_multiplier=config.width, **options))
+    return TimmBackbone(timm.create_model(config.name, **options))
 
 
 def _require_size(config: TimmConfig, _network: nn.Module, inputs: tuple[Tensor, ...]) -> None:

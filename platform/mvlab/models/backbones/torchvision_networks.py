@@ -5,6 +5,7 @@ paper compares with PyTorch's ResNet-50 and says nothing of changes to it, so ou
 """
 
 from functools import partial
+from typing import Any
 
 from torch import nn
 from torchvision.models import (  # type: ignore[import-untyped]
@@ -20,24 +21,42 @@ from torchvision.models import (  # type: ignore[import-untyped]
 )
 from torchvision.models.efficientnet import MBConvConfig  # type: ignore[import-untyped]
 
-from mvlab.networks import TorchvisionConfig
+from mvlab.models.backbones.base import Backbone, StagedBackbone
+from mvlab.networks import TorchvisionConfig, TorchvisionName
 
 RESNET_WIDTH = 64
 """Inner channels of a ResNet's first bottleneck."""
 SHUFFLENET_CHANNELS = {0.5: 48, 1.0: 116, 1.5: 176, 2.0: 244}
-"""Of the first stage, by width (Ma et al., 2018, Table 5); each stage after it has twice as many."""
+"""Channels of the first stage, by width (Ma et al., 2018, Table 5); each stage after it has twice as many."""
 
 
-def build_torchvision(config: TorchvisionConfig, num_classes: int) -> nn.Module:
-    """Images (B, 3, H, W) in [0, 1] -> logits (B, classes), with torchvision's own random initialisation."""
+RESNET_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+PARTS: dict[TorchvisionName, tuple[str, ...]] = {
+    "shufflenet_v2": ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"),
+    "mnasnet": ("layers",),
+    "resnet50": RESNET_PARTS,
+    "resnet101": RESNET_PARTS,
+}
+"""Modules that make a backbone's maps, in order; of all others it is `features`."""
+
+
+def build_torchvision(config: TorchvisionConfig, num_classes: int, *, output_stride: int = 32) -> nn.Module:
+    """Images (B, 3, H, W) in [0, 1] -> logits (B, classes), with torchvision's own random initialisation.
+
+    At a smaller output stride the last stages are dilated, which changes no parameter.
+
+    Raises:
+        ValueError: torchvision has no option for it.
+    """
     width = config.width
+    dilated = _dilated(config.name, output_stride)
     match config.name:
         case "mobilenet_v2":
             network: nn.Module = mobilenet_v2(num_classes=num_classes, width_mult=width)
         case "mobilenet_v3_small":
-            network = mobilenet_v3_small(num_classes=num_classes, width_mult=width)
+            network = mobilenet_v3_small(num_classes=num_classes, width_mult=width, **dilated)
         case "mobilenet_v3_large":
-            network = mobilenet_v3_large(num_classes=num_classes, width_mult=width)
+            network = mobilenet_v3_large(num_classes=num_classes, width_mult=width, **dilated)
         case "shufflenet_v2":
             network = _shufflenet(width, num_classes)
         case "mnasnet":
@@ -52,10 +71,36 @@ def build_torchvision(config: TorchvisionConfig, num_classes: int) -> nn.Module:
                 num_classes=num_classes,
             )
         case "resnet50":
-            network = resnet50(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width))
+            network = resnet50(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width), **dilated)
         case "resnet101":
-            network = resnet101(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width))
+            network = resnet101(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width), **dilated)
     return network
+
+
+def torchvision_backbone(config: TorchvisionConfig, *, output_stride: int) -> Backbone:
+    """Return the CNN's maps, with torchvision's own random initialisation.
+
+    Raises:
+        ValueError: torchvision has no option for a last map at this output stride.
+    """
+    classifier: Any = build_torchvision(config, 1, output_stride=output_stride)
+    if config.name == "densenet169":
+        classifier.features.add_module("relu5", nn.ReLU())  # a function in torchvision's classifier
+    return StagedBackbone(classifier, PARTS.get(config.name, ("features",)))
+
+
+def _dilated(name: TorchvisionName, output_stride: int) -> dict[str, Any]:
+    """Return torchvision's options for maps at an output stride."""
+    if output_stride == 32:
+        return {}
+    if name.startswith("resnet") and output_stride in (8, 16):
+        return {"replace_stride_with_dilation": [False, output_stride == 8, True]}
+    if name.startswith("mobilenet_v3") and output_stride == 16:
+        return {"dilated": True}
+    raise ValueError(
+        f"torchvision's {name} cannot be dilated to an output stride of {output_stride}: its ResNets can to 16 and 8, "
+        "its MobileNetv3 to 16"
+    )
 
 
 def _shufflenet(width: float, num_classes: int) -> nn.Module:

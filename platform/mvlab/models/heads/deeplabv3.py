@@ -1,4 +1,4 @@
-"""DeepLabv3 (arXiv 1706.05587) on MobileViT (section 4.2.2).
+"""DeepLabv3 (arXiv 1706.05587; section 4.2.2).
 
 Shapes: B batch, C channels, H W pixels.
 """
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mvlab.models.backbones.layers import ConvNormAct
-from mvlab.models.backbones.mobilevit import MobileViTBackbone, initialise
+from mvlab.models.backbones.mobilevit import initialise
 from mvlab.networks import DeepLabv3Config
 
 
@@ -17,15 +17,18 @@ class DeepLabv3(nn.Module):
 
     def __init__(self, config: DeepLabv3Config, num_classes: int) -> None:
         super().__init__()
-        self.backbone = MobileViTBackbone(config.backbone, output_stride=config.output_stride)
-        self.aspp = AtrousPyramid(config.backbone.widths.stages[-1].channels, config.channels, config.rates)
+        self.output_stride = config.output_stride
+        self.backbone = config.backbone.build_backbone(output_stride=config.output_stride)
+        self.backbone.require_strides([config.output_stride], "DeepLabv3")
+        self.aspp = AtrousPyramid(self.backbone.channels[config.output_stride], config.channels, config.rates)
         self.dropout = nn.Sequential(nn.Dropout(config.dropout), nn.Dropout2d(config.dropout))
         self.classifier = nn.Conv2d(config.channels, num_classes, 1)
-        self.apply(initialise)
+        self.aspp.apply(initialise)
+        self.classifier.apply(initialise)
         nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        *_, last = self.backbone.maps(images_BCHW)
+        last = self.backbone.features(images_BCHW)[self.output_stride]
         logits = self.classifier(self.dropout(self.aspp(last)))
         return F.interpolate(logits, size=images_BCHW.shape[2:], mode="bilinear", align_corners=False)
 

@@ -1,4 +1,4 @@
-"""SSDLite on MobileViT (section 4.2.1): SSD (arXiv 1512.02325) with separable convolutions, and its priors.
+"""SSDLite (section 4.2.1): SSD (arXiv 1512.02325) with separable convolutions, and its priors.
 
 Shapes: B batch, C channels, H W pixels, N priors of an image.
 """
@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from mvlab.models.backbones.layers import ConvNormAct
-from mvlab.models.backbones.mobilevit import MobileViTBackbone, initialise
 from mvlab.networks import SSDLiteConfig
 
+READ_AT = (16, 32)
+"""Output strides of the backbone's maps that heads read."""
 EXTRA_CHANNELS = (256, 128, 128, 64)
 """Of the maps after the backbone's two: each half as large as the one before, the last a single cell."""
 HEAD_CHANNELS = (512, 256, 256, 128, 128, 64)
 """What the head of each map predicts from; a map of other channels is projected."""
 ASPECT_RATIOS = ((2, 3), (2, 3), (2, 3), (2, 3), (2, 3), (2,))
 """Of each map's priors, width to height; the inverse of each, and two squares, come along."""
-SCALES = torch.linspace(0.1, 1.05, len(ASPECT_RATIOS) + 1, dtype=torch.float64).tolist()
+SCALES = torch.linspace(0.1, 1.05, len(ASPECT_RATIOS) + 1, dtype=torch.float64, device="cpu").tolist()
 """Side of each map's smaller square, as a share of the image's; the larger one is halfway to the next map's."""
 BOX = 4
 
@@ -32,8 +33,9 @@ class SSDLite(nn.Module):
 
     def __init__(self, config: SSDLiteConfig, num_classes: int) -> None:
         super().__init__()
-        self.backbone = MobileViTBackbone(config.backbone)
-        channels = [stage.channels for stage in config.backbone.widths.stages[1:]] + [*EXTRA_CHANNELS]
+        self.backbone = config.backbone.build_backbone()
+        self.backbone.require_strides(READ_AT, "SSDLite")
+        channels = [self.backbone.channels[stride] for stride in READ_AT] + [*EXTRA_CHANNELS]
         halving = [
             Separable(before, ConvNormAct(before, after, 1, act=nn.ReLU), stride=2)
             for before, after in pairwise(channels[1:-1])
@@ -46,12 +48,12 @@ class SSDLite(nn.Module):
             Head(have, want, priors_per_cell(ratios), BOX + 1 + num_classes, separable=want != EXTRA_CHANNELS[-1])
             for have, want, ratios in zip(channels, HEAD_CHANNELS, ASPECT_RATIOS, strict=True)
         )
-        self.backbone.apply(initialise)
         self.extra.apply(_initialise)
         self.heads.apply(_initialise)
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        _, *maps = self.backbone.maps(images_BCHW)
+        features = self.backbone.features(images_BCHW)
+        maps = [features[stride] for stride in READ_AT]
         for smaller in self.extra:
             maps.append(smaller(maps[-1]))
         predicted = torch.cat([head(x_BCHW) for head, x_BCHW in zip(self.heads, maps, strict=True)], dim=1)

@@ -40,17 +40,20 @@ def name_of(config: NetworkConfig) -> str | None:
 
 
 def backbone_of(config: MobileViTNetwork) -> MobileViTConfig:
-    return config if isinstance(config, MobileViTConfig) else config.backbone
+    """Return the MobileViT in one of the catalogue's networks."""
+    backbone = config if isinstance(config, MobileViTConfig) else config.backbone
+    assert isinstance(backbone, MobileViTConfig)
+    return backbone
 
 
 def _without_dropout(config: NetworkConfig) -> NetworkConfig:
     match config:
         case MobileViTConfig():
             return _backbone_without_dropout(config)
-        case SSDLiteConfig():
-            return replace(config, backbone=_backbone_without_dropout(config.backbone))
-        case DeepLabv3Config():
-            return replace(config, backbone=_backbone_without_dropout(config.backbone), dropout=0.0)
+        case SSDLiteConfig(backbone=MobileViTConfig() as backbone):
+            return replace(config, backbone=_backbone_without_dropout(backbone))
+        case DeepLabv3Config(backbone=MobileViTConfig() as backbone):
+            return replace(config, backbone=_backbone_without_dropout(backbone), dropout=0.0)
         case _:
             return config
 

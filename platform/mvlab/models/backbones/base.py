@@ -1,0 +1,117 @@
+"""Backbones: networks without what classifies, whose feature maps heads read by output stride."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+SIDE = 64
+"""Pixels of the image that strides and channels are found with."""
+
+
+class Backbone(nn.Module):
+    """Gives feature maps by output stride, the ratio of the image's side to the map's."""
+
+    channels: dict[int, int]
+    """Output stride -> channels of the last map at it."""
+
+    def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
+        """Return the last map at each output stride, for images (B, 3, H, W) in [0, 1]."""
+        raise NotImplementedError
+
+    def name_of(self, classifiers: str) -> str:
+        """Return the name here of what the classifier of this backbone calls so."""
+        return classifiers
+
+    def require_strides(self, strides: Iterable[int], reader: str) -> None:
+        """
+        Raises:
+            ValueError: there is no map at one of these output strides, and `reader` reads it.
+        """
+        if missing := [stride for stride in strides if stride not in self.channels]:
+            raise ValueError(
+                f"{reader} reads maps at output strides {', '.join(map(str, strides))}, and the backbone has none at "
+                f"{missing[0]}: it has {', '.join(map(str, sorted(self.channels)))}; take another backbone"
+            )
+
+
+class StagedBackbone(Backbone):
+    """Children of a classifier, one after the other."""
+
+    def __init__(self, classifier: nn.Module, parts: Iterable[str]) -> None:
+        super().__init__()
+        self.network = nn.ModuleDict({part: classifier.get_submodule(part) for part in parts})
+        maps = self._example()
+        self.strides = tuple(SIDE // each.shape[-1] for each in maps)
+        self.channels = {stride: each.shape[1] for stride, each in zip(self.strides, maps, strict=True)}
+
+    def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
+        return dict(zip(self.strides, self._maps(images_BCHW), strict=True))
+
+    def name_of(self, classifiers: str) -> str:
+        return f"network.{classifiers}"
+
+    def _maps(self, x_BCHW: Tensor) -> list[Tensor]:
+        """Return the map after each layer of each part."""
+        maps = []
+        for part in self.network.values():
+            for layer in part if isinstance(part, nn.Sequential) else [part]:
+                x_BCHW = layer(x_BCHW)
+                maps.append(x_BCHW)
+        return maps
+
+    @torch.no_grad()
+    def _example(self) -> list[Tensor]:
+        was_training = self.training
+        like = next(self.parameters())
+        maps = self.eval()._maps(torch.zeros(1, 3, SIDE, SIDE, dtype=like.dtype, device=like.device))
+        self.train(was_training)
+        return maps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taken:
+    """Names of the tensors of a classifier and of a backbone that met, and of those that did not."""
+
+    taken: tuple[str, ...]
+    """Of the backbone: they have the classifier's values now."""
+    missing: tuple[str, ...]
+    """Of the backbone: the classifier has none of them, and they stay as they were."""
+    left_over: tuple[str, ...]
+    """Of the classifier: the backbone has no place for them."""
+
+
+def load_backbone(network: nn.Module, state_dict: Mapping[str, Tensor]) -> Taken:
+    """Copy a classifier's weights into the backbone of a head's network.
+
+    Args:
+        network: a network with a `backbone`, or a backbone itself; left as it is where something does not fit.
+        state_dict: the weights of the classifier on the same backbone.
+
+    Raises:
+        ValueError: there is no backbone, it takes no weight at all, or one has another shape.
+    """
+    backbone = network if isinstance(network, Backbone) else getattr(network, "backbone", None)
+    if not isinstance(backbone, Backbone):
+        raise ValueError(f"{type(network).__name__} has no backbone to load weights into")
+    ours = backbone.state_dict()
+    theirs = {backbone.name_of(name): name for name in state_dict}
+    taken = tuple(name for name in ours if name in theirs)
+    if not taken:
+        raise ValueError(
+            f"of the classifier's {len(theirs)} weights ({', '.join(list(state_dict)[:3])}, ...) the backbone has none "
+            f"({', '.join(list(ours)[:3])}, ...): they are another network's"
+        )
+    for name in taken:
+        if ours[name].shape != state_dict[theirs[name]].shape:
+            raise ValueError(
+                f"{theirs[name]} is {tuple(state_dict[theirs[name]].shape)} in the classifier and "
+                f"{tuple(ours[name].shape)} in the backbone: they are not of the same width"
+            )
+    backbone.load_state_dict(ours | {name: state_dict[theirs[name]] for name in taken})
+    return Taken(
+        taken=taken,
+        missing=tuple(name for name in ours if name not in theirs),
+        left_over=tuple(original for name, original in theirs.items() if name not in ours),
+    )
