@@ -34,7 +34,7 @@ def by_pillow(image: NDArray[np.uint8], mode: str = "RGB", **options: object) ->
 
 
 def encoded(image: NDArray[np.uint8], sampling: str, quality: int = 85) -> bytes:
-    """By libjpeg-turbo, which also knows 4:4:0 and 4:1:1."""
+    """Encode by libjpeg-turbo, which also knows 4:4:0 and 4:1:1."""
     colours = "GRAY" if sampling == "Gray" else "RGB"
     image = image[..., :1].copy() if sampling == "Gray" else image
     return simplejpeg.encode_jpeg(image, quality, colours, sampling)
@@ -57,6 +57,6 @@ def index_of(jpeg: bytes) -> TiledJpeg:
 
 
 def assert_same_within(jpeg: bytes, box: tuple[int, int, int, int]) -> None:
-    """In our pixels and those of libjpeg-turbo's whole image."""
+    """Compare our pixels with those of libjpeg-turbo's whole image."""
     left, top, right, bottom = box
     assert np.array_equal(decode_box(jpeg, box).transpose(1, 2, 0), decoded(jpeg)[top:bottom, left:right])

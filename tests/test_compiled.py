@@ -21,7 +21,7 @@ def test_compiled_code_is_kept_where_somebody_may_write(tmp_path: Path, monkeypa
 
 
 def test_whatever_is_compiled_is_compiled_anew_when_it_changes() -> None:
-    """What is kept on the disk is named by the contents of all files that are compiled."""
+    """The cache on the disk is named by the contents of all files that are compiled."""
     package = Path(mvlab.compiled.__file__).parent
     using = {
         path.relative_to(package).with_suffix("").as_posix()

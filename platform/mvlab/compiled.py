@@ -1,4 +1,4 @@
-"""`@compiled`: by numba, once on a machine, and again whenever one of the compiled files changes.
+"""`@compiled`: compiled by numba once on a machine, and again whenever one of the compiled files changes.
 
 Numba's own cache looks at the file of a function alone, and would go on using what that once called in another.
 """
@@ -50,7 +50,7 @@ def cache_folder() -> str | None:
 
 
 def _places() -> Iterator[Path]:
-    """Where numba is told to keep it, beside the source, or in a folder for temporary files, this user's alone."""
+    """Candidates for the cache: numba's own setting, beside the source, this user's folder for temporary files."""
     if _SETTINGS.CACHE_DIR:
         yield Path(_SETTINGS.CACHE_DIR)
     yield _HERE / "__pycache__"
@@ -62,12 +62,12 @@ def _places() -> Iterator[Path]:
 
 
 def compiled(function: F) -> F:
-    """Without the interpreter's lock, so that threads run side by side."""
+    """Compile to code that releases the interpreter's lock, so that threads run side by side."""
     return _compiled(function)
 
 
 def compiled_for_threads(function: F) -> F:
-    """As `compiled`; `numba.prange` shares its numbers out to threads, and products may be added unrounded."""
+    """Compile as `compiled` does. `numba.prange` runs in threads, and products may be added unrounded."""
     return _compiled(function, parallel=True, fastmath={"contract"})
 
 

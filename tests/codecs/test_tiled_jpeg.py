@@ -68,7 +68,7 @@ def test_only_the_tiles_of_a_box_are_read(sampling: str) -> None:
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("quality", [1, 30, 100])
 def test_hard_edges_between_extreme_colours_are_the_same(sampling: str, quality: int) -> None:
-    """Where the inverse transform leaves the range of pixels, and codes are longest."""
+    """There the inverse transform leaves the range of pixels, and codes are longest."""
     extremes = np.random.default_rng(quality).choice(np.array([0, 255], np.uint8), (64, 96, 3))
     assert_same_within(tiled(encoded(extremes, sampling, quality)), (0, 0, 96, 64))
 

@@ -51,7 +51,7 @@ def jpeg(image: Image.Image, **options: object) -> bytes:
 
 
 def smooth(width: int, height: int) -> Image.Image:
-    """As photos are: no noise from pixel to pixel."""
+    """Image without noise from pixel to pixel, as photos are."""
     return photo(width // 8 + 2, height // 8 + 2).resize((width, height), Image.Resampling.BICUBIC)
 
 
@@ -105,7 +105,7 @@ def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, r
 @settings(max_examples=40)
 @given(width=sides, height=sides, resolution=st.sampled_from([7, 32, 160, 321]), mirrored=st.booleans())
 def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) -> None:
-    """Where Pillow's other version goes another way; sizes from 1 pixel on, up and down."""
+    """Both directions of a resize, from 1 pixel on; Pillow's versions differ in their order of steps."""
     stored = take_in(jpeg(smooth(width, height), quality=90))
     pixels = torch.from_numpy(np.array(decode_image(stored.image))).permute(2, 0, 1)
     theirs = F.interpolate(pixels[None], size=(resolution, resolution), mode="bilinear", antialias=True)[0].numpy()

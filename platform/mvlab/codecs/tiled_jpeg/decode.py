@@ -75,7 +75,7 @@ def cut_tiles(
 
 
 def decode_box(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
-    """The pixels in `box` of a tiled JPEG as they are, (3, H, W).
+    """Return the pixels in `box` of a tiled JPEG as they are, (3, H, W).
 
     Raises:
         ValueError: as `cut_tiles`.
@@ -87,7 +87,7 @@ def decode_box(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
 
 
 def _error(jpeg: bytes, box: Box) -> ValueError:
-    """Why this cannot be decoded."""
+    """Reason why this cannot be decoded."""
     is_tiled, tiled = read_index(as_array(jpeg))
     if not is_tiled:
         return ValueError("not a tiled JPEG: it holds no index of tiles, or one that contradicts itself")
@@ -161,7 +161,10 @@ def _take(kept: Any, size: int) -> Any:
 
 @compiled
 def _decode_columns(jpeg: Bytes, box: Box, scratch: Scratch) -> tuple[bool, Planes]:
-    """(3, width, height rounded up to a multiple of 8), valid until the next call; whether the bytes make sense."""
+    """Decode a box to columns, (3, width, height rounded up to a multiple of 8), valid until the next call.
+
+    The first value is false where the bytes make no sense, or the box is empty or leaves the image.
+    """
     entries, work, kept, coefficients, planes = scratch
     is_tiled, tiled = read_index(jpeg)
     left, upper, right, lower = box
@@ -194,7 +197,7 @@ def _decode(
     jpeg: Bytes, places: Four, span: Four, mcu: tuple[int, int, int], window: tuple[int, int, int, int, int],
     scratch: tuple[Entries, Int32s, Bytes, Coefficients, Int32s], out: Planes,
 ) -> bool:  # fmt: skip
-    """Steps from bytes to pixels; whether the bytes make sense. No index leaves an array, whatever they are.
+    """Decode bytes to pixels. Return false where the bytes make no sense; no index leaves an array, whatever they are.
 
     Args:
         jpeg: (bytes)

@@ -29,7 +29,7 @@ SLACK = 512
 NUM_TABLES = 4
 """DC and AC of luma, DC and AC of chroma."""
 _BITS = 10
-"""Of the codes in the look-up tables, which have to stay in the first cache: 1 in 250 is longer."""
+"""Longest code in the look-up tables, which have to stay in the first cache. One code in 250 is longer."""
 _SIZE = 1 << _BITS
 _END_OF_BLOCK = 64
 """Steps behind the last coefficient, wherever they start: `NATURAL` has a place for all."""
@@ -47,11 +47,13 @@ _U = np.uint64
 
 @compiled
 def unstuff(jpeg: Bytes, starts: Ints, ends: Ints, plain: Bytes) -> None:
-    """Tiles without stuffed zeros and the markers after them, one after the other; `starts` and `ends` become theirs.
+    """Copy pieces of entropy-coded data one after the other, without stuffed zeros and the markers that end them.
+
+    A piece is a tile, or a restart interval of any JPEG.
 
     Args:
-        starts, ends: of each tile with its marker, in bytes of `jpeg`, within it.
-        plain: takes as many bytes as the tiles have, and SLACK.
+        starts, ends: (pieces,), positions in `jpeg`, the marker of two bytes included. They become those in `plain`.
+        plain: becomes the pieces and SLACK zeros; as long as the pieces and SLACK, or longer.
     """
     size = _U(0)
     for tile in range(starts.size):
@@ -76,14 +78,14 @@ def unstuff(jpeg: Bytes, starts: Ints, ends: Ints, plain: Bytes) -> None:
 
 @compiled
 def _has_ff(word: Register) -> bool:
-    """Whether one of the eight bytes has all bits set."""
+    """Return true if one of the eight bytes has all bits set."""
     inverted = ~word
     return bool(((inverted - _U(0x0101010101010101)) & word & _U(0x8080808080808080)) != _U(0))
 
 
 @compiled
 def fill_tables(counts: Bytes, symbols: Bytes, entries: Entries, limits: Ints) -> bool:
-    """Look-ups for the Huffman codes of the four tables (annex C); whether there can be such codes.
+    """Fill the look-ups for the Huffman codes of the four tables (annex C). Return false if there can be no such codes.
 
     An entry: coefficients to move on << 15 | bits of the value << 11 | bits of the code << 6 | bits of both.
 
@@ -115,7 +117,7 @@ def fill_tables(counts: Bytes, symbols: Bytes, entries: Entries, limits: Ints) -
 
 @compiled
 def _entry(symbol: Register, length: int, is_ac: Register) -> Register:
-    """Of a DC symbol: bits of the difference. Of an AC symbol: zeros before, bits of the value (F.1.2)."""
+    """Entry for a symbol. DC: bits of the difference. AC: zeros before the value, and its bits (F.1.2)."""
     size = symbol & 15
     steps = is_ac * (int(symbol >> 4) + 1)
     if is_ac and symbol == 0:
@@ -125,7 +127,7 @@ def _entry(symbol: Register, length: int, is_ac: Register) -> Register:
 
 @compiled
 def _long_entry(word: Register, table: Register, limits: Ints, symbols: Bytes) -> Register:
-    """Of a code of more than _BITS bits; of the last possible where there is none: the tile's end will not fit."""
+    """Entry for a code of more than _BITS bits. Without one, of the last code: the tile's end will not fit."""
     top, length = np.int64(word >> _U(48)), _BITS + 1
     while length < 16 and top >= limits[table, 0, length]:
         length += 1
@@ -135,7 +137,7 @@ def _long_entry(word: Register, table: Register, limits: Ints, symbols: Bytes) -
 
 @compiled
 def _value(word: Register, entry: Register) -> Register:
-    """The number coded in the bits after a code (F.2.2.1), without a branch."""
+    """Number in the bits after a code (F.2.2.1), without a branch."""
     rest, size = word << _U((entry >> 6) & 31), (entry >> 11) & 15
     bits = np.int64((rest >> _U(1)) >> _U(63 - size))
     is_negative = np.int64(rest >> _U(63)) ^ 1
@@ -144,7 +146,7 @@ def _value(word: Register, entry: Register) -> Register:
 
 @compiled
 def _word(plain: Bytes, place: Register) -> Register:
-    """The 57 bits, or more, from bit number `place` on."""
+    """At least 57 bits from bit number `place` on."""
     i = place >> _U(3)
     high = _U(plain[i]) << _U(56) | _U(plain[i + _U(1)]) << _U(48) | _U(plain[i + _U(2)]) << _U(40)
     middle = _U(plain[i + _U(3)]) << _U(32) | _U(plain[i + _U(4)]) << _U(24) | _U(plain[i + _U(5)]) << _U(16)
@@ -156,7 +158,7 @@ def read_tiles(  # noqa: C901  (a call that is given arrays costs as much as a b
     plain: Bytes, starts: Ints, ends: Ints, tables: tuple[Entries, Ints, Bytes], blocks: Ints, grid: Ints,
     tile_mcus: int, columns: int, coefficients: Coefficients,
 ) -> bool:  # fmt: skip
-    """The coefficients of all tiles; whether each tile ended where its data do.
+    """Read the coefficients of all tiles. Return false if a tile does not end where its data do.
 
     Each of two lanes, a and b, reads a block to its end, then takes the next block of its tile, then the next tile.
     When there are no more, one lane reads zeros while the other one ends.

@@ -1,4 +1,4 @@
-"""What comes before the tiles of a tiled JPEG: tables, components, where each tile is; compiled by numba on first use.
+"""Header of a tiled JPEG: tables, components, positions of the tiles. Compiled by numba on first use.
 
 Marker and section names are those of ITU T.81. No index leaves an array, whatever the bytes.
 """
@@ -9,7 +9,7 @@ from mvlab.codecs.tiled_jpeg.pixels import Int32s
 from mvlab.compiled import compiled
 
 BROKEN, GREY, YCC, RGB = range(4)
-"""How colours are coded; or the bytes make no sense."""
+"""Coding of the colours; BROKEN where the bytes make no sense."""
 APP0, APP14, DHT, DQT = 0xE0, 0xEE, 0xC4, 0xDB
 FRAMES = (0xC0, 0xC1)
 """Baseline, and extended sequential with Huffman codes."""
@@ -19,7 +19,7 @@ FRAMES = (0xC0, 0xC1)
 def read_header(
     jpeg: Bytes, place: int, end: int, quantisers: Int32s, counts: Bytes, symbols: Bytes, components: Ints
 ) -> int:
-    """What the segments say, as `mvlab.codecs.tiled_jpeg.rewrite` writes them; how colours are coded.
+    """Read the segments, as `mvlab.codecs.tiled_jpeg.rewrite` writes them. Return the coding of the colours.
 
     Args:
         quantisers: (4, 64), becomes the tables, by row and column.
@@ -49,7 +49,7 @@ def read_header(
 
 @compiled
 def _colours(components: Ints, is_jfif: bool, transform: int) -> int:
-    """Of three components, as libjpeg guesses: JFIF says YCbCr, Adobe says which, names may say RGB."""
+    """Coding of three components, as libjpeg guesses it: JFIF says YCbCr, Adobe says which, names may say RGB."""
     named_rgb = components[0, 3] == ord("R") and components[1, 3] == ord("G") and components[2, 3] == ord("B")
     is_rgb = not is_jfif and (transform == 0 or (transform < 0 and named_rgb))
     return RGB if is_rgb else YCC
@@ -57,7 +57,7 @@ def _colours(components: Ints, is_jfif: bool, transform: int) -> int:
 
 @compiled
 def _read_quantisers(jpeg: Bytes, body: int, end: int, quantisers: Int32s) -> bool:
-    """DQT (B.2.4.1); whether it has what it says."""
+    """Read DQT (B.2.4.1). Return false if it is too short."""
     while body < end:
         number, width = jpeg[body] & 3, 2 if jpeg[body] >> 4 else 1
         body += 1
@@ -72,7 +72,7 @@ def _read_quantisers(jpeg: Bytes, body: int, end: int, quantisers: Int32s) -> bo
 
 @compiled
 def _read_codes(jpeg: Bytes, body: int, end: int, counts: Bytes, symbols: Bytes) -> bool:
-    """DHT (B.2.4.2); whether it has what it says."""
+    """Read DHT (B.2.4.2). Return false if it is too short."""
     while body < end:
         if body + 17 > end:
             return False
@@ -89,7 +89,7 @@ def _read_codes(jpeg: Bytes, body: int, end: int, counts: Bytes, symbols: Bytes)
 
 @compiled
 def _read_frame(jpeg: Bytes, body: int, end: int, components: Ints) -> int:
-    """SOF (B.2.2): 1 or 3 components; 0 where it makes no sense."""
+    """Read SOF (B.2.2). Return the number of components, 1 or 3; 0 where it makes no sense."""
     count = int(jpeg[body + 5]) if body + 6 <= end else 0
     if count not in (1, 3) or body + 6 + 3 * count > end:
         return 0
@@ -106,7 +106,7 @@ def _read_frame(jpeg: Bytes, body: int, end: int, components: Ints) -> int:
 def find_tiles(
     jpeg: Bytes, places: tuple[int, int, int, int], span: tuple[int, int, int, int], starts: Ints, ends: Ints
 ) -> bool:
-    """Where the tiles of `span` are in the file; whether it is as long as its index says."""
+    """Find the tiles of `span` in the file. Return false if the file is not as long as its index says."""
     _, place, columns, rows = places
     first, top, last, bottom = span
     count = 0

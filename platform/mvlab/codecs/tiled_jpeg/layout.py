@@ -1,4 +1,4 @@
-"""Tiled JPEG: what its index says, and which tiles decide the pixels in a box.
+"""Tiled JPEG: the index, and the tiles that decide the pixels in a box.
 
 A tiled JPEG (rewrite.py writes it) is an ordinary baseline JPEG with a restart marker after every tile: a
 rectangle one MCU (minimum coded unit) high whose width divides the image's. At a restart marker the decoder forgets
@@ -37,7 +37,7 @@ _FANCY_MIN_WIDTH = 5
 
 
 class TiledJpeg(NamedTuple):
-    """Where things are in a tiled JPEG. Sizes in pixels, positions in bytes of the whole file.
+    """Contents of an index: sizes in pixels, positions in bytes of the whole file.
 
     A tuple, so that compiled code can make one.
     """
@@ -50,9 +50,9 @@ class TiledJpeg(NamedTuple):
     """16 where chroma is subsampled vertically, else 8. Also the height of a tile."""
     tile_width: int
     frame: int
-    """Of the SOF marker."""
+    """Position of the SOF marker."""
     scan: int
-    """Of the first tile."""
+    """Position of the first tile."""
 
 
 @compiled
@@ -70,7 +70,7 @@ def header_of(tiled: TiledJpeg) -> int:
 
 @compiled
 def read_index(jpeg: Bytes) -> tuple[bool, TiledJpeg]:
-    """What the index at the start of a tiled JPEG says, and whether there is a sound one."""
+    """Read the index at the start of a tiled JPEG. The first value is false if there is none, or a broken one."""
     head = jpeg[:LENGTHS] if len(jpeg) >= LENGTHS else np.zeros(LENGTHS, np.uint8)
     frame, scan = _short(head, 24) << 16 | _short(head, 26), _short(head, 28) << 16 | _short(head, 30)
     tiled = TiledJpeg(

@@ -75,7 +75,7 @@ def inverse_transform(
 
 @compiled
 def _round(work: Int32s) -> None:
-    """To pixels, from 2^18 times their difference to the middle."""
+    """Make pixels of numbers that are 2^18 times their difference to 128."""
     for i in range(64 * LANES):
         pixel: Register = _I(_I(work[i] + (1 << 17)) >> 18) + 128
         work[i] = min(max(pixel, 0), 255)

@@ -22,7 +22,7 @@ _WEIGHT_BITS = 22
 
 @compiled
 def resize(columns: Bytes, width: int, height: int, mirrored: bool, out: Bytes, across: Bytes, rows: Bytes) -> None:
-    """Resizes to the size of `out`, and mirrors it left to right if wanted.
+    """Resize to the size of `out`, mirrored left to right or not.
 
     Args:
         columns: (3, width, stride), the height rounded up to a multiple of 8: one plane for each colour.
@@ -43,7 +43,7 @@ def resize(columns: Bytes, width: int, height: int, mirrored: bool, out: Bytes, 
 
 @compiled
 def _weights(size: int, new_size: int) -> tuple[Ints, Ints, Int32s]:
-    """Of each new pixel: the first pixel that it is a mean of, how many there are, their weights times 2^22."""
+    """First source pixel of each new pixel's weighted mean, number of source pixels, weights times 2^22."""
     scale = size / new_size
     support = max(scale, 1.0)
     first, count = np.empty(new_size, np.int64), np.empty(new_size, np.int64)

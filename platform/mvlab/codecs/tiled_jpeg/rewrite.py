@@ -41,7 +41,7 @@ class _UnhandledError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What comes before the entropy-coded data."""
+    """Segments before the entropy-coded data."""
 
     kept: bytes
     """Segments to copy: JFIF, Adobe, quantisation tables, frame (the last)."""

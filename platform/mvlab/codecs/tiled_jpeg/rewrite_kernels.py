@@ -1,4 +1,4 @@
-"""The loops over entropy-coded JPEG data that `mvlab.codecs.tiled_jpeg.rewrite` needs, compiled by numba on first use.
+"""Loops over entropy-coded JPEG data that `mvlab.codecs.tiled_jpeg.rewrite` needs, compiled by numba on first use.
 
 Numba checks no index: each function says what bounds those it uses, so that no bytes whatever make it leave an array.
 Section numbers are those of ITU T.81.
@@ -16,7 +16,7 @@ Tokens = NDArray[np.uint32]
 LUMA_DC, LUMA_AC, CHROMA_DC, CHROMA_AC = range(4)
 _BLOCK_SYMBOLS = 64
 _MAX_DC_BITS = 11
-"""Of a difference at 8 bits per sample (table F.1)."""
+"""Most bits of a difference at 8 bits per sample (table F.1)."""
 _NOWHERE = 1 << 60
 """Place behind any end: the symbol before was not valid."""
 
