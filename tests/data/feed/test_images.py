@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from shared_data import SHARED_DATA
@@ -103,15 +103,21 @@ def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, r
 
 
 @settings(max_examples=40)
+@example(width=336, height=336, resolution=321, mirrored=False)
 @given(width=sides, height=sides, resolution=st.sampled_from([7, 32, 160, 321]), mirrored=st.booleans())
 def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) -> None:
-    """Both directions of a resize, from 1 pixel on; Pillow's versions differ in their order of steps."""
+    """Both directions of a resize, from 1 pixel on; Pillow's versions differ in their order of steps.
+
+    Torch's weights have fewer bits. Each of the two passes can round to the next level, and hardly ever both do.
+    """
     stored = take_in(jpeg(smooth(width, height), quality=90))
     pixels = torch.from_numpy(np.array(decode_image(stored.image))).permute(2, 0, 1)
     theirs = F.interpolate(pixels[None], size=(resolution, resolution), mode="bilinear", antialias=True)[0].numpy()
     whole = Geometry(np.array([(0.0, 0, width, height)]), np.array([mirrored]), (resolution, resolution))
     ours = rendered(stored.image, whole, tiled=stored.tiled)
-    assert np.abs(ours[..., :: -1 if mirrored else 1].astype(int) - theirs).max() <= 1
+    differences = np.abs(ours[..., :: -1 if mirrored else 1].astype(int) - theirs)
+    assert differences.max() <= 2
+    assert differences.mean() < 0.05
 
 
 def test_pixels_of_photos_are_those_of_pillow() -> None:
