@@ -1,6 +1,7 @@
 """Paths, and what several tests share."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("tables") / "mlflow.db"
     connect(f"sqlite:///{file}", "of no interest")
     return file
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a run has it: sums, and so bits, depend on the number of threads."""
+    import torch  # a second, which other tests need not wait for
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

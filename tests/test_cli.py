@@ -154,7 +154,7 @@ def begin_again(folder: Path, study: Study) -> None:
         folder,
         study.trials,
         study.data,
-        experiment=study.experiment.name,
+        experiment=study.experiment,
         scale=options.scale,
         workers=options.workers,
     )

@@ -69,7 +69,7 @@ def test_select_refuses_an_unknown_run_and_suggests_one() -> None:
             "images of 200 px for MobileViT-S.*multiple of 32.*try 192",
         ),
         (
-            lambda: replace(mobilevit_s(), evaluation=EvaluationConfig(resize=288, crop=250)),
+            lambda: vary(mobilevit_s(), "task.evaluation.crop", 250),
             "images of 250 px.*multiple of 32.*try 256",
         ),
         (lambda: SamplerConfig(resolutions=(), base_resolution=160, base_batch=8), "empty"),

@@ -57,5 +57,5 @@ def test_what_this_code_has_no_run_for_is_refused() -> None:
     for values in ({**plain(run), "depth": 1}, {**plain(run), "sampler": {"depth": 1}}, {"epochs": 3}):
         with pytest.raises((TypeError, KeyError)):
             run_from_dict(values)
-    with pytest.raises(ValueError, match="is no network that a run trains"):
+    with pytest.raises(ValueError, match="SSDLiteConfig is for detection; classification trains"):
         run_from_dict({**plain(run), "model": {"backbone": plain(run)["model"]}})

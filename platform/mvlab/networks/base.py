@@ -55,6 +55,11 @@ class NetworkConfig(Protocol):
         """Ratio of the image's side to that of the last feature map; sides of images are multiples of it."""
         return 32
 
+    @property
+    def trains_optimized(self) -> bool:
+        """True if training on a CPU takes the faster layers of `models/cpu`, whose rounding is not PyTorch's."""
+        return False
+
     def build_backbone(self, *, output_stride: int = 32) -> "Backbone":
         """Return the network without what classifies, with random weights: maps for the head of another task.
 

@@ -38,6 +38,10 @@ class SSDLiteConfig(NetworkConfig):
         return f"SSDLite-{self.backbone.full_title}"
 
     @property
+    def trains_optimized(self) -> bool:
+        return self.backbone.trains_optimized
+
+    @property
     def task(self) -> str:
         return "detection"
 
@@ -78,6 +82,10 @@ class DeepLabv3Config(NetworkConfig):
     @property
     def full_title(self) -> str:
         return f"DeepLabv3-{self.backbone.full_title}"
+
+    @property
+    def trains_optimized(self) -> bool:
+        return self.backbone.trains_optimized
 
     @property
     def task(self) -> str:

@@ -162,6 +162,10 @@ class MobileViTConfig(NetworkConfig):
     def full_title(self) -> str:
         return f"{self.title}-{','.join(map(str, self.patch_sizes))}"
 
+    @property
+    def trains_optimized(self) -> bool:
+        return True
+
     def build(self, num_classes: int) -> "nn.Module":
         from mvlab.models.backbones.mobilevit import MobileViT
 

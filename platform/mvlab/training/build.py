@@ -28,7 +28,7 @@ def build_model(run: RunConfig, num_classes: int, device: torch.device) -> nn.Mo
     """Return the run's network, with random weights that come from the seed alone."""
     torch.manual_seed(run.seed)
     network = build_network(run.model, num_classes)
-    if device.type == "cpu":
+    if device.type == "cpu" and run.model.trains_optimized:
         optimize(network)
     layout = torch.channels_last if run.numerics.channels_last else torch.contiguous_format
     return network.to(device, memory_format=layout)  # type: ignore[call-overload, no-any-return]

@@ -18,7 +18,7 @@ from mvlab.models.build import build_network
 from mvlab.networks import ONE_SIZE, TimmConfig, TimmName, TorchvisionConfig, TorchvisionName
 from mvlab.samplers import STANDARD
 from mvlab.scale import SCALES, at_scale
-from mvlab.tasks.classification.task import EvaluationConfig
+from mvlab.tasks.classification.task import Classification, EvaluationConfig
 
 TORCHVISION = [
     (TorchvisionConfig(name="mobilenet_v2"), theirs.MobileNet_V2_Weights),
@@ -173,7 +173,7 @@ def deit_run() -> RunConfig:
         mobilevit_xs(),
         model=timm_config("deit_tiny_patch16_224", 256),
         sampler=STANDARD,
-        evaluation=EvaluationConfig(resize=288, crop=256),
+        task=Classification(evaluation=EvaluationConfig(resize=288, crop=256)),
     )
 
 
@@ -187,4 +187,4 @@ def test_a_run_whose_images_are_not_the_vits_is_refused_before_it_begins() -> No
 def test_a_vits_run_can_be_shrunk(scale: Any, keep_network: bool) -> None:
     shrunk = at_scale(deit_run(), scale, keep_network=keep_network)
     assert isinstance(shrunk.model, TimmConfig)
-    assert shrunk.sampler.resolutions == (shrunk.model.image_size,) == (shrunk.evaluation.crop,)
+    assert shrunk.sampler.resolutions == (shrunk.model.image_size,) == (shrunk.task.evaluation.crop,)

@@ -235,6 +235,7 @@ GOLDEN: dict[tuple[str, str], list[float]] = {
 """Losses of the first steps, as the layers computed them when they called the faster ways themselves."""
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("widths", "precision"), GOLDEN)
 def test_training_is_what_it_was(widths: str, precision: str) -> None:
     """To the bit on one processor; other processors round otherwise."""

@@ -166,7 +166,7 @@ def _require_targets(task: Task, data: DataSet) -> None:
         has = ", ".join(field.name for field in data.fields)
         raise ValueError(
             f"{data.name} is a data set for {data.task}, with the targets {has}; {task.kind} learns "
-            f"{', '.join(lacking)}: name a data set for it with --data"
+            f"{', '.join(lacking)}: name a data set for it with `data`"
         )
 
 
