@@ -1,1 +1,1 @@
-"""A study is an experiment at a scale on a data set: prepared without touching anything, then carried out."""
+"""Studies: an experiment at a scale on a data set. A study is prepared without touching anything, then carried out."""

@@ -1,4 +1,4 @@
-"""A run's config from the plain values that are recorded of it."""
+"""Rebuild a run's config from its recorded plain values."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,10 @@ PARTS = {
 
 
 def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """The inverse of `RunConfig.as_dict`, by way of JSON; fields that are younger than the record have their defaults.
+    """Build a run's config: the inverse of `RunConfig.as_dict`, by way of JSON. Fields newer than the record get defaults.
 
     Raises:
-        KeyError, TypeError, ValueError: no run of this code has such fields and values.
+        KeyError, TypeError, ValueError: this code has no run with such fields and values.
     """
     values = as_written_now(values)
     model = network_from_dict(values["model"])
@@ -29,14 +29,14 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
 
 
 def _task(values: Mapping[str, Any]) -> Task:
-    """Task of a kind that is known here, with these plain values."""
+    """Build a task of a known kind from its plain values."""
     kind, others = task_of_kind(values["kind"]), {name: value for name, value in values.items() if name != "kind"}
     task: Task = from_plain(kind, others)
     return task
 
 
 def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists in their place."""
+    """Replace lists by tuples, which JSON does not have."""
     return {name: _tuple(value) for name, value in values.items()}
 
 

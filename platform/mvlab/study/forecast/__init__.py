@@ -1,1 +1,1 @@
-"""Time and updates that a study takes, known before it starts."""
+"""Duration and updates of a study, known before it starts."""

@@ -1,4 +1,4 @@
-"""What a study takes: updates, images and bytes from its plans, and hours from what a step was measured to take."""
+"""Work of a study: updates, images and bytes from its plans, and time from measured steps."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from mvlab.markdown import markdown_table
 from mvlab.sweep.trial import Trial
 
 EVALUATED_MODELS = 2
-"""After every epoch: the weights, and their average."""
+"""Networks evaluated after every epoch: the weights, and their average."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Seconds, from a tenth to nine tenths of what was measured."""
+    """Interval of seconds: of measured times, the 10th to the 90th percentile."""
 
     low: float
     high: float
@@ -35,28 +35,28 @@ class Range:
 
 
 START_S = Range(8.0, 20.0)
-"""Until the workers of a run make their first step: 13 to 16 s on two cores, less where they have run before."""
+"""Time until the workers of a run make their first step: 13 to 16 s on two cores, less if they have run before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What one run takes."""
+    """Work of one run."""
 
     name: str
     updates: int
     images_trained: int
-    """Over all ranks and epochs, padding included."""
+    """Images over all ranks and epochs, padding included."""
     images_evaluated: int
-    """As many as are read: each goes through one or two networks."""
+    """Images read for evaluation. Each goes through one or two networks."""
     bytes_read: int
     trained: Mapping[int, int]
-    """Resolution -> images that a rank trains on."""
+    """Resolution -> images that one rank trains on."""
     evaluated: Mapping[Size, int]
-    """Size of images -> number that a rank's networks see; twice where two networks see them."""
+    """Size of images -> images that one rank evaluates. An image counts twice if two networks see it."""
 
     @classmethod
     def of(cls, trial: Trial, data: DataSet, num_bytes: tuple[int, int], world: int) -> "Work":
-        """`num_bytes` of the training and the validation split, as stored."""
+        """Compute the work of a trial. `num_bytes`: stored bytes of the training and the validation split."""
         run, task = trial.run, trial.run.task
         rows = data.train_group_rows
         trained = _trained(rows, run.sampler, run.seed, run.epochs, world)
@@ -82,30 +82,30 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Seconds an image on one rank, by resolution or size."""
+    """Seconds per image on one rank, by resolution in training and by image size in evaluation."""
 
     train: Mapping[int, Range]
     evaluate: Mapping[Size, Range]
 
     def seconds(self, work: Work) -> Range:
-        """Of a run, from the start of its workers to its end."""
+        """Return the duration of a run, from the start of its workers to its end."""
         steps = (self.train[side] * images for side, images in work.trained.items())
         evaluations = (self.evaluate[size] * images for size, images in work.evaluated.items())
         return sum((*steps, *evaluations), START_S)
 
 
 def updates(run: RunConfig, num_train: int, world: int) -> int:
-    """Optimizer updates of a whole run on so many images and ranks."""
+    """Return the optimizer updates of a whole run on `num_train` images and `world` ranks."""
     return _updates(num_train, run.sampler, run.seed, run.epochs, world, run.optimizer.accumulate)
 
 
 def total(runs: Sequence[Range], at_once: int) -> Range:
-    """Seconds that the runs take together, `at_once` of them at a time, each beginning when one before it ends."""
+    """Return the seconds that all runs take. `at_once` of them run at a time; each starts when an earlier one ends."""
     return Range(*(_ended_s([getattr(run, end) for run in runs], at_once) for end in ("low", "high")))
 
 
 def describe_work(works: Sequence[Work], num_runs: int | None = None) -> str:
-    """A table of `works`, which are all runs or the first of `num_runs`."""
+    """Return a table of `works`. These are all runs, or the first of `num_runs`."""
     rows: list[list[Any]] = [[w.name, w.updates, w.images_trained, w.images_evaluated, w.bytes_read] for w in works]
     times = (num_runs or len(works)) / len(works)
     if times > 1 or len(works) > 1:
@@ -118,19 +118,19 @@ def describe_work(works: Sequence[Work], num_runs: int | None = None) -> str:
 
 
 def span(seconds: Range) -> str:
-    """ "3m10s to 4m20s"."""
+    """Return the interval as text, e.g. "3m10s to 4m20s"."""
     return f"{clock(seconds.low)} to {clock(seconds.high)}"
 
 
 def stored_bytes(data: DataSet) -> tuple[int, int]:
-    """Of the training and the validation split; of the digits' images alone where they are not written yet."""
+    """Return the stored bytes of the training and the validation split. Digits not yet written: bytes of the images alone."""
     if data.digest:
         return read_manifest(data.uri, "train").num_bytes, read_manifest(data.uri, "val").num_bytes
     return sum(len(each.image) for each in digits("train")), sum(len(each.image) for each in digits("val"))
 
 
 def _bytes(count: int) -> str:
-    """ "3.2 MB"."""
+    """Return a number of bytes as text, e.g. "3.2 MB"."""
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -146,7 +146,7 @@ def _ended_s(runs: Sequence[float], at_once: int) -> float:
 
 @lru_cache(maxsize=64)  # rows of an experiment share samplers and seeds
 def _trained(rows: tuple[int, ...], sampler: SamplerConfig, seed: int, epochs: int, world: int) -> dict[int, int]:
-    """Resolution -> images of a rank, over all epochs."""
+    """Return resolution -> images of one rank, over all epochs."""
     images = dict.fromkeys(sampler.resolutions, 0)
     for epoch in range(epochs):
         plan = plan_epoch(rows, sampler, world=world, seed=seed, epoch=epoch)

@@ -1,4 +1,4 @@
-"""How long a study will take: said before, written down, and held against what it took."""
+"""Predicted duration of a study: printed before it starts, stored, and compared with the actual time."""
 
 import json
 import os
@@ -24,7 +24,7 @@ FILE = "estimate.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """Seconds, measured on this machine."""
+    """Predicted seconds, from steps measured on this machine."""
 
     runs: dict[str, Range]
     at_once: int
@@ -32,12 +32,12 @@ class Prediction:
 
 
 def this_machine() -> list[Node]:
-    """As a cluster of its own."""
+    """Return this machine as a cluster of one node."""
     return [Node(cpus=float(os.cpu_count() or 1), gpus=float(torch.cuda.device_count()))]
 
 
 def predict(trials: Sequence[Trial], data: DataSet, placement: Placement) -> Prediction:
-    """Takes some seconds: steps of the runs are made and timed (`mvlab.study.forecast.probe`)."""
+    """Predict the duration of the trials. This takes seconds: steps are run and timed (`mvlab.study.forecast.probe`)."""
     num_bytes = stored_bytes(data)
     works = [Work.of(trial, data, num_bytes, placement.workers) for trial in trials]
     speeds = measure([trial.run for trial in trials], data, placement)
@@ -47,7 +47,7 @@ def predict(trials: Sequence[Trial], data: DataSet, placement: Placement) -> Pre
 
 
 def describe_study(study: Study) -> str:
-    """Of what a dry run has told of: as if on this machine alone."""
+    """Describe how long the remaining runs of a study would take on this machine alone, for a dry run."""
     options, left = study.options, left_of(study)
     if not left:
         return "### Time\n\nNone."
@@ -65,17 +65,17 @@ def describe_study(study: Study) -> str:
 
 
 def describe(prediction: Prediction) -> str:
-    """A table; the last row is the study's."""
+    """Return a table of the runs' durations; the last row is the whole study's."""
     rows = [[name, span(seconds)] for name, seconds in prediction.runs.items()]
     return markdown_table(["run", "takes"], [*rows, [f"all, {prediction.at_once} at once", span(prediction.total)]])
 
 
 def write(prediction: Prediction, folder: Path) -> None:
-    """For `compare`, and for whoever looks into the study's folder."""
+    """Write the prediction into the study's folder, for `compare` and for people."""
     atomic_write(folder / FILE, json.dumps(asdict(prediction), indent=1))
 
 
 def compare(folder: Path, actual_s: float) -> str:
-    """ "predicted 3m10s to 4m20s, actual 3m55s"; what was said before is in the study's folder."""
+    """Compare the prediction in `folder` with the actual time: "predicted 3m10s to 4m20s, actual 3m55s"."""
     before = json.loads((folder / FILE).read_text(encoding="utf-8"))
     return f"predicted {span(Range(**before['total']))}, actual {clock(actual_s)}"

@@ -1,7 +1,7 @@
-"""Measures, for some seconds and on this machine, how fast the runs of a study are: one rank, without Ray.
+"""Measure the speed of a study's runs on this machine, in some seconds: one rank, without Ray.
 
-For each network: training steps at each of its resolutions, evaluation batches, and what it takes a reader to make
-them. The interval is from the tenth to the ninetieth percentile of what was measured.
+For each network it times training steps at each resolution, evaluation batches, and a reader that makes these batches.
+The interval is from the 10th to the 90th percentile of the measured times.
 """
 
 import tempfile
@@ -31,14 +31,14 @@ from mvlab.training.schedule import Step
 
 WARM_UP = 2
 LEAST = 3
-"""Steps that are timed at least, after WARM_UP."""
+"""Least number of timed steps, after WARM_UP."""
 MOST_SECONDS = 2.0
-"""That steps of one kind are timed for; less where there are many kinds."""
+"""Longest time to measure steps of one kind; shorter where there are many kinds."""
 SECONDS_IN_ALL = 12.0
 
 
 def measure(runs: Sequence[RunConfig], data: DataSet, placement: Placement) -> list[Speed]:
-    """Of each run, as `placement` has it; runs that differ in nothing that takes time are measured once."""
+    """Measure the speed of each run, placed as in `placement`. Runs whose steps take the same time are measured once."""
     device = torch.device("cuda" if placement.use_gpu and torch.cuda.is_available() else "cpu")
     distinct = {_costs(run): run for run in runs}
     kinds = sum(len(run.sampler.resolutions) + len(run.task.evaluations(last=True)) for run in distinct.values())
@@ -59,10 +59,10 @@ class _Probe:
     device: torch.device
     placement: Placement
     seconds: float
-    """To time steps of one kind for."""
+    """Time to measure steps of one kind."""
 
     def speed(self, run: RunConfig) -> Speed:
-        run = replace(run, numerics=replace(run.numerics, compile=False))  # which takes minutes, once
+        run = replace(run, numerics=replace(run.numerics, compile=False))  # it takes minutes, once
         model = build_model(run, run.task.num_outputs(self.data.classes), self.device)
         trainer = build_trainer(run, model, World(0, 1, self.device))
         return Speed(
@@ -71,7 +71,7 @@ class _Probe:
         )
 
     def _train(self, trainer: Trainer, side: int) -> Range:
-        """Seconds an image of a training step at this resolution."""
+        """Return the seconds per image of a training step at this resolution."""
         run, tally = trainer.run, trainer.objective.tally(self.device)
         view = run.task.training_view(run.seed, 0)
         batch, read_s = self._read("train", view, run.sampler.batch_at(side), (side, side))
@@ -83,7 +83,7 @@ class _Probe:
         )
 
     def _evaluate(self, trainer: Trainer, each: EvaluationPass) -> Range:
-        """Seconds an image and network."""
+        """Return the seconds per image and network."""
         batch, read_s = self._read("val", each.view, each.batch, each.size)
         models = {str(index): trainer.bare for index in range(EVALUATED_MODELS)}
 
@@ -94,18 +94,18 @@ class _Probe:
         return per_image * (1 / EVALUATED_MODELS)
 
     def _read(self, split: str, view: View, count: int, size: Size) -> tuple[Batch, float]:
-        """A batch, and how long a reader takes for one."""
+        """Return a batch, and the seconds that a reader takes for one."""
         manifest = read_manifest(self.data.uri, split)
         samples = np.arange(count) % manifest.num_samples
         order = Order(PlannedBatch(0, size, samples), SplitRef(self.data.uri, split, manifest.digest), view)
-        for _ in range(2):  # the first one opens files and compiles
+        for _ in range(2):  # the first pass opens files and compiles
             started = time.perf_counter()
             (batch,) = render_batches([order])
             read_s = time.perf_counter() - started
         return batch, read_s
 
     def _timed(self, step: Callable[[], object], batch: Batch, read_s: float) -> Range:
-        """Seconds an image, of a rank that has to share its CPUs with its readers."""
+        """Return the seconds per image of a rank that shares its CPUs with its readers."""
         for _ in range(WARM_UP):
             self._once(step)
         times = [self._once(step) for _ in range(LEAST)]
@@ -125,13 +125,13 @@ class _Probe:
 
 
 def _costs(run: RunConfig) -> tuple[object, ...]:
-    """What a step's time depends on."""
+    """Return the parts of a config that determine the time of a step."""
     return run.model, run.sampler, run.task, run.numerics, run.optimizer.name
 
 
 @contextmanager
 def _written(data: DataSet) -> Iterator[DataSet]:
-    """The data, or, where they are not written yet, the digits in a folder that is gone afterwards."""
+    """Yield the data. Digits that are not written yet are written to a temporary folder."""
     if data.digest:
         yield data
         return

@@ -1,1 +1,1 @@
-"""Resolution of what was asked for, before anything is started."""
+"""Checks the options of a study and fills in the rest, before anything is started."""

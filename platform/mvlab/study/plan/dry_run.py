@@ -1,4 +1,4 @@
-"""What a study would do, as text, without doing any of it."""
+"""Description of a study as text, without starting any of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,11 +18,11 @@ from mvlab.study.run.folder import JOURNAL
 from mvlab.sweep.trial import Trial
 
 SHOWN = 24
-"""Runs that are shown and planned; of more, their number is told, and what they take is taken to be alike."""
+"""Runs that are listed and planned. If there are more, their number is shown and their work is assumed to be alike."""
 
 
 def describe(study: Study) -> str:
-    """Resolved config, bucket table, steps, trials, and what would be recorded where, as markdown."""
+    """Return as markdown: resolved config, bucket table, steps, trials, work, and what would be recorded where."""
     options, first = study.options, study.trials[0].run
     return "\n\n".join(
         [
@@ -44,14 +44,14 @@ def _config(run: RunConfig) -> str:
 
 
 def _readable(value: Any) -> str:
-    """A value of a config; a tuple of parts, as a network's stages are, without its brackets and quotes."""
+    """Format a value of a config. A tuple of parts, e.g. a network's stages, is shown without brackets and quotes."""
     if not isinstance(value, tuple) or not all(isinstance(part, dict) for part in value):
         return str(value)
     return "; ".join(" ".join(f"{name}={each}" for name, each in part.items()) for part in value)
 
 
 def _buckets(run: RunConfig, world: int) -> str:
-    """Every resolution is drawn equally often; a larger batch takes a larger share of the samples."""
+    """Return the table of buckets. Resolutions are drawn equally often, so larger batches take more of the samples."""
     sizes = {side: run.sampler.batch_at(side) for side in run.sampler.resolutions}
     return markdown_table(
         ["resolution", "batch a rank", "batch in all", "share of samples"],
@@ -99,14 +99,14 @@ def _work(study: Study) -> str:
 
 
 def left_of(study: Study) -> Sequence[Trial]:
-    """The trials that would be run: all of them, or those that a study that is gone on with has left."""
+    """Return the trials that would run: all, or those that a resumed study has left."""
     if study.resumed is None:
         return study.trials
     return remaining(study.trials, Journal(study.resumed / JOURNAL))
 
 
 def _varied(trial: Trial, varies: str) -> str:
-    """The value of the field that runs differ in; of a whole part of the config, as the model is, the arm's name."""
+    """Return the value of the field that runs differ in. For a whole part of the config, e.g. the model: the arm's name."""
     return str(flatten(trial.run.as_dict()).get(varies, trial.arm))
 
 

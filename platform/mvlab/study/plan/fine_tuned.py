@@ -1,4 +1,4 @@
-"""Trials that begin with the weights of a file, and what a study that is gone on with remembers of it."""
+"""Trials that begin with the weights of a file, in a new study or a resumed one."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from mvlab.training.files import whole_checkpoints
 
 
 def fine_tuned(trials: Sequence[Trial], initial: Path, classes: Sequence[str]) -> list[Trial]:
-    """The trials, which begin with the weights of the file `initial`; it is tried on each of their networks.
+    """Return the trials with the file `initial` as their initial weights. Each of their networks loads it, as a check.
 
     Raises:
-        InitialWeightsError: it does not fit.
+        InitialWeightsError: the file does not fit a network.
     """
     from mvlab.models.build import build_network  # torch: seconds to import, and not needed otherwise
     from mvlab.models.initial import file_sha256, load_initial
@@ -28,14 +28,14 @@ def fine_tuned(trials: Sequence[Trial], initial: Path, classes: Sequence[str]) -
 
 
 def as_begun(trials: Sequence[Trial], folder: Path) -> list[Trial]:
-    """The trials, with the initial weights of the study in `folder`; it goes on from checkpoints, without their file.
+    """Return the trials with the initial weights recorded in `folder`. A study resumes from checkpoints, without the file.
 
     Raises:
-        ResumeError: one of them has no checkpoint yet, so that the file is needed.
+        ResumeError: a trial has no checkpoint yet, so the file is needed.
     """
     before = json.loads((folder / STUDY).read_text(encoding="utf-8"))["trials"].values()
     digests = {run["initial_weights"] for run in before if run.get("initial_weights")}
-    if len(digests) != 1:  # more than one is told as the difference that it is
+    if len(digests) != 1:  # several: reported later, as a difference between studies
         return list(trials)
     (sha256,) = digests
     trials = _begun_with(trials, sha256)

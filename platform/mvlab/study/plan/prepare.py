@@ -28,7 +28,7 @@ MOST_RUNS = 10_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """Where to run a study and how much of it; never what it is."""
+    """Options on where a study runs and how much of it runs. They never change what the study is."""
 
     scale: Scale
     data: str | None
@@ -47,18 +47,18 @@ class Options:
     gpus_per_worker: float = 1.0
     """GPUs of each rank, where the cluster has any."""
     mix_machines: bool = False
-    """Allow a run on machines that are unlike."""
+    """Permission to place a run on machines that are unlike."""
     grace_epochs: int | None = None
     """Epochs that every run gets before the worse ones are stopped; None stops none."""
     estimate: bool = False
-    """Measure some steps first, and predict how long the study takes."""
+    """Option to measure some steps first, and to predict how long the study takes."""
     resume: str | None = None
     """Folder of the study to resume; empty for the newest, None for a new study."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """A study that can be run: all is resolved and checked."""
+    """Study that can be run: everything is resolved and checked."""
 
     experiment: Experiment
     options: Options

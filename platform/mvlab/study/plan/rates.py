@@ -1,4 +1,4 @@
-"""Ranks that a study's learning rates are made for, and the consequences of others."""
+"""Number of ranks that a study's learning rates are made for, and the consequences of another number."""
 
 from itertools import takewhile
 
@@ -10,9 +10,9 @@ from mvlab.study.plan.prepare import Study
 
 
 def rate_note(study: Study) -> str | None:
-    """Warning for people that runs have other ranks than their learning rates are made for; None where they have these.
+    """Return a warning if learning rates are made for another number of ranks than runs have; else None.
 
-    The config stays what was asked for.
+    The config stays as it was asked for.
     """
     ranks = study.options.workers
     meant = ranks_made_for(study.options.scale, study.experiment.made_for)
@@ -35,7 +35,7 @@ def _named(arms: list[str]) -> str:
 
 
 def _numbers(run: RunConfig, data: DataSet, ranks: int, meant: int) -> str:
-    """An update's images, the run's updates and its rate: as they are, and as they are meant to be."""
+    """Compare the images of an update, the updates and the rate of a run with those its recipe is made for."""
     sampler, optimizer = run.sampler, run.optimizer
     images = sampler.base_batch * optimizer.accumulate
     here, there = (updates(run, data.num_train, world) for world in (ranks, meant))
@@ -48,7 +48,7 @@ def _numbers(run: RunConfig, data: DataSet, ranks: int, meant: int) -> str:
 
 
 def _instead(ranks: int, meant: int) -> str:
-    """Other ways to updates, or a rate, that fit."""
+    """Return other ways to make the updates or the rate fit."""
     if ranks > meant:
         return f"or set optimizer.lr_peak and the other rates to {ranks / meant:g} times as much"
     elastic = f"--workers {ranks}:{meant}, which scales the rate by the ranks there are"

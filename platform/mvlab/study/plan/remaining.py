@@ -1,4 +1,4 @@
-"""What is left to do of a study that is gone on with."""
+"""Trials that a resumed study has left to run."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,6 @@ from mvlab.sweep.trial import Trial
 
 
 def remaining(trials: Sequence[Trial], journal: Journal) -> list[Trial]:
-    """Those that have not finished, and were not pruned: new seeds and arms, and what failed or was stopped."""
+    """Return the trials that neither finished nor were pruned: new seeds and arms, failed and stopped runs."""
     statuses, given_up = journal.statuses(), pruned(journal)
     return [trial for trial in trials if statuses.get(trial.name) != "FINISHED" and trial.name not in given_up]

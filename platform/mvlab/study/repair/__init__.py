@@ -1,1 +1,1 @@
-"""Records of dead processes, found and mended."""
+"""Finds and mends the records of dead processes."""

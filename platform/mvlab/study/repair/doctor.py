@@ -1,4 +1,4 @@
-"""What dead processes left behind, in MLflow and in the storage: found, and mended."""
+"""Find and mend what dead processes left behind, in MLflow and in the storage."""
 
 import json
 import shlex
@@ -21,70 +21,70 @@ from mvlab.report.tags import COMMAND_TAG
 from mvlab.study.run.folder import JOURNAL, STUDY
 
 SECONDS_FOR_THE_RECORD = 120.0
-"""How long a store that does not answer is waited for, for each journal."""
+"""Longest wait for a store that does not answer, for each journal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """Something that is worth a look."""
+    """Something that may need attention."""
 
     what: str
     where: str
     state: str
     is_wrong: bool
-    """Else it may well be as it should: it is shown, and left alone."""
+    """True for damage. False for what may well be as intended: it is shown, and left alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IdleStudy:
-    """A study in the storage that no living process of this machine works on."""
+    """Study in the storage that no living process of this machine works on."""
 
     folder: Path
     experiment: str
-    """Its name in MLflow."""
+    """Name of its experiment in MLflow."""
     elsewhere: Process | None
-    """The process of another machine or container that works on it, or did; nothing is known of it here."""
+    """Process of another machine or container that works on it, or did. Its state is unknown here."""
     status: Status | None
-    """Of the sweep; None if it has not ended."""
+    """Status of the sweep; None if it has not ended."""
     open_runs: tuple[str, ...]
-    """That began and have not ended in the journal."""
+    """Runs that began and have not ended in the journal."""
     num_behind: int
-    """Events of the journal that are in no store."""
+    """Number of events of the journal that are in no store."""
     num_refused: int
-    """Of these: that their store did not take when it was asked."""
+    """Number of these events that their store refused."""
     is_of_other_store: bool
-    """Whether the journal is carried to another store than the one that was looked into."""
+    """True if the journal is copied to another store than the one that was looked into."""
     leftovers: tuple[Path, ...]
-    """What its processes had not finished writing."""
+    """Files and folders that its processes had not finished writing."""
     command: str
-    """To go on with it."""
+    """Command that resumes it."""
 
     @property
     def is_left(self) -> bool:
-        """True where something is to be mended, and the process that left it was not of another machine."""
+        """True if there is something to mend, and the process that left it was not on another machine."""
         return not self.elsewhere and bool(self.open_runs or self.num_behind or self.leftovers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
-    """What was seen; the store and the storage are as they were."""
+    """State of the store and the storage, neither of which was changed."""
 
     uri: str
     running: tuple[RunningRun, ...]
     studies: tuple[IdleStudy, ...]
     leftovers: tuple[Path, ...]
-    """Of data sets."""
+    """Files and folders of unfinished data sets."""
     gone: tuple[str, ...] = ()
-    """Hosts that are gone for good: no process of theirs lives."""
+    """Hosts that are gone for good. Their processes count as dead."""
     stores: Mapping[str, str] = field(default_factory=dict)
     """MLflow experiment -> its id in the store, see `store_id`."""
 
 
 def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
-    """Looks into the store at `uri` and into the folder `storage`; changes nothing. No process of `gone` hosts lives.
+    """Look into the store at `uri` and the folder `storage`; change nothing. Processes of `gone` hosts count as dead.
 
     Raises:
-        NotADirectoryError: there is no such folder.
+        NotADirectoryError: there is no folder `storage`.
         TrackingError: nothing answers at `uri`.
     """
     if not storage.is_dir():
@@ -105,7 +105,7 @@ def diagnose(uri: str, storage: Path, *, gone: Sequence[str] = ()) -> Diagnosis:
 
 
 def findings(diagnosis: Diagnosis) -> list[Finding]:
-    """What is wrong first."""
+    """Return the findings of a diagnosis, damage first."""
     found = [_of_run(run) for run in diagnosis.running if run.owner is None or run.is_stale or run.owner.is_foreign]
     for study in diagnosis.studies:
         found += _of_study(study, masked(diagnosis.uri))
@@ -116,14 +116,14 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
 
 
 def mend(diagnosis: Diagnosis) -> list[str]:
-    """Ends what is open and has no living process, carries what is behind, removes what was not finished.
+    """End open runs of dead processes, copy waiting events to MLflow, and remove unfinished files of studies.
 
-    Time has passed since the diagnosis: each study is looked at again once nobody else can work on it, and what is
-    found then is mended. Returns what was done, in lines. Studies and runs of other machines are left alone.
+    Time has passed since the diagnosis. So each study is locked and examined again, and what is found then is mended.
+    Studies and runs of other machines are left alone. Returns what was done, in lines.
     """
     done = [line for study in diagnosis.studies if study.is_left for line in _mended(study, diagnosis)]
     client, _ = look_into(diagnosis.uri, PREFIX)
-    if client:  # after the journals, which may know a truer end than KILLED
+    if client:  # after the journals: they may hold the real status instead of KILLED
         closed = Counter(run.experiment for run in close_stale_runs(client, gone=diagnosis.gone))
         for name, num_closed in closed.items():
             done.append(f"{name}: {_count(num_closed, 'run')} of dead processes closed as KILLED in MLflow")
@@ -131,7 +131,7 @@ def mend(diagnosis: Diagnosis) -> list[str]:
 
 
 def resume_command(command: str, folder: Path) -> str:
-    """`command`, which began a study or went on with it, as it goes on with the one in `folder`."""
+    """Return `command`, which began or resumed a study, with the option to resume the study in `folder`."""
     words = shlex.split(command)
     kept: list[str] = []
     for index, word in enumerate(words):
@@ -183,13 +183,13 @@ def _mended(study: IdleStudy, diagnosis: Diagnosis) -> list[str]:
     try:
         with locked(study.folder, diagnosis.gone):
             done += _mend_study(_study(study.folder, diagnosis.stores, diagnosis.gone), diagnosis.uri)
-    except (InUseError, OSError) as error:  # somebody was quicker, has removed it, or a disk is full
+    except (InUseError, OSError) as error:  # another process was first, the folder is gone, or a disk is full
         done.append(f"{study.folder} was left{' as it is now' if done else ' alone'}: {error}")
     return done
 
 
 def _mend_study(study: IdleStudy, uri: str) -> Iterator[str]:
-    """Mends what is wrong with it while nobody else works on it."""
+    """Mend a study, and yield lines on it. The caller holds the study's lock."""
     journal = Journal(study.folder / JOURNAL)
     if study.open_runs:
         for run in study.open_runs:
@@ -204,7 +204,7 @@ def _mend_study(study: IdleStudy, uri: str) -> Iterator[str]:
 
 
 def _carry(journal: Journal, uri: str, experiment: str) -> str:
-    """What to say of it."""
+    """Copy the journal to MLflow, and return a message on it."""
     try:
         recorded = MlflowSink(journal, *connect(uri, experiment)).close(SECONDS_FOR_THE_RECORD)
     except TrackingError as error:
@@ -213,7 +213,7 @@ def _carry(journal: Journal, uri: str, experiment: str) -> str:
 
 
 def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> IdleStudy:
-    """`stores`: the id of each experiment in the store that is looked into."""
+    """Examine the study in `folder`. `stores`: the id of each experiment in the store that is looked into."""
     described = json.loads((folder / STUDY).read_text(encoding="utf-8"))
     journal, owner = Journal(folder / JOURNAL), _owner(folder)
     carried = read_carried(journal.path)
@@ -240,13 +240,13 @@ def _leftovers(folder: Path) -> tuple[Path, ...]:
 
 
 def _is_worked_on(folder: Path, gone: Sequence[str]) -> bool:
-    """By a living process of this machine."""
+    """Tell whether a living process of this machine works on the study."""
     owner = _owner(folder)
     return owner is not None and not owner.is_foreign and not owner.is_dead(gone)
 
 
 def _owner(folder: Path) -> Process | None:
-    """None also where a process was killed before it had written who it is."""
+    """Return the process that works on the study, or did. None also if it was killed before it wrote its identity."""
     try:
         return owner_of(folder)
     except ValueError:
@@ -262,5 +262,5 @@ def _count(number: int, noun: str) -> str:
 
 
 def num_wrong(found: Sequence[Finding]) -> int:
-    """How many of them are wrong."""
+    """Return the number of findings that are wrong."""
     return sum(each.is_wrong for each in found)
