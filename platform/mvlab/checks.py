@@ -44,13 +44,13 @@ def require_number(
 
 
 def require_one_of(what: str, name: str, known: Iterable[str]) -> None:
-    """Raise an InvalidValueError that says what `known` is, the nearest first, unless `name` is among it."""
+    """Raise an InvalidValueError that lists `known`, the nearest name first, unless `name` is among them."""
     known = list(known)
     require(name in known, f"{what}={name!r} is unknown{did_you_mean(name, known)}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint that ends an error about an unknown `name`: what may be meant, and all that there is."""
+    """Return the end of an error about an unknown `name`: the name that may be meant, and all known ones."""
     known = list(known)
     nearest = [each for each in known if each.startswith(name)] or difflib.get_close_matches(
         name, known, n=1, cutoff=0.3
@@ -61,13 +61,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
-    """Annotations of a dataclass's fields, without those of its class variables."""
+    """Return the annotations of a dataclass's fields, without those of its class variables."""
     hints = get_type_hints(kind)
     return {each.name: hints[each.name] for each in fields(kind)}
 
 
 def _mismatch(value: Any, hint: Any) -> str | None:
-    """Why `value` is not what the annotation `hint` says; None where it is."""
+    """Return why `value` does not fit the annotation `hint`; None if it does."""
     if isinstance(hint, type):
         return _not_a(hint, value)
     origin, parts = get_origin(hint), get_args(hint)

@@ -1,6 +1,6 @@
 """`@compiled`: compiled by numba once on a machine, and again whenever one of the compiled files changes.
 
-Numba's own cache looks at the file of a function alone, and would go on using what that once called in another.
+Numba's own cache checks only the file of a function. It would keep using old code of functions from other files.
 """
 
 import hashlib

@@ -11,9 +11,9 @@ OF_EVERY_RUN = (
     *("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size"),
     *("train/updates_left_out", "val/samples", "data/corrupt_rows", "system/max_rss_gb", "system/gpu_memory_gb"),
 )
-"""Recorded after every epoch, whatever the task."""
+"""Metrics recorded after every epoch, whatever the task."""
 UPDATES, GAP, TRAIN_S = "updates", "gap", "train_s"
-"""Computed once a run is complete; `RunResult.value` says how."""
+"""Metrics computed once a run is complete, by `RunResult.value`."""
 LABELS = {TRAIN_S: "training s"}
 """Labels of metrics that are no task's; others go by their name."""
 OTHER_SIZE = re.compile(r"test_(\d+)px/(\w+)")

@@ -1,4 +1,4 @@
-"""The samplers of the paper and its release, by name (section 3.2, Listing 1, Table 5)."""
+"""Samplers of the paper and its release, by name (section 3.2, Listing 1, Table 5)."""
 
 from mvlab.config import SamplerConfig
 
@@ -26,4 +26,4 @@ PUBLISHED: dict[str, tuple[SamplerConfig, int | None, str]] = {
     "max-resolution": (MAX_RESOLUTION, 177_000, CALCULATED),
     "listing-1": (LISTING_1, None, "nobody states it"),
 }
-"""By the name that commands know; with updates in 300 epochs of ImageNet on 8 ranks as somebody states them."""
+"""Samplers by command-line name, with stated updates in 300 epochs of ImageNet on 8 ranks, and their source."""

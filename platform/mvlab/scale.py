@@ -1,4 +1,4 @@
-"""Scales: the same runs, shrunk. What an experiment varies survives; widths, pixels and epochs do not."""
+"""Scales: the same runs, made smaller. What an experiment varies is kept; widths, pixels and epochs shrink."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -18,7 +18,7 @@ SMALL_RANKS = 2
 
 
 def ranks_made_for(scale: Scale, made_for: MadeFor) -> int:
-    """Ranks that the learning rates of a run are made for, whose recipe is made for these data."""
+    """Return the ranks that learning rates are made for, by scale and by the data that the recipe is made for."""
     return PAPER_RANKS if scale == "paper" and made_for == "imagenet" else SMALL_RANKS
 
 
@@ -29,9 +29,9 @@ class _Smaller:
     name: SmallerScale
     epochs: int
     base_batch: int
-    """Images a rank at the base resolution."""
+    """Images per rank at the base resolution."""
     warmup_updates: int
-    """Fewer updates want a shorter warm-up, and an average over fewer of them."""
+    """Length of warm-up. Fewer updates need a shorter one, and an average over fewer of them (`ema_decay`)."""
     ema_decay: float
 
 
@@ -40,21 +40,21 @@ MINI = _Smaller(name="mini", epochs=10, base_batch=32, warmup_updates=100, ema_d
 
 
 def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> RunConfig:
-    """`run` as it is done at `scale`.
+    """Return `run` as it is at `scale`.
 
-    smoke: a minute on two cores, on the embedded digits, with a network narrower than the paper's; CNNs with a
-        quarter of their width (ResNet-50 takes minutes still). Digits are not mirrored, and crops stay large: a
-        flipped or halved digit is another digit.
-    mini: some minutes on two cores, on a small set of 64 px images, with MobileViT-XXS; CNNs with half their width.
+    smoke: a minute on two cores, on the embedded digits, with a network narrower than the paper's. CNNs have a quarter
+        of their width (ResNet-50 still takes minutes). Digits are not mirrored, and crops stay large: a flipped or
+        halved digit is another digit.
+    mini: some minutes on two cores, on a small set of 64 px images, with MobileViT-XXS. CNNs have half their width.
     paper: the run itself.
 
-    With `keep_network`, for experiments that compare networks, larger ones stay larger: mini has the paper's own, and
-    smoke's MobileViTs have half the width of each of the paper's.
+    With `keep_network`, for experiments that compare networks, larger networks stay larger. Then mini has the paper's
+    networks, and smoke has MobileViTs with half the width of the paper's.
 
-    Networks of timm's stay as they are, except that a ViT of one image size gets the smaller one.
+    Networks of timm stay as they are, except that a ViT with a fixed image size gets the smaller size.
 
-    Both smaller ones compute in fp32. SGD's learning rates follow the images of an update (linear scaling rule): two
-    ranks' at 64 px against eight ranks' at the paper's base resolution. AdamW's stay.
+    Both smaller scales compute in fp32. SGD's learning rates follow the images of an update (linear scaling rule):
+    those of two ranks at 64 px, relative to eight ranks at the paper's base resolution. AdamW's rates stay.
     """
     match scale:
         case "paper":
@@ -81,7 +81,7 @@ def _shrunk(run: RunConfig, to: _Smaller, *, keep_network: bool) -> RunConfig:
 
 
 def _rates_scaled(optimizer: OptimizerConfig, images: float) -> OptimizerConfig:
-    """Learning rates for updates of `images` times as many images."""
+    """Scale the learning rates to updates of `images` times as many images."""
     if optimizer.name == "adamw":
         return optimizer
     return replace(

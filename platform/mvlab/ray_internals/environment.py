@@ -1,6 +1,6 @@
 """Environment variables of Ray that its reference does not list, with the values that are used here. Imports no Ray.
 
-A variable that is set already keeps its value. One that Ray no longer reads changes nothing but what is said of it.
+A variable that is set already keeps its value. If Ray no longer reads one, only its effect described here is lost.
 """
 
 import os
@@ -16,7 +16,7 @@ TRAIN = {
     # Seconds that an elastic run waits for as many workers as before, until it continues with fewer; 60 by default.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
 }
-"""Read by the process that calls `TorchTrainer.fit`, which passes them on."""
+"""Variables read by the process that calls `TorchTrainer.fit`, which passes them on."""
 
 
 def set_defaults(variables: Mapping[str, str]) -> None:

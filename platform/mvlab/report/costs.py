@@ -1,4 +1,4 @@
-"""The note below a table's columns of costs."""
+"""Note below a table's columns of costs."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,11 +1,11 @@
-"""What is in a data set, as text."""
+"""Description of a data set as text."""
 
 from mvlab.data.store.manifest import Manifest
 from mvlab.markdown import markdown_table
 
 
 def describe_manifest(manifest: Manifest) -> str:
-    """A split as a markdown table."""
+    """Return a split as a markdown table."""
     images = max(1, manifest.num_samples)
     widths, heights, sizes = (manifest.image_sizes[what] for what in ("width", "height", "bytes"))
     rows = [
@@ -27,7 +27,7 @@ def describe_manifest(manifest: Manifest) -> str:
 
 
 def describe_shards(manifest: Manifest) -> str:
-    """A line for every shard."""
+    """Return a markdown table with a line for every shard."""
     return markdown_table(
         ["shard", "rows", "row groups", "bytes", "sha256"],
         [

@@ -20,7 +20,7 @@ MARKDOWN, HTML, CSV, JSON = "facts.md", "facts.html", "facts.csv", "facts.json"
 FILES = (MARKDOWN, HTML, CSV, JSON)
 NOTHING = "–"
 MORE_DIGITS = 2
-"""That ours shows than the paper."""
+"""Additional digits of our values, beyond those of the paper's."""
 NOTE = (
     "A fact agrees if ours is the paper's number in as many digits as the paper prints. Multiply-adds are held against "
     "the simplest way to count that gives the paper's number, which is named; all ways are in the last table."
@@ -30,7 +30,7 @@ Facts = Sequence[tuple[FactTable, Sequence[Fact]]]
 
 
 def write_facts(facts: Facts, folder: Path) -> Page:
-    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    """Write FILES into `folder`, which is created. Returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     page = facts_page(facts)
     atomic_write(folder / MARKDOWN, page.markdown())
@@ -45,7 +45,7 @@ def write_facts(facts: Facts, folder: Path) -> Page:
 
 
 def facts_page(facts: Facts) -> Page:
-    """Every table with its facts, and at the end the multiply-adds by each convention."""
+    """Return every table with its facts, and at the end the multiply-adds by each convention."""
     blocks: list[Block] = [Paragraph(NOTE)]
     for table, rows in facts:
         blocks += [Heading(table.title), Table(HEADER, list(_lines(rows)))]
@@ -53,7 +53,7 @@ def facts_page(facts: Facts) -> Page:
 
 
 def count_verdicts(facts: Facts) -> dict[str, int]:
-    """How many facts there are, and how many of each verdict."""
+    """Return the number of facts, and the number with each verdict."""
     verdicts = Counter(fact.verdict for _, rows in facts for fact in rows)
     return {
         "facts": verdicts.total(),
@@ -65,12 +65,12 @@ def count_verdicts(facts: Facts) -> dict[str, int]:
 
 
 def _as_json(facts: Facts) -> dict[str, list[dict[str, Any]]]:
-    """Table -> its facts."""
+    """Return table -> its facts, as plain values."""
     return {table.name: [_record(fact) for fact in rows] for table, rows in facts}
 
 
 def _record(fact: Fact) -> dict[str, Any]:
-    """As plain values; ours in ones, or bytes."""
+    """Return a fact as plain values. `ours` is in units of one, or in bytes."""
     return {
         "row": fact.row,
         "quantity": fact.quantity,
@@ -82,7 +82,7 @@ def _record(fact: Fact) -> dict[str, Any]:
 
 
 def _lines(facts: Sequence[Fact]) -> Iterator[list[str]]:
-    """A line for each fact; plain numbers of the same row, as those of a layer, share one."""
+    """Yield a line for each fact. Plain numbers of the same row, e.g. those of a layer, share one."""
 
     def place(fact: Fact) -> tuple[str, str]:
         return fact.row, fact.verdict if fact.paper and not fact.paper.unit else fact.quantity
@@ -119,7 +119,7 @@ def _difference(fact: Fact) -> str:
 
 
 def _conventions(tables: Sequence[FactTable]) -> list[Block]:
-    """The multiply-adds that the paper prints, in G, by each way to count."""
+    """Return a table of the multiply-adds that the paper prints, in G, by each way to count."""
     lines = []
     for table, row, paper, cost in printed_macs(tables):
         found = by_convention(cost)

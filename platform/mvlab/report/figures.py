@@ -1,4 +1,4 @@
-"""Results as pictures, in the paper's form: one figure a study, with the panels that its experiment asks for."""
+"""Results as pictures, in the paper's form: one figure per study, with the panels that its experiment names."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,15 +17,15 @@ from mvlab.statistics.spread import Spread
 from mvlab.tasks.base import TRAIN, VAL
 
 Axes = Any
-"""Matplotlib's, which has no types."""
+"""Axes of Matplotlib, which has no types."""
 PANEL_WIDTH, PANEL_HEIGHT = 6.0, 4.6
-"""Inches."""
+"""Size of a panel in inches."""
 LETTERS_OF_AN_INCH = 14
-"""That the note below a figure has, at most."""
+"""Largest number of letters per inch in the note below a figure."""
 
 
 def study_figure(experiment: Experiment, results: Results, *, title: str, note: str, path: Path) -> None:
-    """Writes a PNG: the experiment's panels side by side, a colour for each row."""
+    """Write a PNG with the experiment's panels side by side, and a colour for each row."""
     panels = experiment.panels
     figure = Figure(figsize=(PANEL_WIDTH * max(len(panels), 1.3), PANEL_HEIGHT), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -38,7 +38,7 @@ def study_figure(experiment: Experiment, results: Results, *, title: str, note: 
 
 
 def _colours(names: Sequence[str]) -> dict[str, Any]:
-    """Two of a pair, as the samplers of a network are, are a dark and a light one of the same colour."""
+    """Return a colour for each name. Above five, pairs (e.g. one network's samplers) get a dark and a light shade."""
     colours = colormaps["tab10" if len(names) <= 5 else "tab20"].colors  # type: ignore[attr-defined]
     return {name: colours[index % len(colours)] for index, name in enumerate(names)}
 
@@ -68,7 +68,7 @@ def _errors(axes: Axes, experiment: Experiment, results: Results) -> None:
 
 
 def _curves(axes: Axes, curves: Sequence[Sequence[float]], colour: Any, label: str | None, *, style: str = "-") -> None:
-    """The mean over seeds, in a band from the lowest to the highest; nothing where a seed has no curve."""
+    """Draw the mean over seeds, in a band from the lowest to the highest; nothing if a seed has no curve."""
     if not all(curves):
         return
     columns = list(zip(*curves, strict=False))
@@ -133,7 +133,7 @@ def _against_cost(axes: Axes, experiment: Experiment, results: Results, cost: st
 
 
 def _costs(experiment: Experiment, results: Results, cost: str, unit: float) -> dict[str, float]:
-    """Row -> what its network costs, where that was measured."""
+    """Return row -> cost of its network, where that was measured."""
     by_arm = {run.arm: run.costs[cost] * unit for run in results.runs if cost in run.costs}
     rows = shown_rows(experiment, results)
     return {row: by_arm[experiment.rows[row].run] for row in rows if experiment.rows[row].run in by_arm}
@@ -161,7 +161,7 @@ def _resolutions(axes: Axes, experiment: Experiment, results: Results) -> None:
         )
     primary = experiment.task.primary
     label = f"{primary.label} (EMA)" + (f", {primary.unit}" if primary.unit else "")
-    axes.set_xticks(sorted(ticks))  # of all rows: one without a complete run has none
+    axes.set_xticks(sorted(ticks))  # of all rows together: one without a complete run has none
     axes.set(xlabel="side of the test images, pixels", ylabel=label, title="other test resolutions")
     axes.legend(title=experiment.label, frameon=False, fontsize=8)
 

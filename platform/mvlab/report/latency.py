@@ -1,4 +1,4 @@
-"""Times as tables: the paper's devices, and ours beside them, also as multiples of each table's first row."""
+"""Times as tables: the paper's devices and ours, also as multiples of the first row with a time on all devices."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ NOTE = (
 
 
 def write_latencies(tables: Sequence[CostTable], measured: Sequence[Measured], folder: Path) -> Page:
-    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    """Write FILES into `folder`, which is created. Returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     page = latency_page(tables, measured)
     atomic_write(folder / MARKDOWN, page.markdown())
@@ -29,7 +29,7 @@ def write_latencies(tables: Sequence[CostTable], measured: Sequence[Measured], f
 
 
 def latency_page(tables: Sequence[CostTable], measured: Sequence[Measured]) -> Page:
-    """Every table that has a time, its rows with the paper's times and those that were `measured`."""
+    """Return every table with a `measured` time: its rows, with the paper's times and the measured ones."""
     blocks: list[Block] = [Paragraph(NOTE)]
     blocks += [Paragraph(f"[{number}] {each.where}.") for number, each in enumerate(measured, 1)]
     for table in tables:

@@ -27,7 +27,7 @@ def describe_listings(listings: Mapping[str, Listing], beside: Sequence[LeftOut]
         row = f"{'bad' if reason in MISSING else 'left out'}: {reason}"
         counts[row] = {split: len(entries) for split, entries in found.items()}
         examples[row] = next((each.path for entries in found.values() for each in entries), "")
-        if reason is not Reason.NO_SUCH_FILE:  # nothing that lies there
+        if reason is not Reason.NO_SUCH_FILE:  # a missing file was not listed
             counts["listed"] = {split: counts["listed"].get(split, 0) + len(found[split]) for split in found}
     columns = [split for split in left_out if split in listings or left_out[split]]
     rows = [

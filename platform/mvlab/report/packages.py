@@ -1,4 +1,4 @@
-"""The packages of many networks: what they are, and how far each is from its network."""
+"""Report on the packages of many networks: their properties, and their numerical error against their networks."""
 
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ NOTE = (
 
 
 def write_packages(made: Sequence[MadePackage], folder: Path) -> Page:
-    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    """Write FILES into `folder`, which is created. Returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = [
         Paragraph(NOTE.format(exact=EXACT_TOLERANCE, tolerance=TOLERANCE)),
@@ -38,7 +38,7 @@ def write_packages(made: Sequence[MadePackage], folder: Path) -> Page:
 
 
 def count(made: Sequence[MadePackage]) -> dict[str, int]:
-    """How many came to what."""
+    """Return the number of packages, of verified ones, and of those that were not made."""
     verified = sum(each.verification is not None and each.verification.passed for each in made)
     missing = sum(each.package is None for each in made)
     return {"packages": len(made), "verified": verified, "not_made": missing}
@@ -59,7 +59,7 @@ def _problems(made: MadePackage) -> list[str]:
 
 
 def _numbers(verification: Verification) -> list[str]:
-    """The worst of all outputs."""
+    """Return the worst numbers of all outputs."""
     outputs = verification.outputs
     agreements = [each.top1_agreement for each in outputs if each.top1_agreement is not None]
     worst = [max(getattr(each, name) for each in outputs) for name in ("exact", "relative", "mean_abs")]

@@ -1,4 +1,4 @@
-"""A report as blocks, which markdown and HTML both show."""
+"""Report as blocks, which can be shown as markdown and as HTML."""
 
 import base64
 import html
@@ -24,7 +24,7 @@ figure { margin: 1rem 0; } img { max-width: 100%; background: white; } figcaptio
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Of a section."""
+    """Heading of a section."""
 
     text: str
 
@@ -38,7 +38,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The first column is text, the others are numbers or short words."""
+    """Table with text in the first column, and numbers or short words in the others."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -46,7 +46,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG on the disk."""
+    """PNG file with a caption."""
 
     path: Path
     caption: str
@@ -57,18 +57,18 @@ Block = Heading | Paragraph | Table | Picture
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A title and what is below it."""
+    """Title, and the blocks below it."""
 
     title: str
     blocks: Sequence[Block]
 
     def markdown(self, *, pictures: bool = True) -> str:
-        """As markdown that can be read as it is; pictures by their names, beside it, or left out."""
+        """Return markdown that is readable as it is. Pictures are named, as files beside it, or left out."""
         shown = [block for block in self.blocks if pictures or not isinstance(block, Picture)]
         return "\n\n".join([f"# {self.title}", *(_markdown(block) for block in shown)]) + "\n"
 
     def html(self) -> str:
-        """As one file that needs nothing beside it."""
+        """Return one HTML file that needs nothing beside it."""
         body = "\n".join(_html(block) for block in self.blocks)
         title = html.escape(self.title)
         return (

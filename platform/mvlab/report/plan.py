@@ -1,4 +1,4 @@
-"""An epoch's plan as people read it, and as a data frame does: steps, resolutions, updates, and how even ranks are."""
+"""Report on an epoch's plan, for people and for data frames: steps, resolutions, updates, balance of ranks."""
 
 import csv
 import io
@@ -21,17 +21,17 @@ CSV_COLUMNS = ("epoch", "step", "rank", "resolution", "batch", "samples_start", 
 
 Ints = NDArray[np.int64]
 Published = Mapping[str, tuple[SamplerConfig, int | None, str]]
-"""Samplers by name: each with its updates in 300 epochs on ImageNet as somebody states them, and who does."""
+"""Samplers by name, each with a stated number of updates in 300 epochs on ImageNet, and the source of that number."""
 
 
 def plan_markdown(plan: EpochPlan, sampler: SamplerConfig, *, lengths: Ints | None, published: Published) -> str:
-    """The report of `mvlab plan`.
+    """Return the report of `mvlab plan`.
 
     Args:
-        plan: of an epoch, or of its rest.
-        sampler: that it was planned with.
+        plan: plan of an epoch, or of its rest.
+        sampler: sampler of this plan.
         lengths: (num_samples,) bytes of each stored sample, if known.
-        published: what to compare updates with.
+        published: samplers to compare updates with.
 
     Raises:
         ValueError: `lengths` is of another data set.
@@ -51,10 +51,10 @@ def plan_markdown(plan: EpochPlan, sampler: SamplerConfig, *, lengths: Ints | No
 
 
 def plan_csv(plan: EpochPlan, *, lengths: Ints | None) -> str:
-    """A line for each rank's share of each step, under CSV_COLUMNS.
+    """Return a line for each rank's share of each step, under CSV_COLUMNS.
 
-    `samples_start` is the share's first position in the epoch's order, in which padding is at the beginning again;
-    `bytes`, of the stored samples, is empty without `lengths` (num_samples,).
+    `samples_start` is the share's first position in the epoch's order; padding starts at the beginning again.
+    `bytes` is the size of the stored samples, empty without `lengths` (num_samples,).
 
     Raises:
         ValueError: `lengths` is of another data set.
@@ -73,7 +73,7 @@ def plan_csv(plan: EpochPlan, *, lengths: Ints | None) -> str:
 
 
 def rank_bytes(plan: EpochPlan, lengths: Ints) -> Ints:
-    """(steps, world) bytes of the samples that each rank reads at each step, from `lengths` (num_samples,).
+    """Return the bytes (steps, world) that each rank reads at each step, from `lengths` (num_samples,).
 
     Raises:
         ValueError: `lengths` is of another data set.
@@ -108,7 +108,7 @@ def _resolutions(plan: EpochPlan, sampler: SamplerConfig) -> str:
 
 
 def _updates(plan: EpochPlan, sampler: SamplerConfig) -> str:
-    """Of whole epochs on this data set."""
+    """Describe the updates of whole epochs on this data set."""
 
     def count(epochs: int) -> int:
         return count_updates(len(plan.order), sampler, world=plan.world, seed=plan.order.seed, epochs=epochs)
@@ -127,7 +127,7 @@ def _published(published: Published, *, seed: int) -> str:
 
 
 def _balance(plan: EpochPlan, shares: Ints | None) -> str:
-    """Every rank has the same number of images; `shares` (steps, world) of bytes differ."""
+    """Return a table of ranks' shares. All have the same number of images; `shares` (steps, world) of bytes differ."""
     images = f"{int(plan.batches.sum()):,}"
     rows = [["images", images, images, images]]
     if shares is not None:

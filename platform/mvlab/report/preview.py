@@ -1,4 +1,4 @@
-"""A batch as a picture: the images as the network is shown them, with their targets."""
+"""Picture of a batch: the images as the network sees them, with their targets."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ CAPTION = 18
 TITLE = 26
 BACKGROUND, INK = "white", "black"
 WIDEST = 2_000
-"""Pixels; images are shown smaller where a row of them would be wider."""
+"""Largest width in pixels. Images are shown smaller if a row of them would be wider."""
 
 
 def draw_batch(batch: Batch, task: Task, classes: Sequence[str], *, title: str, most: int) -> Image.Image:
-    """First `most` images of a batch in a grid, each over its targets in words."""
+    """Draw the first `most` images of a batch in a grid, each above its targets in words."""
     count = min(most, len(batch))
     columns = max(1, math.ceil(math.sqrt(count * 1.6)))
     height, width = batch.pixels.shape[-2:]
@@ -39,7 +39,7 @@ def draw_batch(batch: Batch, task: Task, classes: Sequence[str], *, title: str, 
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """`text`, cut short to `width` pixels."""
+    """Cut `text` to `width` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:

@@ -1,4 +1,4 @@
-"""The report of a study, from its results alone: markdown, HTML, CSV and the figure."""
+"""Report of a study, from its results alone: markdown, HTML, CSV and the figure."""
 
 import csv
 import io
@@ -38,11 +38,11 @@ COLUMNS = (
     *("experiment", "row", "run", "seed", "metric", "value", "paper"),
     *("scale", "config_digest", "dataset_digest", "revision", "weights_sha256"),
 )
-"""Of the CSV."""
+"""Columns of the CSV."""
 
 
 def write_report(experiment: Experiment, results: Results, folder: Path) -> Page:
-    """Writes FILES into `folder`, which is made; returns the page, for a terminal."""
+    """Write FILES into `folder`, which is created. Returns the page, for a terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     title, note = study_title(experiment, results), accuracy_note(experiment, results)
     study_figure(experiment, results, title=title, note=note, path=folder / FIGURE)
@@ -87,13 +87,13 @@ CLAIM_NOTE = (
 
 
 def networks(experiment: Experiment, results: Results) -> dict[str, str]:
-    """The paper's network of each run that began -> the one that trained in its place."""
+    """Return the paper's network of each run that began -> the network that trained in its place."""
     runs = [run for run in results.runs if run.arm in experiment.runs]
     return {experiment.runs[run.arm].model.title: run.network for run in runs}
 
 
 def study_title(experiment: Experiment, results: Results) -> str:
-    """The experiment's, and what trained in place of the network that it may name."""
+    """Return the experiment's title, with the networks that trained in place of the paper's."""
     trained = networks(experiment, results)
     if all(theirs == ours for theirs, ours in trained.items()):
         return experiment.title
@@ -102,7 +102,7 @@ def study_title(experiment: Experiment, results: Results) -> str:
 
 
 def accuracy_note(experiment: Experiment, results: Results) -> str:
-    """What is measured here, with which networks, and whether it may be held against the paper's."""
+    """Describe the metric and the networks, and say if the results are comparable with the paper's."""
     measure = measure_of(experiment)
     measure = measure[0].upper() + measure[1:]
     measured = f"{measure} after the last epoch, trained on {results.data} at {results.scale} scale"
@@ -153,7 +153,7 @@ def _provenance(results: Results) -> Table:
 
 
 def _changes(results: Results) -> list[Block]:
-    """Which runs are not what the others of their rows are."""
+    """Name the runs that differ from the others of their rows."""
     if CHANGED_TAG not in results.tags:
         return []
     return [
@@ -166,13 +166,13 @@ def _changes(results: Results) -> list[Block]:
 
 
 def _of_all_attempts(tags: Mapping[str, str], name: str) -> str:
-    """What the newest attempt at the study was, and what others were before it."""
+    """Return the value of a tag in the newest attempt at the study, and those of earlier attempts."""
     newest, before = tags.get(name, "unknown"), tags.get(f"{EARLIER}{name}")
     return newest if before is None else f"{newest} (before: {before})"
 
 
 def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
-    """A line for each row and seed, with all that it takes to find where it came from."""
+    """Write a line for each row, seed and metric, with all that identifies its origin."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -187,7 +187,7 @@ def _write_csv(experiment: Experiment, results: Results, path: Path) -> None:
 
 
 def _metrics(row: str, experiment: Experiment, results: Results) -> list[str]:
-    """All that the report says of a row, and what its verdicts were made of."""
+    """Return all metrics that the report shows of a row, and those that its verdicts are based on."""
     reading = experiment.rows[row]
     claimed = [reading_of(each, reading).metric for each in experiment.claims if row in (each.row, each.than)]
     tested = [metric_at(side, experiment.task.primary.name) for side in results.test_sides()]

@@ -1,4 +1,4 @@
-"""The tables: *row | cost | measured | interval | sd | n | paper*, what else was measured, and what the paper says."""
+"""Tables: *row | cost | measured | interval | sd | n | paper*, further metrics, and the paper's claims."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,30 +14,30 @@ from mvlab.tasks.base import MetricSpec
 
 NOTHING = "–"
 WHOLE = ("update", "updates", "train_s", "epoch_s")
-"""Are shown without decimals: updates, and seconds."""
+"""Metrics that are shown without decimals: updates, and seconds."""
 
 
 def shown_rows(experiment: Experiment, results: Results) -> list[str]:
-    """Rows of whose runs at least one began, in the experiment's order."""
+    """Return the rows with at least one run that began, in the experiment's order."""
     begun = {run.arm for run in results.runs}
     return [row for row, reading in experiment.rows.items() if reading.run in begun]
 
 
 def measure_of(experiment: Experiment) -> str:
-    """Label of its rows' metric: mostly "top-1"."""
+    """Return the label of the metric of its rows: mostly "top-1"."""
     metrics = dict.fromkeys(reading.metric for reading in experiment.rows.values())
     return " / ".join(dict.fromkeys(spec_of(metric, experiment.task).label for metric in metrics))
 
 
 def stated(experiment: Experiment, row: str, metric: str) -> float | None:
-    """The paper's value; for the primary metric it is of the weights that the row shows."""
+    """Return the paper's value. That of the primary metric belongs to the weights (raw or EMA) that the row shows."""
     shows, task = experiment.rows[row].metric, experiment.task
     is_primary = metric == shows and metric in (ema_metric(task), raw_metric(task))
     return experiment.paper.get(row, {}).get(task.primary.name if is_primary else metric)
 
 
 def row_table(experiment: Experiment, results: Results) -> Table:
-    """In the form of the paper's own table."""
+    """Return the main table, in the form of the paper's own."""
     header = [
         experiment.label,
         "params",
@@ -68,7 +68,7 @@ def _row(experiment: Experiment, results: Results, row: str) -> list[str]:
 
 
 def column_table(experiment: Experiment, results: Results) -> Table | None:
-    """What else the experiment shows of each row, beside the paper's values; None if that is nothing."""
+    """Return the table of further metrics of each row, beside the paper's values; None without such metrics."""
     metrics = column_metrics(experiment, results)
     if not metrics:
         return None
@@ -86,7 +86,7 @@ def column_table(experiment: Experiment, results: Results) -> Table | None:
 
 
 def column_metrics(experiment: Experiment, results: Results) -> list[str]:
-    """Metrics of its columns, with the test resolutions that its runs had."""
+    """Return the metrics of the experiment's columns, with the test resolutions that its runs had."""
     primary = experiment.task.primary.name
     tested = [metric_at(side, primary) for side in results.test_sides()]
     each = {column: [column] for column in experiment.columns} | {each_test(primary): tested}
@@ -94,7 +94,7 @@ def column_metrics(experiment: Experiment, results: Results) -> list[str]:
 
 
 def _measured(spread: Spread, metric: MetricSpec) -> str:
-    """The mean, and one standard deviation."""
+    """Format the mean, and one standard deviation."""
     return _amount(spread.mean, metric) + ("" if spread.sd is None else f" ± {_amount(spread.sd, metric)}")
 
 
@@ -117,7 +117,7 @@ def _costs(runs: Sequence[RunResult]) -> list[str]:
 
 
 def claim_table(experiment: Experiment, results: Results) -> Table | None:
-    """What the paper says, and whether these runs say so too; None for an experiment without claims about its rows."""
+    """Return the paper's claims, with a verdict on each by these runs; None without claims about the shown rows."""
     shown = shown_rows(experiment, results)
     claims = [claim for claim in experiment.claims if claim.row in shown and claim.than in shown]
     if not claims:
@@ -128,7 +128,7 @@ def claim_table(experiment: Experiment, results: Results) -> Table | None:
 
 
 def judged(claim: Claim, experiment: Experiment, results: Results) -> Judgement:
-    """Hold the claim against the runs that both of its rows have a seed of."""
+    """Judge a claim by the seeds for which both of its rows have a run."""
     row, than = (reading_of(claim, experiment.rows[name]) for name in (claim.row, claim.than))
     of, base = results.values(row), results.values(than)
     step = max(results.sample_worth(spec_of(reading.metric, experiment.task)) for reading in (row, than))
@@ -162,7 +162,7 @@ def _claim(claim: Claim, experiment: Experiment, results: Results) -> list[str]:
 
 
 def verdict(judgement: Judgement) -> str:
-    """In words, e.g. "cannot tell (n needed: 12)"."""
+    """Return the verdict in words, e.g. "cannot tell (n needed: 12)"."""
     if judgement.verdict != "cannot tell":
         return judgement.verdict
     if judgement.needed is None:
@@ -173,14 +173,14 @@ def verdict(judgement: Judgement) -> str:
 
 
 def number(value: float | None, digits: int = 1, *, sign: bool = False) -> str:
-    """For a table."""
+    """Format a number for a table."""
     if value is None:
         return NOTHING
     return f"{value:{'+' if sign else ''},.{digits}f}"
 
 
 def interval(spread: Spread, digits: int = 1, *, sign: bool = False) -> str:
-    """Interval for a table, e.g. "[44.1, 46.3]"; of a difference with a sign and one more decimal."""
+    """Format an interval for a table, e.g. "[44.1, 46.3]". A difference (`sign`) has signs and one more decimal."""
     if spread.low is None or spread.high is None:
         return NOTHING
     digits += sign

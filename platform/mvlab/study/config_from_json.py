@@ -16,7 +16,7 @@ PARTS = {
 
 
 def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
-    """Build a run's config: the inverse of `RunConfig.as_dict`, by way of JSON. Fields newer than the record get defaults.
+    """Invert `RunConfig.as_dict`, by way of JSON. Fields that are newer than the record have their defaults.
 
     Raises:
         KeyError, TypeError, ValueError: this code has no run with such fields and values.

@@ -14,13 +14,13 @@ from mvlab.sweep.errors import ClusterError
 from mvlab.training.placement import Node
 
 ACCELERATOR = "accelerator_type:"
-"""Before the kind of a machine's GPUs, the name of a resource in Ray."""
+"""Prefix of the Ray resource that is named after the kind of a machine's GPUs."""
 CLIENT = "ray://"
-"""Before the address of a cluster that is reached through Ray's client."""
+"""Prefix of the address of a cluster that is reached through Ray's client."""
 
 
 def connect() -> list[Node]:
-    """Joins the running cluster, or starts one on this machine; returns its machines.
+    """Join the running cluster, or start one on this machine. Returns its machines.
 
     Raises:
         ClusterError: RAY_ADDRESS names a cluster that does not answer, or Ray does not start.
@@ -37,13 +37,13 @@ def connect() -> list[Node]:
 
 
 def machines() -> list[Node]:
-    """The cluster's machines that are alive, and what others have reserved of them."""
+    """Return the cluster's living machines, with the resources that others have reserved on them."""
     free = available_resources_per_node()
     return [_node(node["NodeID"], node["Resources"], free) for node in ray.nodes() if node["Alive"]]
 
 
 def _node(name: str, resources: dict[str, float], free: dict[str, dict[str, float]]) -> Node:
-    """A machine as Ray knows it; one that has just come is taken to be free."""
+    """Describe a machine as Ray knows it. One that has just joined counts as free."""
     cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     left = free.get(name, resources)
     kinds = (key.removeprefix(ACCELERATOR) for key in sorted(resources) if key.startswith(ACCELERATOR))
@@ -66,14 +66,14 @@ def require_named() -> None:
 
 
 def _is_running() -> bool:
-    """Whether there is a cluster to join: asked at its port, since Ray itself would wait for minutes, in silence.
+    """Return True if there is a cluster to join. Its port is probed: Ray itself would wait for minutes, in silence.
 
     Raises:
-        ClusterError: RAY_ADDRESS names one that does not answer, or none at all.
+        ClusterError: RAY_ADDRESS names a cluster that does not answer, or is no cluster's address.
     """
     named = os.environ.get("RAY_ADDRESS", "")
     if named in ("", "auto"):
-        return _answers(read_ray_address())  # which a cluster that was killed leaves behind
+        return _answers(read_ray_address())  # a killed cluster leaves its address behind
     if named == "local":
         return False
     address = named.removeprefix(CLIENT)
@@ -93,10 +93,10 @@ def _answers(address: str | None) -> bool:
 
 
 def job_id() -> str:
-    """Ray's name for this job."""
+    """Return Ray's name for this job."""
     return str(ray.get_runtime_context().get_job_id())
 
 
 def disconnect() -> None:
-    """Leaves the cluster; one that this process started ends."""
+    """Leave the cluster. One that this process started ends."""
     ray.shutdown()

@@ -1,4 +1,4 @@
-"""What a sweep says to people: on a terminal one line that is kept up to date, in a log a line now and then."""
+"""Output of a sweep for people. A terminal shows one line that is kept up to date; a log gets a line now and then."""
 
 import os
 import threading
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TextIO
 
 SECONDS_BETWEEN_LINES = 5.0
-"""Of the progress of one run, in a log."""
+"""Shortest time between two lines on the progress of one run, in a log."""
 ERASE = "\r\x1b[K"
-"""Puts the cursor at the beginning of the line, and empties the line."""
+"""Control sequence: puts the cursor at the beginning of the line, and empties the line."""
 
 
 class Console:
-    """Says lines after the time since it was made; threads may share it."""
+    """Prints lines, each after the time since the console's creation. Threads may share it."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._clock = stream, clock
@@ -21,12 +21,12 @@ class Console:
         self._started = clock()
         self._lock = threading.Lock()
         self._name = self._line = ""
-        """Whose progress the terminal's last line shows, and as what; empty while it shows none."""
+        """Run whose progress the terminal's last line shows, and that line; empty while it shows none."""
         self._next_s: dict[str, float] = {}
-        """By run: when its progress may be told of again in a log."""
+        """By run: earliest time of the next line on its progress in a log."""
 
     def say(self, text: str) -> None:
-        """A line that stays; progress is shown below it, unless the line begins with the name that it is of."""
+        """Print a line that stays. Progress is shown below it, unless that is of the run the line begins with."""
         with self._lock:
             if text.startswith(f"{self._name} |"):
                 self._name = self._line = ""
@@ -34,7 +34,7 @@ class Console:
             self._write(f"{erased}{self._stamped(text)}\n{self._fitting(self._line)}")
 
     def progress(self, name: str, line: str) -> None:
-        """How far the run `name` is: takes the place of what any run said of this before."""
+        """Show the progress of the run `name`. A terminal shows it in place of any earlier progress."""
         with self._lock:
             text = self._stamped(f"{name} | {line}")
             if self._is_terminal:
@@ -45,7 +45,7 @@ class Console:
                 self._write(f"{text}\n")
 
     def close(self) -> None:
-        """Takes the progress off the terminal: whoever writes next begins a line."""
+        """Remove the progress from the terminal, so that the next output begins a line."""
         with self._lock:
             if self._line:
                 self._name = self._line = ""
@@ -56,7 +56,7 @@ class Console:
         return f"[{elapsed // 60}:{elapsed % 60:02d}] {text}"
 
     def _fitting(self, line: str) -> str:
-        """As much of it as the terminal shows in one row: only that can be taken back."""
+        """Cut a line to one row of the terminal: only one row can be erased."""
         if not line:
             return ""
         columns = os.get_terminal_size(self._stream.fileno()).columns or 80

@@ -1,4 +1,4 @@
-"""The epochs that a run writes down: followed as they come, recorded, told."""
+"""Epochs that a run writes to a file: followed as they come, recorded, printed."""
 
 import json
 from pathlib import Path
@@ -11,25 +11,25 @@ from mvlab.record.journal import Event
 from mvlab.record.tags import WEIGHTS_TAG
 
 RATES = ("update", "lr", "images_per_s", "data_wait_share", "train_s", "epoch_s", "world_size")
-"""Metrics that are recorded, besides all with a "/" in their name."""
+"""Metrics that are recorded, besides all with a "/" in their names."""
 
 
 class EpochsFile:
-    """Follows `RunFolder.epochs`, which grows, and is written anew whenever the run's workers start.
+    """Follows `RunFolder.epochs`. The file grows, and is rewritten whenever the run's workers start.
 
-    Every look reads what is new, and no more.
+    Each call of `look` reads only what is new.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stamp: tuple[int, int, int] | None = None
         self._offset, self._last = 0, b""
-        """How far it was read, and the line that ended there: it tells whether the file is still the same."""
+        """Offset of the end of the last read, and the line that ends there: it shows if the file is still the same."""
 
     def look(self) -> tuple[list[dict[str, Any]], bool]:
-        """Return the epochs since the last look, and true if the file is another by now: then they are all of it.
+        """Return the epochs since the last call, and True if the file was replaced: then they are all of its epochs.
 
-        True at the first look as well. A file that is not there says nothing: it is there once workers have started.
+        The first look at a file returns True as well. A missing file returns no epochs: its workers have not started.
         """
         try:
             stat = self.path.stat()
@@ -52,7 +52,7 @@ class EpochsFile:
             return file.read()
 
     def _take(self, content: bytes) -> list[dict[str, Any]]:
-        """Parse the lines that are whole."""
+        """Parse the complete lines."""
         lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         if lines:
             self._offset, self._last = self._offset + sum(map(len, lines)), lines[-1]
@@ -60,7 +60,7 @@ class EpochsFile:
 
 
 def epoch_event(run: str, epoch: dict[str, Any]) -> Event:
-    """Return what the journal keeps of an epoch of `run`."""
+    """Return the journal's event for an epoch of `run`."""
     return Event(
         run=run,
         kind="metrics",
@@ -72,7 +72,7 @@ def epoch_event(run: str, epoch: dict[str, Any]) -> Event:
 
 
 def epoch_line(epoch: dict[str, Any], run: RunConfig) -> str:
-    """Line for people about an epoch of `run`."""
+    """Return a line for people about an epoch of `run`."""
     primary = run.task.primary
     raw, average = (f"{epoch[name]:.{primary.digits}f}" for name in (raw_metric(run.task), ema_metric(run.task)))
     remarks = {

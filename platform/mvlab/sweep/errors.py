@@ -1,4 +1,4 @@
-"""What a sweep refuses. Needs no Ray, so that a command line can name it cheaply."""
+"""Errors of a sweep. Needs no Ray, so that a command line can import it quickly."""
 
 from mvlab.errors import UserError
 

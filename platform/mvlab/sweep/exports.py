@@ -17,16 +17,16 @@ from mvlab.training import state
 
 PACKAGE = "model.mlpackage"
 SECONDS_BETWEEN_LOOKS = 0.5
-"""At whether we are to stop."""
+"""Seconds between checks for a request to stop."""
 
 
 def exported(
     trials: Sequence[Trial], *, data: str, storage: Path, is_stopped: Callable[[], bool]
 ) -> Iterator[tuple[Trial, Exception | None]]:
-    """Exports trained trials, as many at once as the cluster has free CPUs; gives each as it ends, and what went wrong.
+    """Export trained trials, as many at once as the cluster has free CPUs. Yields each at its end, with its error.
 
-    For when nothing trains any more: beside it an export would take time from what is timed. Ends early when
-    `is_stopped`; an export that did not end may be done again.
+    Call it when nothing trains any more: an export beside training would disturb measured times. Ends early if
+    `is_stopped`; an export that did not end may run again.
     """
     export = ray.remote(num_cpus=1, max_retries=1)(_export)
     under_way = {export.remote(data, trial.folder(storage).results): trial for trial in trials}
@@ -45,7 +45,7 @@ def _failure(ref: Any) -> Exception | None:
 
 
 def _export(data: str, results: Path) -> None:
-    """EMA weights -> MLflow model, and package, whose program is run and held against the network."""
+    """Save the EMA weights as MLflow model and as package. The package is executed and compared with the network."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # the converter's progress bars
     from mvlab.export.checkpoint import origin  # seconds to import
     from mvlab.export.run_package import package_run

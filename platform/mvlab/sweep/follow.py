@@ -1,4 +1,4 @@
-"""Shows lines that other processes append to files, as they come."""
+"""Follow files that other processes append lines to."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +10,9 @@ SECONDS_BETWEEN_LOOKS = 0.5
 
 @contextmanager
 def follow(logs: Mapping[Path, str], say: Callable[[str, str], None]) -> Iterator[None]:
-    """Say, while inside, every whole line that each file gets, with the name it goes by; not what it had before.
+    """Inside the context, call `say(name, line)` for every complete line that a file gets. Earlier lines are skipped.
 
-    A file that did not grow is not opened: there is one for each run of a sweep.
+    `logs`: file -> name. A file that did not grow is not opened, since a sweep has a file for each run.
     """
     done = threading.Event()
     read = {path: _size(path) for path in logs}
@@ -43,5 +43,5 @@ def follow(logs: Mapping[Path, str], say: Callable[[str, str], None]) -> Iterato
 
 
 def _size(path: Path) -> int:
-    """Return its bytes, 0 while it is not there."""
+    """Return the size of a file in bytes; 0 if it is missing."""
     return path.stat().st_size if path.exists() else 0

@@ -1,8 +1,8 @@
-"""Successive halving (ASHA): which of the runs that train are worth their remaining epochs.
+"""Successive halving (ASHA): stops runs that are not worth their remaining epochs.
 
-Ray Tune's own rule, with our epoch as time. Tune cannot apply it itself: trials tell it nothing, and one that Tune
-ends would leave its workers' reservation behind (Ray issue 54305). So the rule is asked here, and who is told to stop
-makes a checkpoint and ends by itself.
+The rule is Ray Tune's, with the epoch as time. Tune cannot apply it itself: trials report no metrics to it, and a trial
+that Tune ends would leave its workers' reservation behind (Ray issue 54305). So the rule is called here. A run that is
+told to stop makes a checkpoint and ends by itself.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from mvlab.record.journal import Journal
 from mvlab.tasks.base import Task
 
 REDUCTION = 3
-"""One run in three goes on past each rung: after `grace_epochs`, three times as many, nine times, and so on."""
+"""Reduction factor: one run in three continues past each rung. Rungs: 1, 3, 9, ... times `grace_epochs`."""
 
 
 class Halving:
-    """Sees the epochs of all runs as they come, and says who is to stop."""
+    """Takes the epochs of all runs as they come, and decides which runs stop."""
 
     def __init__(self, epochs: Mapping[str, int], grace_epochs: int, task: Task) -> None:
-        """`epochs` of each run, by name; every run gets at least `grace_epochs`. They compete by the task's metric."""
+        """`epochs`: number by run; each gets at least `grace_epochs`. Runs compete by the task's primary metric."""
         self.epochs, self.metric = epochs, ema_metric(task)
         self.stopped: dict[str, int] = {}
         """By run: the epoch (from 1) after which it was told to stop."""
@@ -40,7 +40,7 @@ class Halving:
 
     @classmethod
     def of(cls, journal: Journal, epochs: Mapping[str, int], grace_epochs: int, task: Task) -> "Halving":
-        """One that has seen all that the journal tells, also of runs of earlier times."""
+        """Build one that has taken all epochs of the journal, including runs of earlier attempts."""
         halving = cls(epochs, grace_epochs, task)
         for event in journal.events():
             if event.kind == "metrics" and event.step and halving.metric in event.metrics:
@@ -48,7 +48,7 @@ class Halving:
         return halving
 
     def see(self, run: str, epoch: int, value: float) -> bool:
-        """Take the metric after `epoch` (from 1) of `run`; true if that ends it."""
+        """Take the metric after `epoch` (from 1) of `run`. Returns True if the run must stop now."""
         if run not in self._seen:
             self._seen[run] = enter(self._rule, run)
         falls_behind = is_stopped_by(self._rule, self._seen[run], {"epoch": epoch, self.metric: value})

@@ -1,4 +1,4 @@
-"""Turns a request to stop into checkpoints and an exception, so that a record can be closed before the process ends."""
+"""Turn a signal to stop into checkpoints and an exception, so that a record can be closed before the process ends."""
 
 import signal
 import threading
@@ -10,23 +10,23 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECONDS_FOR_CHECKPOINTS = 30.0
-"""How long runs may take to end their step and write down where they are."""
+"""Longest time for runs to end their step and write a checkpoint."""
 
 
 @dataclass(slots=True)
 class Stop:
-    """The signal that told us to stop, once there was one."""
+    """Request to stop: its signal, once there was one."""
 
     signum: int = signal.SIGINT
     requested: bool = False
     files: list[Path] = field(default_factory=list)
-    """Made to tell runs to stop; while there are none, nothing has to end before us."""
+    """Stop files, created to tell runs to stop. Without any, the process stops at once."""
 
     @contextmanager
     def gracefully(self, files: Sequence[Path]) -> Iterator[None]:
-        """While inside, a signal makes `files`, whose runs then end by themselves, and raises only when we leave.
+        """Inside the context, a signal creates the stop files `files`, so that their runs end by themselves.
 
-        Or after SECONDS_FOR_CHECKPOINTS, or at a second signal.
+        It raises when the context is left, after SECONDS_FOR_CHECKPOINTS, or at a second signal.
         """
         self.files = list(files)
         try:
@@ -38,9 +38,9 @@ class Stop:
             raise KeyboardInterrupt
 
     def request(self) -> bool:
-        """Tell the runs to stop, if there are any that were not told yet; false if we are to stop at once.
+        """Tell the runs to stop. Returns False if this process must stop at once.
 
-        So we are on a disk that takes no file: it would take no checkpoint either.
+        That is so without runs, at a second signal, and if the disk takes no file: it would take no checkpoint either.
         """
         first, self.requested = not self.requested, True
         if not (first and self.files):
@@ -56,7 +56,7 @@ class Stop:
 
 
 class Interrupted(Exception):  # noqa: N818 - nothing went wrong
-    """Told to stop, and stopped: every run has ended in the journal."""
+    """Stopped by a signal: every run has ended in the journal."""
 
     def __init__(self, stop: Stop, *, recorded: bool) -> None:
         where = "in MLflow" if recorded else "in the journal; MLflow did not take all of it"
@@ -70,11 +70,11 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
 
 @contextmanager
 def interruptible() -> Iterator[Stop]:
-    """While inside, SIGTERM and SIGINT stop us: gracefully where `Stop.gracefully` is entered, else at once.
+    """Inside the context, SIGTERM and SIGINT stop the process: gracefully within `Stop.gracefully`, else at once.
 
-    Then KeyboardInterrupt is raised in the main thread, once; any more signals are ignored. No other exception would
-    do: what a handler raises while Ray waits reaches Ray first, and it hands on only this one, as a new one. Enter
-    after Ray has started, which sets handlers of its own.
+    KeyboardInterrupt is raised in the main thread, once; further signals are ignored. It has to be this exception:
+    one that a handler raises while Ray waits reaches Ray first, and Ray raises only this one again. Enter the context
+    after Ray has started: Ray sets handlers of its own.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

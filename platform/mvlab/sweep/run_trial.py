@@ -18,20 +18,21 @@ from mvlab.training.state import FILE as CHECKPOINT
 from mvlab.training.trainer import build_trainer
 
 FAILURE = "failure"
-"""Key of the reason why a trial failed, among what it reports to Tune."""
+"""Key of a trial's failure in its report to Tune."""
 
 
 def attempt(
     trial: Trial, *, data: str, execution: ExecutionOptions, placement: Placement, storage: Path, mark: Path
 ) -> dict[str, str]:
-    """Return why `run_trial` failed, under FAILURE, or nothing; Tune reports it, and tries again what it sees fail.
+    """Run a trial, and return its failure as text under FAILURE, or an empty dict.
 
-    So Tune sees, and tries again, only the loss of the process that this runs in. The reason needs no disk to travel.
+    Tune retries what it sees fail. No exception leaves this function, so Tune retries only the loss of its process.
+    The text goes to the driver as Tune's result, which works on a full disk too.
     """
     try:
         with naming_the_disk(storage):
             run_trial(trial, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
-    except Exception:  # noqa: BLE001 - whatever it is, it is this trial's end and no other's
+    except Exception:  # noqa: BLE001 - any error ends this trial, and no other
         return {FAILURE: traceback.format_exc()}
     return {}
 
@@ -39,16 +40,16 @@ def attempt(
 def run_trial(
     trial: Trial, *, data: str, execution: ExecutionOptions, placement: Placement, storage: Path, mark: Path
 ) -> None:
-    """Train from the newest checkpoint, if there is one; the last one ends up in the trial's results.
+    """Train from the newest checkpoint, if there is one, and copy the last checkpoint to the trial's results.
 
-    Ends without it if it was told to stop. What has trained to its end, and was not exported, starts no workers again.
+    Returns without it if told to stop. A trial that is fully trained, but not exported, starts no workers again.
 
     Args:
-        mark: the file that the driver made to be seen by every machine.
+        mark: file that the driver made. Every machine must see it.
 
     Raises:
-        NotSharedError: it is not seen here.
-        DamagedCheckpointError: the last checkpoint is not what was written.
+        NotSharedError: this machine does not see `mark`.
+        DamagedCheckpointError: the last checkpoint is damaged.
     """
     require_shared(mark)
     environment.set_defaults(environment.TRAIN)
@@ -70,9 +71,9 @@ def run_trial(
     checkpoints = Checkpoints(folder.checkpoints, execution.keep, trial.run.task)
     state, _ = checkpoints.newest()
     if state is None or state.epoch < trial.run.epochs:
-        result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still show version 1's
+        result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still describe version 1
         if not result.return_value:
             return
-    state = checkpoints.read(trial.run.epochs, 0)  # raises where it is not whole
-    write_epochs(folder.epochs, state.history)  # whoever was killed may have written this checkpoint and no more
+    state = checkpoints.read(trial.run.epochs, 0)  # raises if it is damaged
+    write_epochs(folder.epochs, state.history)  # a killed process may have written only the checkpoint
     shutil.copyfile(checkpoints.path_of(trial.run.epochs, 0) / CHECKPOINT, folder.results / CHECKPOINT)

@@ -1,4 +1,4 @@
-"""The trials of a sweep, planned: arms times seeds."""
+"""Plan of a sweep's trials: arms times seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,21 +18,21 @@ MOST_SEEDS = 2**32
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An arm of the experiment with one seed."""
+    """Arm of the experiment with one seed."""
 
     arm: str
-    """Its name among the experiment's runs."""
+    """Name of the arm among the experiment's runs."""
     seed: int
     run: RunConfig
 
     @property
     def name(self) -> str:
-        """For people and for MLflow, e.g. "8,4,2 seed 0"."""
+        """Name for people and for MLflow, e.g. "8,4,2 seed 0"."""
         return f"{self.arm} seed {self.seed}"
 
     @property
     def slug(self) -> str:
-        """The name as a folder."""
+        """Name of the trial's folder."""
         return slug(self.name)
 
     def folder(self, storage: Path) -> RunFolder:
@@ -41,10 +41,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Trials(Sequence[Trial]):
-    """Every run with every seed, each made when it is asked for: there may be more than anybody wants to see."""
+    """Every run with every seed. Trials are created on access, since there may be very many."""
 
     runs: Mapping[str, RunConfig]
-    """Arm -> the run with any seed."""
+    """Arm -> its run, with any seed."""
     seeds: int
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class Trials(Sequence[Trial]):
     def __getitem__(self, index: slice) -> list[Trial]: ...
 
     def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
-        """All arms of the first seed come first."""
+        """Return a trial, or several. All arms of the first seed come first."""
         if isinstance(index, slice):
             return [self[each] for each in range(len(self))[index]]
         seed, number = divmod(range(len(self))[index], len(self.runs))
@@ -66,10 +66,10 @@ class Trials(Sequence[Trial]):
 
 
 def plan_trials(experiment: Experiment, names: list[str], scale: Scale, seeds: int) -> Trials:
-    """Every selected run with every seed; they share seeds, so that their differences are paired.
+    """Plan every selected run with every seed. Runs share seeds, so that their differences are paired.
 
     Raises:
-        InvalidValueError: a name is no run of the experiment, or `seeds` is no number of seeds.
+        InvalidValueError: a name is no run of the experiment, or `seeds` is out of range.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise InvalidValueError(f"`seeds` {seeds}: at least one is needed, and there are {MOST_SEEDS:,}")

@@ -1,4 +1,4 @@
-"""Ray Tune, told what it has to do with trials: several at once, and again when their process is lost."""
+"""Set-up of Ray Tune for trials: it runs several at once, and restarts those whose process is lost."""
 
 import sys
 import time
@@ -21,10 +21,10 @@ def tune_trials(
     at_once: int,
     storage: Path,
 ) -> tune.Tuner:
-    """Return what runs `do` on every trial, and tells `reporter` what that returned.
+    """Return a tuner that runs `do` on every trial, and reports its results to `reporter`.
 
-    A trial whose process was lost is begun again, as long as the number of its failures, which `reporter` counts, is
-    no more than MOST_WITHOUT_PROGRESS.
+    A trial whose process was lost starts again while it has at most MOST_WITHOUT_PROGRESS failures. `reporter` counts
+    them.
     """
 
     _send_along(by_slug.values())
@@ -33,8 +33,8 @@ def tune_trials(
         return do(by_slug[config["trial"]])
 
     return tune.Tuner(
-        # Tune counts only the actor that waits: the workers are placed by Train, and counted by `placement`. It waits
-        # on the head of the cluster, with which everything would end anyway.
+        # Tune counts only the waiting actor. Train places the workers, and `placement` counts them. The actor waits on
+        # the head node: if that is lost, everything ends anyway.
         tune.with_resources(trainable, tune.PlacementGroupFactory([{HEAD: 0.001}])),
         param_space={"trial": tune.grid_search(list(by_slug))},
         tune_config=tune.TuneConfig(
@@ -54,7 +54,7 @@ def tune_trials(
 
 
 def _send_along(trials: Iterable[Trial]) -> None:
-    """Have Ray send the module of a task or network of somebody's own: workers cannot import a file by its path."""
+    """Make Ray send the modules of user-defined tasks and networks: workers cannot import a file by its path."""
     for kind in {type(part) for trial in trials for part in (trial.run.task, trial.run.model)}:
         if PathFinder.find_spec(kind.__module__.partition(".")[0]) is None:
             cloudpickle.register_pickle_by_value(sys.modules[kind.__module__])

@@ -1,4 +1,4 @@
-"""Trials -> Ray Tune, several at once; what they report goes to the journal."""
+"""Run trials with Ray Tune, several at once, and write their results to the journal."""
 
 import json
 import re
@@ -32,9 +32,9 @@ from mvlab.training.shared import marked
 
 VERIFIED_TAG = "mvlab.package_verified"
 NO_PACKAGE_TAG = "mvlab.no_package"
-"""Why a run has none, though it was to be exported."""
+"""Tag of a run without a package: the reason why its export made none."""
 STEP = re.compile(r"epoch \d+/\d+ step \d+/\d+ \|")
-"""Begins a line that the next one of its run makes past."""
+"""Beginning of a progress line, which the run's next line replaces."""
 
 
 def run_sweep(
@@ -48,10 +48,10 @@ def run_sweep(
     storage: Path,
     grace_epochs: int | None = None,
 ) -> float:
-    """Runs every trial to its end, or until it is told to stop; the journal tells how each went.
+    """Run every trial until it ends, or is told to stop. The journal records how each went.
 
-    A failed trial leaves the others running. `begin` is told when a trial starts, or goes on. With `grace_epochs`,
-    runs compete: those that fall behind after that many are ended (`Halving`); None leaves all of them alone.
+    A failed trial leaves the others running. `begin` is called when a trial starts or resumes. With `grace_epochs`,
+    runs compete: those that fall behind after that many epochs are stopped (`Halving`); None stops none.
     Exports begin when nothing trains any more. Returns the seconds until then.
     """
     if not trials:
@@ -73,7 +73,7 @@ def run_sweep(
 
 
 class Reporter(TrialProgressCallback):
-    """Writes what trials come to into the journal, with a line for people; in place of Tune's own, which prints."""
+    """Writes results of trials to the journal, and lines for people. Replaces Tune's own callback, which prints."""
 
     def __init__(
         self,
@@ -85,42 +85,42 @@ class Reporter(TrialProgressCallback):
         export: bool,
         halving: Halving | None = None,
     ) -> None:
-        """`export`: whether a trained trial is still to be exported. `halving` says which to end early, if any."""
+        """`export`: True to export trained trials. `halving` decides which trials to stop early, if any."""
         self.by_slug, self.journal, self.begin, self.storage = by_slug, journal, begin, storage
         self.export, self.halving = export, halving
         self.trained: list[Trial] = []
-        """Those that are still to be exported."""
+        """Trials that are still to be exported."""
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_done = self.num_exported = 0
         self._epochs = {slug: EpochsFile(trial.folder(storage).epochs) for slug, trial in by_slug.items()}
         self._failures: dict[str, str] = {}
-        """By trial: why it failed."""
+        """By name of a trial: the failure it reported."""
         self._stalls = {slug: Stalls(trial.folder(storage).checkpoints) for slug, trial in by_slug.items()}
         for trial in by_slug.values():
-            if halving and trial.name in halving.stopped:  # and the driver was killed before the run had stopped
+            if halving and trial.name in halving.stopped:  # the driver was killed before the run had stopped
                 self._prune(trial)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune keeps its callbacks for a restore of its own; ours goes by the journal."""
+        """Return nothing to save. Tune saves callbacks for its own restore; here the journal is used."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         ours = self._of(trial)
-        if not self._folder(ours).stop.exists():  # else it ends before it begins
-            self._folder(ours).error.unlink(missing_ok=True)  # of another time
+        if not self._folder(ours).stop.exists():  # otherwise it ends at once
+            self._folder(ours).error.unlink(missing_ok=True)  # of an earlier attempt
             self.begin(ours)
             self.say(f"{ours.name} | starting its workers")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Take why a trial failed: all that trials report."""
+        """Take a trial's failure, which is all that trials report."""
         if failure := result.get(FAILURE):
             self._failures[self._of(trial).name] = failure
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Let Tune, which is about to start a trial's lost process again, count only failures without progress."""
+        """Make Tune count only failures without progress, before it restarts a lost trial."""
         set_num_failures(trial, self._stalls[trial.config["trial"]].count())
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -148,18 +148,18 @@ class Reporter(TrialProgressCallback):
         self._say_done(self._of(trial), f"FAILED in training: see {trial.error_file}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune comes here several times a second."""
+        """Take new epochs. Tune calls this several times a second."""
         for trial in trials:
             if trial.status == trial.RUNNING:
                 self.take_epochs(self._of(trial))
 
     def is_stopped(self) -> bool:
-        """Whether we were told to stop: then every trial was, and not only those that fell behind."""
+        """Return True if the whole sweep was told to stop, and not only trials that fell behind."""
         stopped = self.halving.stopped if self.halving else {}
         return any(self._folder(trial).stop.exists() for trial in self.trained if trial.name not in stopped)
 
     def take_export(self, trial: Trial, failure: Exception | None) -> None:
-        """Records a trial whose package is ready, or why there is none."""
+        """Record the end of a trial's export: its package, or the failure."""
         results = self._folder(trial).results
         if failure:
             said = self._fail(trial, str(failure), "export")
@@ -170,7 +170,7 @@ class Reporter(TrialProgressCallback):
         self.say(f"{trial.name} | {said} | {self.num_exported} of {len(self.trained)} exports done")
 
     def _fail(self, trial: Trial, failure: str, where: str) -> str:
-        """Record a failed trial; returns what to say of it, which holds the reason: a full disk takes no file."""
+        """Record a failed trial. Returns a message with the reason, since a full disk takes no error file."""
         error = self._folder(trial).error
         *_, reason = failure.strip().splitlines() or [""]
         try:
@@ -183,7 +183,7 @@ class Reporter(TrialProgressCallback):
         return f"FAILED in {where}: {reason} ({kept})"
 
     def _take_verification(self, trial: Trial, file: Path) -> str:
-        """Records whether the package is what the network is; says it in words."""
+        """Record the result of the package's verification, and return it in words."""
         found = json.loads(file.read_text(encoding="utf-8"))
         if found["package"] is None:
             tags, said = {NO_PACKAGE_TAG: found["problems"][0]}, f"no package: see {file}"
@@ -194,10 +194,10 @@ class Reporter(TrialProgressCallback):
         return said
 
     def take_epochs(self, trial: Trial) -> None:
-        """Record the epochs that the trial has written down since the last call.
+        """Record the epochs that the trial has written since the last call.
 
-        It writes down an epoch once the checkpoint after it is whole. If that is lost later, damaged on its disk, the
-        file goes back to what is left: then the record of the run begins anew with that, and holds what exists.
+        An epoch is written once the checkpoint after it is complete. If the checkpoint is damaged later, the file goes
+        back to the epochs that are left. Then the record of the run begins again, with these epochs alone.
         """
         epochs, is_other = self._epochs[trial.slug].look()
         if is_other:
@@ -211,7 +211,7 @@ class Reporter(TrialProgressCallback):
             self._take_epoch(trial, epoch)
 
     def _begin_anew(self, trial: Trial) -> None:
-        """Forget what the record has of a run."""
+        """Discard the record of a run, and begin it again."""
         self.say(f"{trial.name} | epochs on record have lost their checkpoint: the record of the run begins anew")
         self.journal.append(Event(run=trial.name, kind="forget"))
         self.begin(trial)
@@ -226,18 +226,18 @@ class Reporter(TrialProgressCallback):
         return self.journal.runs().get(trial.name, Standing())
 
     def say(self, text: str) -> None:
-        """A line for people."""
+        """Print a line for people."""
         self.console.say(text)
 
     def hear(self, name: str, line: str) -> None:
-        """Tells of a line that a run has said."""
+        """Print a line that a run has written."""
         if STEP.match(line):
             self.console.progress(name, line)
         else:
             self.say(f"{name} | {line}")
 
     def _prune(self, trial: Trial) -> None:
-        """The run ends by itself, with a checkpoint: workers that Tune ends would keep their place."""
+        """Tell a run to stop. It ends by itself, with a checkpoint: workers ended by Tune keep their reservation."""
         self.say(f"{trial.name} | among the lower two thirds: told to stop")
         stop = self._folder(trial).stop
         stop.parent.mkdir(parents=True, exist_ok=True)
@@ -250,19 +250,19 @@ class Reporter(TrialProgressCallback):
         self._say_done(trial, f"pruned after epoch {epoch} of {trial.run.epochs}")
 
     def _end(self, trial: Trial, status: Status) -> None:
-        """With its results, and what it said."""
+        """End a run in the record, with its results and its progress log."""
         folder = self._folder(trial)
         self._record([*sorted(folder.results.glob("*")), folder.progress], trial)
         self.journal.append(Event(run=trial.name, kind="end", status=status))
 
     def _record(self, files: Sequence[Path], trial: Trial) -> None:
-        """Those that are there."""
+        """Record those of the files that exist."""
         for path in files:
             if path.exists():
                 self.journal.append(Event(run=trial.name, kind="artifact", path=str(path)))
 
     def _say_done(self, trial: Trial, said: str) -> None:
-        """That it trains no more."""
+        """Print that a trial trains no more, and the time left."""
         self.num_done += 1
         left = len(self.by_slug) - self.num_done
         left_s = (time.monotonic() - self.started) / self.num_done * left

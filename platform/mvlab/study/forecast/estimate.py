@@ -123,7 +123,7 @@ def span(seconds: Range) -> str:
 
 
 def stored_bytes(data: DataSet) -> tuple[int, int]:
-    """Return the stored bytes of the training and the validation split. Digits not yet written: bytes of the images alone."""
+    """Return the bytes of the training and the validation split; of unwritten digits, those of the images alone."""
     if data.digest:
         return read_manifest(data.uri, "train").num_bytes, read_manifest(data.uri, "val").num_bytes
     return sum(len(each.image) for each in digits("train")), sum(len(each.image) for each in digits("val"))

@@ -37,7 +37,7 @@ def this_machine() -> list[Node]:
 
 
 def predict(trials: Sequence[Trial], data: DataSet, placement: Placement) -> Prediction:
-    """Predict the duration of the trials. This takes seconds: steps are run and timed (`mvlab.study.forecast.probe`)."""
+    """Predict the duration of the trials. Takes seconds: steps are run and timed (`mvlab.study.forecast.probe`)."""
     num_bytes = stored_bytes(data)
     works = [Work.of(trial, data, num_bytes, placement.workers) for trial in trials]
     speeds = measure([trial.run for trial in trials], data, placement)

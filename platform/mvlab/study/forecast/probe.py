@@ -38,7 +38,7 @@ SECONDS_IN_ALL = 12.0
 
 
 def measure(runs: Sequence[RunConfig], data: DataSet, placement: Placement) -> list[Speed]:
-    """Measure the speed of each run, placed as in `placement`. Runs whose steps take the same time are measured once."""
+    """Measure the speed of each run under `placement`. Runs whose steps take the same time are measured once."""
     device = torch.device("cuda" if placement.use_gpu and torch.cuda.is_available() else "cpu")
     distinct = {_costs(run): run for run in runs}
     kinds = sum(len(run.sampler.resolutions) + len(run.task.evaluations(last=True)) for run in distinct.values())

@@ -106,7 +106,7 @@ def left_of(study: Study) -> Sequence[Trial]:
 
 
 def _varied(trial: Trial, varies: str) -> str:
-    """Return the value of the field that runs differ in. For a whole part of the config, e.g. the model: the arm's name."""
+    """Return the value of the field that runs differ in. For a part of the config, e.g. the model: the arm's name."""
     return str(flatten(trial.run.as_dict()).get(varies, trial.arm))
 
 

@@ -28,7 +28,7 @@ def fine_tuned(trials: Sequence[Trial], initial: Path, classes: Sequence[str]) -
 
 
 def as_begun(trials: Sequence[Trial], folder: Path) -> list[Trial]:
-    """Return the trials with the initial weights recorded in `folder`. A study resumes from checkpoints, without the file.
+    """Return the trials with the initial weights recorded in `folder`. Resuming needs checkpoints, not the file.
 
     Raises:
         ResumeError: a trial has no checkpoint yet, so the file is needed.

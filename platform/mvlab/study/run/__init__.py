@@ -1,1 +1,1 @@
-"""Execution and record of a study."""
+"""Executes and records a study."""

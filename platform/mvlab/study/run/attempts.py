@@ -1,4 +1,4 @@
-"""Tags of a study that is gone on with: what its earlier attempts had otherwise stays, beside the newest one's."""
+"""Tags of a resumed study: those of the newest attempt, and values that differed in earlier attempts."""
 
 from collections.abc import Mapping
 
@@ -20,16 +20,16 @@ from mvlab.study.run.description import Description, arm_of
 
 TOLD = (COMMAND_TAG, DRIVER_TAG, WORKERS_TAG, DATASET_TAG, VAL_TAG, ON_CORRUPT_TAG)
 TOLD_ALL = ("mvlab.version.", "mvlab.git.", "mvlab.python")
-"""Begin of the names of others."""
+"""Prefixes of further tags that are kept."""
 
 
 def earlier(journal: Journal, now: Mapping[str, str]) -> dict[str, str]:
-    """EARLIER and a tag's name -> the values that attempts before this one had, if other than those of `now`."""
+    """Return EARLIER + tag name -> values of earlier attempts that differ from `now`."""
     seen: dict[str, dict[str, None]] = {}
     for event in journal.events():
         if event.run == SWEEP:
             for tag, value in event.tags.items():
-                name = DRIVER_TAG if tag == MACHINE_TAG else tag  # which measures latency itself
+                name = DRIVER_TAG if tag == MACHINE_TAG else tag  # the driver measures latency itself
                 if name in TOLD or name.startswith(TOLD_ALL):
                     seen.setdefault(name, {})[value] = None
     others = {name: [value for value in values if value != now.get(name)] for name, values in seen.items()}
@@ -37,7 +37,7 @@ def earlier(journal: Journal, now: Mapping[str, str]) -> dict[str, str]:
 
 
 def extent(study: Description) -> dict[str, str]:
-    """Rows and seeds as they are by now (the parameters say how the study began), and which runs are not alike."""
+    """Return tags with the current rows and seeds, and the changed runs. Parameters show only how the study began."""
     rows = dict.fromkeys(arm_of(name, config["seed"]) for name, config in study.trials.items())
     seeds = {config["seed"] for config in study.trials.values()}
     tags = {ROWS_TAG: " | ".join(rows), SEEDS_TAG: str(len(seeds))}

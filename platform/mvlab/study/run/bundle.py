@@ -1,4 +1,4 @@
-"""A provenance bundle: all that it takes to do a study again, and to say whether it came to the same."""
+"""Provenance bundle: all that is needed to run a study again and to compare the weights."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class BundleError(UserError, ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bundle:
-    """What a study was."""
+    """Content of a provenance bundle."""
 
     experiment: str
     scale: Scale
@@ -43,13 +43,13 @@ class Bundle:
     configs: Mapping[str, dict[str, Any]]
     """Name of a run -> its whole config."""
     weights: Mapping[str, str]
-    """Name of a run -> sha256 of its EMA weights at the end, of those that came to it."""
+    """Name of a run -> sha256 of its EMA weights at the end, for complete runs."""
     tags: Mapping[str, str]
-    """Where it was made: revision, versions, machine, command."""
+    """Origin of the study: revision, versions, machine, command."""
 
 
 def bundle_of(study: Description, results: Results, *, data: str | None) -> dict[str, Any]:
-    """As JSON: of all runs that have begun in the study at whatever time and are what it is now."""
+    """Return the bundle as JSON. It has all runs that have begun, except changed ones (`Description.changed`)."""
     runs = {f"{run.arm} seed {run.seed}": run for run in results.runs}
     runs = {name: run for name, run in runs.items() if name in study.trials and name not in study.changed}
     return {
@@ -70,7 +70,7 @@ def bundle_of(study: Description, results: Results, *, data: str | None) -> dict
 
 
 def _on_corrupt(tags: Mapping[str, str]) -> OnCorrupt:
-    """Of all attempts: the one that has met no corrupt row would have come to the same with "skip"."""
+    """Return one policy for all attempts. One that ended with "stop" met no corrupt row, so "skip" changes nothing."""
     told = (tags.get(ON_CORRUPT_TAG, "stop"), tags.get(f"{EARLIER}{ON_CORRUPT_TAG}", "stop"))
     return "skip" if "skip" in told else "stop"
 
@@ -78,7 +78,7 @@ def _on_corrupt(tags: Mapping[str, str]) -> OnCorrupt:
 def read_bundle(path: Path) -> Bundle:
     """
     Raises:
-        BundleError: it is no bundle, or one of another format.
+        BundleError: the file is no bundle, or has another format.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -97,10 +97,10 @@ def read_bundle(path: Path) -> Bundle:
 
 
 def trials_of(bundle: Bundle) -> list[Trial]:
-    """The runs that have weights to be held against, as they were.
+    """Return the runs that have weights to compare with, as they were.
 
     Raises:
-        BundleError: there is none, or this code has no such runs.
+        BundleError: there are none, or this code has no such runs.
     """
     if not bundle.weights:
         raise BundleError("it has the weights of no run, so that nothing can be compared: its runs never ended")
@@ -122,7 +122,7 @@ def require_same(bundle: Bundle, trials: Sequence[Trial], data: DataSet) -> None
         f"{trial.name}: {difference}"
         for trial in trials
         for difference in config_differences(json.dumps(bundle.configs[trial.name]), trial.run)
-        if ": absent then, " not in difference  # a field that is younger has its default, as it had then
+        if ": absent then, " not in difference  # a newer field has its default, which is how the run behaved then
     ]
     pairs = (("data", bundle.dataset_digest, data.digest), ("validation data", bundle.val_digest, data.val_digest))
     for what, then, now in pairs:
@@ -139,7 +139,7 @@ def _revision(bundle: Bundle) -> str:
 
 
 def version_differences(bundle: Bundle, now: Mapping[str, str]) -> list[str]:
-    """Packages, machine and revision that are not what they were: why digests may differ."""
+    """Return differences in packages, machine and revision. They may explain different digests."""
     told = ("mvlab.version.", "mvlab.git.", "mvlab.python", "mvlab.machine")
     names = [name for name in bundle.tags if name.startswith(told)]
     return [

@@ -1,4 +1,4 @@
-"""Carries a study out: trains, exports, measures, reports and records."""
+"""Carry out a study: train, export, measure, report and record."""
 
 import json
 import sys
@@ -41,16 +41,16 @@ from mvlab.training.placement import Placement, describe, place
 
 ROOT = Path(__file__).parents[3]
 SECONDS_FOR_THE_RECORD = 120.0
-"""How long the end waits for an MLflow server that does not answer."""
+"""Longest wait at the end for an MLflow server that does not answer."""
 
 
 def carry_out(study: Study) -> dict[str, Any]:
-    """Does all of it; returns the summary that ends a job's output, and whether MLflow took all of the record.
+    """Carry out the study. Returns the summary for a job's last line; `recorded`: MLflow accepted the whole record.
 
     Raises:
         TrackingError, ClusterError, PlacementError, InUseError, ResumeError: before anything is recorded.
-        Interrupted: told to stop; every run has ended in the journal, and in MLflow where it answered.
-        DiskError: the disk takes no more, not even that a run has failed.
+        Interrupted: stopped by a signal; every run has ended in the journal, and in MLflow if it answered.
+        DiskError: the disk is full: not even the failure of a run can be recorded.
     """
     with naming_the_disk(study.storage):
         return _carried_out(study)
@@ -79,7 +79,7 @@ def _carried_out(study: Study) -> dict[str, Any]:
         print(f"on {len(nodes)} machines: {describe(placement)}", file=sys.stderr)
     folder = study.resumed or new_folder(study.storage / study.experiment.name, options.scale)
     with locked(folder):
-        if study.resumed and not options.execution.accept_changes:  # it may have changed meanwhile
+        if study.resumed and not options.execution.accept_changes:  # another process may have changed it meanwhile
             require_same_study(folder, study.trials, data, options.workers)
         described = begin_work(
             folder,
@@ -96,7 +96,7 @@ def _carried_out(study: Study) -> dict[str, Any]:
 def _recorded(
     study: Study, described: Description, data: DataSet, placement: Placement, journal: Journal, sink: MlflowSink
 ) -> dict[str, Any]:
-    """Sweep, report and table, and the wait for MLflow; however it ends, no run stays open."""
+    """Run the sweep, write the report, and wait for MLflow. However this ends, no run stays open."""
     text = ""
     with interruptible() as stop:
         try:
@@ -105,7 +105,7 @@ def _recorded(
             recorded = sink.close(SECONDS_FOR_THE_RECORD)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
-            only_waited = stopped and bool(text)  # for MLflow: whoever stops that does not want more of it
+            only_waited = stopped and bool(text)  # for MLflow: a signal ends that wait
             _end_open_runs(journal, "KILLED" if stopped else "FAILED")
             recorded = not only_waited and sink.close(SECONDS_FOR_THE_RECORD)
             if stopped:
@@ -122,7 +122,7 @@ def _recorded(
 def _sweep_and_report(
     study: Study, described: Description, data: DataSet, placement: Placement, journal: Journal, stop: Stop
 ) -> str:
-    """The journal tells all of it; returns the report as markdown."""
+    """Run the sweep and write the report, with all in the journal. Returns the report as markdown."""
     folder = journal.path.parent
     tags = _tags(study, data, placement)
     finished = [run for run, status in journal.statuses().items() if status == "FINISHED" and run != SWEEP]
@@ -133,7 +133,7 @@ def _sweep_and_report(
     else:
         begin_sweep(study.experiment, study.trials, data, placement, of_study, journal)
     _train(study, data, placement, tags, journal, stop)
-    cluster.disconnect()  # latency is measured on a machine that does nothing else of ours
+    cluster.disconnect()  # nothing else of ours may run while latency is measured
     print("measuring latency, writing the report", file=sys.stderr)
     page = _report(study, described, journal)
     unfinished = _unfinished(study, journal)
@@ -147,7 +147,7 @@ def _sweep_and_report(
 def _train(
     study: Study, data: DataSet, placement: Placement, tags: dict[str, str], journal: Journal, stop: Stop
 ) -> None:
-    """Whatever is not finished, after a look at how long it will take if that was asked for."""
+    """Train the trials that are not finished. Predict their duration first, if that was asked for."""
     folder, options = journal.path.parent, study.options
     left = remaining(study.trials, journal)
     is_predicted = options.estimate and bool(left)
@@ -171,7 +171,7 @@ def _train(
 
 
 def _report(study: Study, described: Description, journal: Journal) -> Page:
-    """Of all that the journal tells, in the study's folder and on the parent run."""
+    """Write the report of the whole journal into the study's folder, and record it on the parent run."""
     folder = journal.path.parent / "report"
     record_costs(study.experiment, journal)
     results = read_results(journal.path)
@@ -184,8 +184,8 @@ def _report(study: Study, described: Description, journal: Journal) -> Page:
 
 
 def _tags(study: Study, data: DataSet, placement: Placement) -> dict[str, str]:
-    """Where the numbers of every run come from."""
-    use_all_cores()  # which the machine's name tells
+    """Return the tags that show the origin of the numbers of every run."""
+    use_all_cores()  # the machine's name includes the number of threads
     return provenance(ROOT) | {
         "mvlab.study": study.experiment.name,
         TASK_TAG: study.experiment.task.kind,
@@ -215,13 +215,13 @@ def _end_open_runs(journal: Journal, status: Status) -> None:
 
 
 def _statuses(study: Study, journal: Journal) -> dict[str, Status | None]:
-    """Of every trial; None for one that never began."""
+    """Return the status of every trial; None for one that never began."""
     statuses = journal.statuses()
     return {trial.name: statuses.get(trial.name) for trial in study.trials}
 
 
 def _unfinished(study: Study, journal: Journal) -> list[str]:
-    """Runs of the study, whenever they were asked for, that did not come to their end and were not pruned."""
+    """Return the runs of all attempts that neither finished nor were pruned."""
     statuses, given_up = journal.statuses(), pruned(journal)
     runs = dict.fromkeys([*(trial.name for trial in study.trials), *statuses])
     return [run for run in runs if run != SWEEP and statuses.get(run) != "FINISHED" and run not in given_up]

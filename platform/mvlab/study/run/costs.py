@@ -1,4 +1,4 @@
-"""What the networks of a study's runs cost, in the record of each run: measured on one machine, side by side."""
+"""Costs of the networks of a study's runs, recorded for each run. All are measured on one machine, side by side."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from mvlab.report.tags import MACHINE_TAG
 LATENCY, FASTEST = "cost/latency_ms", "cost/latency_fastest_ms"
 
 Costs = Mapping[str, Mapping[str, float]]
-"""Arm -> what its runs have in the record; empty if nothing was measured yet."""
+"""Arm -> recorded costs of its runs; empty if nothing was measured yet."""
 
 
 def record_costs(experiment: Experiment, journal: Journal) -> None:
-    """Of every run that has begun; what was measured before stays if it can be held against the rest."""
+    """Record the costs of every run that has begun. Earlier measurements are kept if all are comparable."""
     use_all_cores()
     results, machine = read_results(journal.path), machine_name()
     runs = [run for run in results.runs if run.arm in experiment.runs]
@@ -32,10 +32,10 @@ def record_costs(experiment: Experiment, journal: Journal) -> None:
 
 
 def must_measure(costs: Costs, *, is_same_machine: bool) -> bool:
-    """Whether the arms have to be timed anew, all of them: times are compared, so that they are taken together."""
+    """Return True if all arms must be timed again. Times are compared, so they are measured together."""
     return not is_same_machine or any(not _is_good(each) for each in costs.values())
 
 
 def _is_good(costs: Mapping[str, float]) -> bool:
-    """Whether it was measured, while the machine did nothing else."""
+    """Return True if latency was measured while the machine did nothing else."""
     return LATENCY in costs and FASTEST in costs and not Latency(costs[LATENCY], costs[FASTEST]).is_disturbed

@@ -1,4 +1,4 @@
-"""What a study is, written down in its folder: more with every time that it is gone on with."""
+"""Description of a study in its folder. It grows each time the study is resumed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,36 +19,36 @@ from mvlab.training.files import whole_checkpoints
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
-    """What STUDY holds; what earlier versions did not write down is empty."""
+    """Content of the file STUDY. Fields that earlier versions did not write are empty."""
 
     experiment: str
     scale: str
     data: Mapping[str, str]
     """name, digest (of the training split) and val_digest."""
     workers: int | None = None
-    """Ranks of every run; of elastic ones the most."""
+    """Ranks of every run; for elastic runs, the maximum."""
     task: str = "classification"
     """Kind of the runs' task."""
     trials: Mapping[str, dict[str, Any]]
-    """Name of a run -> its config; of one that has finished the one that it was trained with."""
+    """Name of a run -> its config. A finished run keeps the config that it was trained with."""
     changed: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Name of a run -> how the study that went on (`accept_changes`) is not what the run began with."""
+    """Name of a run -> differences between its beginning and the resumed study (`accept_changes`)."""
 
 
 def read_description(folder: Path) -> Description:
-    """Of the study in `folder`."""
+    """Read the description of the study in `folder`."""
     return Description(**json.loads((folder / STUDY).read_text(encoding="utf-8")))
 
 
 def arm_of(run: str, seed: int) -> str:
-    """The inverse of `Trial.name`."""
+    """Return the arm of a run. Inverse of `Trial.name`."""
     return run.removesuffix(f" seed {seed}")
 
 
 def begin_work(
     folder: Path, trials: Sequence[Trial], data: DataSet, *, experiment: Experiment, scale: str, workers: int
 ) -> Description:
-    """Writes down what the study in `folder` is now that it does `trials`, with all that it was before."""
+    """Describe the study in `folder`, which now runs `trials`, with its earlier trials. Removes their stop files."""
     before = read_description(folder) if (folder / STUDY).exists() else None
     journal = Journal(folder / JOURNAL)
     left = remaining(trials, journal)
@@ -70,8 +70,8 @@ def begin_work(
 def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, workers: int) -> None:
     """
     Raises:
-        ResumeError: a trial, the data or the number of ranks is not what it was when the study in `folder` began; the
-            message shows the difference.
+        ResumeError: a trial, the data or the number of ranks differs from that of the study in `folder`. The message
+            shows the difference.
     """
     before = read_description(folder)
     differences = _of_all(before, data, workers)
@@ -87,7 +87,7 @@ def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, wor
 def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
     """
     Raises:
-        ResumeError: a trial that has begun would have fewer epochs in all than before, and has trained as many already.
+        ResumeError: a trial would have another number of epochs than before, and has trained that many already.
     """
     before = read_description(folder).trials
     for trial in remaining(trials, Journal(folder / JOURNAL)):
@@ -105,7 +105,7 @@ def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
 def _changed(
     before: Description, begun: Sequence[str], trials: Sequence[Trial], data: DataSet, workers: int
 ) -> dict[str, Sequence[str]]:
-    """Of the runs that have begun, those that are not what the study is now, and what they were found to be before."""
+    """Return the runs that have begun otherwise than the study is now, with their differences, old and new."""
     of_all, ours = _of_all(before, data, workers), {trial.name: trial for trial in trials}
     changed: dict[str, Sequence[str]] = dict(before.changed)
     for run in begun:
@@ -117,7 +117,7 @@ def _changed(
 
 
 def _of_all(before: Description, data: DataSet, workers: int) -> list[str]:
-    """In what all runs differ."""
+    """Return the differences that all runs have in common."""
     differences = []
     then, now = before.data, {"name": data.name, "digest": data.digest}
     if then["digest"] != data.digest if data.digest else then["name"] != data.name:  # the digits, not written yet
@@ -131,7 +131,7 @@ def _of_all(before: Description, data: DataSet, workers: int) -> list[str]:
 
 
 def _of_run(before: Description, trial: Trial) -> list[str]:
-    """In what its config differs; of one that is new, in nothing."""
+    """Return the differences of a trial's config; none for a new trial."""
     if trial.name not in before.trials:
         return []
     return config_differences(json.dumps(before.trials[trial.name]), trial.run)

@@ -1,4 +1,4 @@
-"""How a study and its trials begin in the record: names, parameters, tags, the whole config."""
+"""Events that begin a study and its trials in the record: names, parameters, tags, the whole config."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from mvlab.training.placement import Placement
 
 CONFIG = "config.json"
 ATTEMPT_TAG = "mvlab.attempt"
-"""How often a run has been begun or gone on with."""
+"""Number of times that a run was begun or resumed."""
 KEY_PARAMS = (
     "sampler.resolutions",
     "sampler.base_batch",
@@ -26,7 +26,7 @@ KEY_PARAMS = (
     "epochs",
     "seed",
 )
-"""Shown for every run, beside its network and what the study varies; the rest is in its config.json."""
+"""Parameters of every run, beside its network and what the study varies. The rest is in its config.json."""
 
 
 def begin_sweep(
@@ -37,7 +37,7 @@ def begin_sweep(
     tags: Mapping[str, str],
     journal: Journal,
 ) -> None:
-    """The parent run."""
+    """Record the beginning of the parent run."""
     name = f"{tags['mvlab.scale']} on {data.name}"
     params = {
         "scale": tags["mvlab.scale"],
@@ -65,7 +65,7 @@ def begin_trial(
     tags: Mapping[str, str],
     journal: Journal,
 ) -> None:
-    """Record a child run, with its whole config as an artifact; one that was begun before is resumed, as it is now."""
+    """Record a child run, with its whole config as an artifact. A run begun before resumes, with its config of now."""
     digest = trial.run.digest()
     params = _params(experiment, trial, placement)
     before = journal.runs().get(trial.name, Standing())
@@ -97,7 +97,7 @@ def _record_config(trial: Trial, journal: Journal) -> None:
 
 
 def uses(data: DataSet) -> tuple[DataUse, ...]:
-    """What a run does with the splits of `data`."""
+    """Return how a run uses the splits of `data`."""
     uri = masked(data.uri)
     return (
         DataUse(name=data.name, digest=data.digest, uri=uri, num_samples=data.num_train, context="training"),
@@ -106,7 +106,7 @@ def uses(data: DataSet) -> tuple[DataUse, ...]:
 
 
 def go_on(run: str, tags: Mapping[str, str], journal: Journal) -> None:
-    """Record that a run is resumed: another process, perhaps other code and another world, works on it from here."""
+    """Record that another process resumes a run, perhaps with other code and another world size."""
     attempt = 1 + journal.runs()[run].attempts
     journal.append(Event(run=run, kind="resume", tags={**tags, ATTEMPT_TAG: str(attempt)}))
 

@@ -1,4 +1,4 @@
-"""The folder of a study on the disk: its name says of which scale it is, and when it was begun."""
+"""Folder of a study on disk. Its name shows the scale, and when the study began."""
 
 import json
 import os
@@ -13,22 +13,22 @@ from mvlab.paths import expanded
 STUDY = "study.json"
 JOURNAL = "journal.jsonl"
 NAME = re.compile(r"[a-z]+-\d{8}-\d{6}-\d+")
-"""What `new_folder` makes; anything else beside it, as somebody's copy of a study, is looked into only if named."""
+"""Names that `new_folder` makes. A folder of another name, e.g. a copy of a study, is used only if it is named."""
 
 
 class ResumeError(UserError, ValueError):
-    """There is nothing to go on with, or it is not what was asked for."""
+    """There is no study to resume, or it is not the one that was asked for."""
 
 
 def new_folder(root: Path, scale: str) -> Path:
-    """A folder of this study's own, named by scale and time (UTC)."""
+    """Make a folder for a new study, named by scale, time (UTC) and process."""
     folder = root / f"{scale}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
     folder.mkdir(parents=True)
     return folder
 
 
 def find_folder(root: Path, scale: str, named: str) -> Path:
-    """The folder to go on with: the one `named`, or the newest of this scale under `root`, the experiment's folder.
+    """Find the study to resume: the one `named`, or the newest of this scale in the experiment's folder `root`.
 
     Raises:
         ResumeError: there is none, it is damaged, or it is of another experiment or scale.
@@ -52,7 +52,7 @@ def find_folder(root: Path, scale: str, named: str) -> Path:
 
 
 def _read(folder: Path) -> Any:
-    """Description of the study in `folder`.
+    """Read the description of the study in `folder`.
 
     Raises:
         ResumeError: its file is damaged.
@@ -64,12 +64,12 @@ def _read(folder: Path) -> Any:
 
 
 def newest_study(root: Path, scale: str | None = None) -> Path | None:
-    """The study under `root`, an experiment's folder, that was begun last, at this scale or at any."""
+    """Return the newest study in the experiment's folder `root`, at this scale or at any."""
     return _newest(root, scale or "*", JOURNAL)
 
 
 def _newest(root: Path, scale: str, file: str) -> Path | None:
-    """Of those that have `file` already."""
+    """Return the newest of the studies that have `file` already."""
     begun = [path.parent for path in root.glob(f"{scale}-*/{file}") if NAME.fullmatch(path.parent.name)]
     return max(begun, key=started_at, default=None)
 
@@ -79,6 +79,6 @@ def scale_of(study: Path) -> str:
 
 
 def started_at(study: Path) -> str:
-    """UTC, e.g. "2026-11-22 22:14:53"; its name says it."""
+    """Read the study's start from its name: UTC, e.g. "2026-11-22 22:14:53"."""
     _, day, clock, _ = study.name.split("-")
     return f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:4]}:{clock[4:6]}"

@@ -1,4 +1,4 @@
-"""Makes and records tables that need no training: one MLflow run each time, with the tables as its artifacts."""
+"""Make and record tables that need no training. Each time is one MLflow run, with the tables as its artifacts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from mvlab.study.run.folder import JOURNAL, new_folder
 MLFLOW_EXPERIMENT = f"{PREFIX}facts"
 ROOT = Path(__file__).parents[3]
 STORAGE = Path("storage") / "tables"
-"""Where tables are if no folder is named."""
+"""Folder of tables if none is named."""
 SECONDS_FOR_THE_RECORD = 120.0
-"""How long the end waits for an MLflow server that does not answer."""
+"""Longest wait at the end for an MLflow server that does not answer."""
 
 
 class FolderError(UserError, ValueError):
@@ -27,7 +27,7 @@ class FolderError(UserError, ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Made:
-    """What a run came to."""
+    """Result of a run: files and metrics."""
 
     files: Sequence[Path]
     metrics: Mapping[str, float]
@@ -35,14 +35,14 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recorded:
-    """Where it is."""
+    """Record of a run's result."""
 
     made: Made
     folder: Path
     run_id: str | None
-    """In MLflow; None if it was never reached."""
+    """Run id in MLflow; None if MLflow was never reached."""
     is_complete: bool
-    """Whether MLflow took all of it; what it did not is in the journal."""
+    """True if MLflow accepted all of it. The rest is in the journal."""
 
 
 def record_tables(
@@ -54,9 +54,9 @@ def record_tables(
     folder: Path | None,
     tracking_uri: str,
 ) -> Recorded:
-    """Calls `make` with `folder`, which is made (a new one in STORAGE if None), and records what it writes there.
+    """Create `folder` (None: a new one in STORAGE), call `make` with it, and record the files it writes there.
 
-    `machine` is what did it, with its threads or as a GPU, for people.
+    `machine` describes, for people, the CPU with its threads or the GPU that does the work.
 
     Raises:
         FolderError: `folder` holds the record of an earlier run.
