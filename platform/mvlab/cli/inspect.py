@@ -1,4 +1,4 @@
-"""`mvlab inspect`: what is in a data set, and whether its bytes are still those that were ingested."""
+"""`mvlab inspect`: describe a data set, and check that its bytes are still those that were ingested."""
 
 import argparse
 import sys

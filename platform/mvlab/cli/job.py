@@ -52,7 +52,7 @@ def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
             print(f"\n{_estimated(study)}")
         return 0
 
-    from mvlab.study.run.carry_out import carry_out  # seconds to import: only for what is known to be good
+    from mvlab.study.run.carry_out import carry_out  # seconds to import: only once all is checked
 
     try:
         summary = carry_out(study)

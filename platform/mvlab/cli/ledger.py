@@ -1,4 +1,4 @@
-"""`mvlab ledger`: compare what two runs did, and find the step at which they part."""
+"""`mvlab ledger`: compare two runs, and find the first step at which they differ."""
 
 import argparse
 import re
@@ -92,7 +92,7 @@ def compare_runs(name_a: str, name_b: str) -> tuple[bool, str]:
     a, b = read_ranks(name_a), read_ranks(name_b)
     if Path(name_a).is_dir() != Path(name_b).is_dir():
         raise LedgerError(f"{name_a} and {name_b}: give two folders, or two files of one rank each")
-    if not Path(name_a).is_dir():  # two files, whatever rank they are of
+    if not Path(name_a).is_dir():  # two files, which may be of different ranks
         b = dict(zip(a, b.values(), strict=True))
     texts = []
     if a.keys() != b.keys():

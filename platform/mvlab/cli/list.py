@@ -1,4 +1,4 @@
-"""`mvlab list`: the experiments, and how the last study of each one went."""
+"""`mvlab list`: the experiments, each with the outcome of its last study."""
 
 import argparse
 from pathlib import Path

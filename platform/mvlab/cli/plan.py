@@ -1,4 +1,4 @@
-"""`mvlab plan`: what an epoch does, before anything runs."""
+"""`mvlab plan`: the plan of an epoch, before anything runs."""
 
 import argparse
 from dataclasses import replace

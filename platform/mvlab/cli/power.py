@@ -1,4 +1,4 @@
-"""`mvlab power`: how many seeds a claim needs."""
+"""`mvlab power`: number of seeds that a claim needs."""
 
 import argparse
 from math import isnan

@@ -51,7 +51,7 @@ def _facts(tables: Sequence[FactTable], arguments: Sequence[str]) -> int:
     options = parsed.parse_args(arguments)
 
     def write(chosen: Sequence[FactTable], folder: Path) -> "Made":
-        from mvlab.measure.facts import find_facts  # torch: only for what is known to be good
+        from mvlab.measure.facts import find_facts  # torch: only once the options are checked
         from mvlab.report.facts import FILES, count_verdicts, write_facts
         from mvlab.study.run.tables import Made
 
@@ -131,7 +131,7 @@ def _packages(tables: Sequence[CostTable], arguments: Sequence[str]) -> int:
         tell = partial(print, file=sys.stderr, flush=True)
         for each in make_packages(chosen, folder, precision=options.precision, tell=tell):
             made.append(each)
-            page = write_packages(made, folder)  # it takes an hour: whoever stops it keeps what is made
+            page = write_packages(made, folder)  # it takes an hour: a stopped run keeps what was made
         print(page.markdown())
         counted.update(count(made))
         return Made(files=[folder / file for file in FILES], metrics=counted)

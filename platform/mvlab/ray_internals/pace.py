@@ -1,8 +1,8 @@
 """Ray Data at the consumer's pace: its scheduling thread sleeps until there is work, and few blocks are made ahead.
 
-By default the scheduling thread polls ten times a second, at 2 ms of CPU each time, and the consumer polls a hundred
-times a second for its next block. Both take the GIL from the training thread and CPU from the readers. Here each waits
-for an event of the other. Without any of the following, `blocks` uses Ray Data's public iterator:
+By default the scheduling thread polls ten times a second, at 2 ms of CPU each time. The consumer polls a hundred times
+a second for its next block. Both take the GIL from the training thread and CPU from the readers. Here each waits for
+an event of the other. Without any of the following, `blocks` uses Ray Data's public iterator:
 
 - `Dataset._execute_to_iterator`: starts a data set and returns its executor, which no public method does.
 - `DataContext.custom_execution_callback_classes`, `ExecutionCallback`: hooks of the scheduling thread; without them it
@@ -70,7 +70,7 @@ def _blocks(bundles: Iterator[Any], executor: StreamingExecutor, pace: "Pace", n
 class OneBlockWaits(BackpressurePolicy):
     """Fetches a block from a reader once the one before is taken. The reader makes two more in the meantime, and waits.
 
-    Memory is one reason. The other: an object store that reuses its pages is faster than one that grows, since every
+    One reason is memory. The other is speed: an object store that reuses its pages is faster than one that grows. Every
     process that touches a fresh page takes a fault (15% of the images a second).
     """
 

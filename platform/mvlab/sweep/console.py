@@ -23,7 +23,7 @@ class Console:
         self._name = self._line = ""
         """Run whose progress the terminal's last line shows, and that line; empty while it shows none."""
         self._next_s: dict[str, float] = {}
-        """By run: earliest time of the next line on its progress in a log."""
+        """Earliest time of the next line on a run's progress in a log, by run."""
 
     def say(self, text: str) -> None:
         """Print a line that stays. Progress is shown below it, unless that is of the run the line begins with."""

@@ -23,7 +23,7 @@ SECONDS_BETWEEN_LOOKS = 0.5
 def exported(
     trials: Sequence[Trial], *, data: str, storage: Path, is_stopped: Callable[[], bool]
 ) -> Iterator[tuple[Trial, Exception | None]]:
-    """Export trained trials, as many at once as the cluster has free CPUs. Yields each at its end, with its error.
+    """Export trained trials, as many at once as CPUs are free. Yields each at its end, with its error or None.
 
     Call it when nothing trains any more: an export beside training would disturb measured times. Ends early if
     `is_stopped`; an export that did not end may run again.

@@ -1,8 +1,8 @@
 """Successive halving (ASHA): stops runs that are not worth their remaining epochs.
 
-The rule is Ray Tune's, with the epoch as time. Tune cannot apply it itself: trials report no metrics to it, and a trial
-that Tune ends would leave its workers' reservation behind (Ray issue 54305). So the rule is called here. A run that is
-told to stop makes a checkpoint and ends by itself.
+The rule is Ray Tune's, with the epoch as time. Tune cannot apply it itself, since trials report no metrics to it. And a
+trial that Tune ends would leave its workers' reservation behind (Ray issue 54305). So the rule is called here. A run
+that is told to stop makes a checkpoint and ends by itself.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Halving:
         """`epochs`: number by run; each gets at least `grace_epochs`. Runs compete by the task's primary metric."""
         self.epochs, self.metric = epochs, ema_metric(task)
         self.stopped: dict[str, int] = {}
-        """By run: the epoch (from 1) after which it was told to stop."""
+        """Epoch (from 1) after which a run was told to stop, by run."""
         self._seen: dict[str, Any] = {}
         self._rule: Any = AsyncHyperBandScheduler(
             time_attr="epoch",

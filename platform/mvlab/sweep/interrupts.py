@@ -26,7 +26,7 @@ class Stop:
     def gracefully(self, files: Sequence[Path]) -> Iterator[None]:
         """Inside the context, a signal creates the stop files `files`, so that their runs end by themselves.
 
-        It raises when the context is left, after SECONDS_FOR_CHECKPOINTS, or at a second signal.
+        KeyboardInterrupt is raised on leaving, after SECONDS_FOR_CHECKPOINTS, or at a second signal.
         """
         self.files = list(files)
         try:

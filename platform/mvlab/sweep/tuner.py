@@ -95,7 +95,7 @@ class Reporter(TrialProgressCallback):
         self.num_done = self.num_exported = 0
         self._epochs = {slug: EpochsFile(trial.folder(storage).epochs) for slug, trial in by_slug.items()}
         self._failures: dict[str, str] = {}
-        """By name of a trial: the failure it reported."""
+        """Failure that a trial reported, by name of the trial."""
         self._stalls = {slug: Stalls(trial.folder(storage).checkpoints) for slug, trial in by_slug.items()}
         for trial in by_slug.values():
             if halving and trial.name in halving.stopped:  # the driver was killed before the run had stopped

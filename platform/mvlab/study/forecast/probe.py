@@ -62,7 +62,7 @@ class _Probe:
     """Time to measure steps of one kind."""
 
     def speed(self, run: RunConfig) -> Speed:
-        run = replace(run, numerics=replace(run.numerics, compile=False))  # it takes minutes, once
+        run = replace(run, numerics=replace(run.numerics, compile=False))  # compilation takes minutes, once
         model = build_model(run, run.task.num_outputs(self.data.classes), self.device)
         trainer = build_trainer(run, model, World(0, 1, self.device))
         return Speed(

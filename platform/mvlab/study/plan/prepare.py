@@ -47,7 +47,7 @@ class Options:
     gpus_per_worker: float = 1.0
     """GPUs of each rank, where the cluster has any."""
     mix_machines: bool = False
-    """Permission to place a run on machines that are unlike."""
+    """Permission to place a run on unlike machines."""
     grace_epochs: int | None = None
     """Epochs that every run gets before the worse ones are stopped; None stops none."""
     estimate: bool = False

@@ -70,7 +70,7 @@ def bundle_of(study: Description, results: Results, *, data: str | None) -> dict
 
 
 def _on_corrupt(tags: Mapping[str, str]) -> OnCorrupt:
-    """Return one policy for all attempts. One that ended with "stop" met no corrupt row, so "skip" changes nothing."""
+    """Return one policy for all attempts. One under "stop" met no corrupt row, so "skip" would give the same result."""
     told = (tags.get(ON_CORRUPT_TAG, "stop"), tags.get(f"{EARLIER}{ON_CORRUPT_TAG}", "stop"))
     return "skip" if "skip" in told else "stop"
 

@@ -45,12 +45,14 @@ SECONDS_FOR_THE_RECORD = 120.0
 
 
 def carry_out(study: Study) -> dict[str, Any]:
-    """Carry out the study. Returns the summary for a job's last line; `recorded`: MLflow accepted the whole record.
+    """Carry out the study, and return the summary for a job's last line.
+
+    Its `recorded` is True if MLflow accepted all of the record.
 
     Raises:
         TrackingError, ClusterError, PlacementError, InUseError, ResumeError: before anything is recorded.
         Interrupted: stopped by a signal; every run has ended in the journal, and in MLflow if it answered.
-        DiskError: the disk is full: not even the failure of a run can be recorded.
+        DiskError: the disk takes no more data. Not even the failure of a run can be recorded.
     """
     with naming_the_disk(study.storage):
         return _carried_out(study)

@@ -48,7 +48,7 @@ def arm_of(run: str, seed: int) -> str:
 def begin_work(
     folder: Path, trials: Sequence[Trial], data: DataSet, *, experiment: Experiment, scale: str, workers: int
 ) -> Description:
-    """Describe the study in `folder`, which now runs `trials`, with its earlier trials. Removes their stop files."""
+    """Describe the study in `folder`, with `trials` and earlier ones. Removes stop files of trials to run."""
     before = read_description(folder) if (folder / STUDY).exists() else None
     journal = Journal(folder / JOURNAL)
     left = remaining(trials, journal)
@@ -87,7 +87,7 @@ def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, wor
 def require_epochs_ahead(folder: Path, trials: Sequence[Trial]) -> None:
     """
     Raises:
-        ResumeError: a trial would have another number of epochs than before, and has trained that many already.
+        ResumeError: a trial would have another number of epochs than before, and has trained at least as many.
     """
     before = read_description(folder).trials
     for trial in remaining(trials, Journal(folder / JOURNAL)):

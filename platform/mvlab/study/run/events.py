@@ -65,7 +65,7 @@ def begin_trial(
     tags: Mapping[str, str],
     journal: Journal,
 ) -> None:
-    """Record a child run, with its whole config as an artifact. A run begun before resumes, with its config of now."""
+    """Record a child run, with its whole config as an artifact. A run begun before resumes with its current config."""
     digest = trial.run.digest()
     params = _params(experiment, trial, placement)
     before = journal.runs().get(trial.name, Standing())
