@@ -1,6 +1,6 @@
-"""What one training run is: a frozen, complete, validated value whose digest names it in every record.
+"""Configuration of one training run: a frozen, complete, validated value. Its digest names it in every record.
 
-Where it runs (workers, devices, folders, servers) is never in here; that arrives as arguments.
+The place where a run executes (workers, devices, folders, servers) is never part of it. It arrives as arguments.
 """
 
 import hashlib
@@ -23,27 +23,27 @@ def require_once(name: str, sides: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerConfig:
-    """Section 3.2's samplers: a step draws a resolution r, and has b_t = floor(base_resolution^2 base_batch / r^2).
+    """Sampler of section 3.2: a step draws a resolution r; a rank has floor(base_resolution^2 base_batch / r^2) images.
 
-    The paper and its code state several batch rules; they are this formula with other numbers
-    (`mvlab.samplers` has them by name):
+    The paper and its code state several batch rules. All are this formula with other numbers, and `mvlab.samplers` has
+    them by name:
 
     - base resolution (the release): `base_batch` images at 256 px, more below and fewer above;
-    - Listing 1: the same over its own printed resolutions. Its batch sizes are floats, which cannot index a list;
-      here they are floored;
-    - maximum resolution (section 3.2's equation): `base_resolution = max(resolutions)`, so `base_batch` is the
-      smallest batch;
+    - Listing 1: the same rule over the resolutions that it prints. Its batch sizes are floats, which cannot index a
+      list; here they are rounded down;
+    - maximum resolution (section 3.2's equation): `base_resolution = max(resolutions)`, so `base_batch` is the smallest
+      batch;
     - standard: one resolution, the base.
 
     Raises:
-        ValueError: no resolutions, one that is not positive, or a batch below 2.
+        ValueError: no resolutions, one that is not positive or occurs twice, or a batch below 2.
     """
 
     resolutions: tuple[int, ...]
-    """Sides of the square training inputs, pixels; one is drawn for each step."""
+    """Sides of the square training inputs, pixels. Each step draws one."""
     base_resolution: int
     base_batch: int
-    """Images a rank at `base_resolution`; b_t = floor(base_resolution^2 base_batch / H_t W_t)."""
+    """Images per rank at `base_resolution`; b_t = floor(base_resolution^2 base_batch / H_t W_t)."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -59,37 +59,39 @@ class SamplerConfig:
         )
 
     def batch_at(self, resolution: int) -> int:
-        """Images a rank in a step at `resolution` pixels."""
+        """Return the images per rank in a step at `resolution` pixels."""
         return self.base_resolution**2 * self.base_batch // resolution**2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
-    """The update and its learning rate: AdamW, linear warm-up, cosine decay (section 4.1); SGD for Table 5's CNNs."""
+    """Optimizer and learning rate: AdamW, linear warm-up, cosine decay (section 4.1); SGD for Table 5's CNNs."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr_start: float = 2e-4
     lr_peak: float = 2e-3
     lr_end: float = 2e-4
     warmup_updates: int = 3_000
-    """Optimizer updates, not epochs: multi-scale batches change how many an epoch has."""
+    """Length of the warm-up in updates, not epochs: with multi-scale batches, epochs differ in their number of
+    updates."""
     schedule: Literal["update", "epoch"] = "update"
-    """When the cosine moves: at every update, or, as in the release, at every epoch."""
+    """Interval at which the cosine decay changes the learning rate: each update, or each epoch as in the release."""
     weight_decay: float = 0.01
     decay: Literal["all", "matrices"] = "all"
-    """What decays: all parameters, norms and biases included, as in the release; or those of 2 and more dimensions."""
+    """Parameters with weight decay: all, norms and biases included, as in the release; or those of 2 and more
+    dimensions."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of AdamW."""
+    """Decay rates of AdamW's two moments."""
     momentum: float = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     nesterov: bool = False
     accumulate: int = 1
-    """Steps whose gradients make one update, each image weighing the same."""
+    """Steps whose gradients are accumulated into one update. Each image has the same weight."""
     clip_norm: float | None = None
-    """The most that the gradients' norm may be; None does not clip."""
+    """Largest norm of the gradients; larger ones are clipped. None: no clipping."""
     lr_factors: tuple[tuple[str, float], ...] = ()
-    """Prefixes of parameters' names, such as "classifier", each with a factor of the learning rate. Where several fit,
-    the longest counts; all other parameters have the learning rate itself."""
+    """Prefixes of parameter names, such as "classifier", each with a factor of the learning rate. The longest matching
+    prefix counts. Parameters without a match have the learning rate itself."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -116,18 +118,19 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NumericsConfig:
-    """How the numbers are computed."""
+    """Numerical options: precision, memory format, compilation, BatchNorm and non-finite gradients."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of forward and backward (autocast); weights, their average and the optimizer stay fp32. fp16 scales the loss."""
+    """Precision of forward and backward (autocast). Weights, their EMA and the optimizer stay fp32. fp16 scales the
+    loss."""
     channels_last: bool = True
     compile: bool = False
-    """torch.compile, once for every resolution: pays off in long runs only."""
+    """Compile with torch.compile, once for every resolution: pays off in long runs only."""
     batch_norm: Literal["rank", "all_ranks"] = "rank"
-    """Whose images a BatchNorm layer normalises over: those of its rank (the release), or of all ranks."""
+    """Images that a BatchNorm layer normalises over: those of its rank (the release), or of all ranks."""
     non_finite: Literal["stop", "skip"] = "stop"
-    """At gradients that are infinite or no numbers: end the run and keep the batch, or leave the update out and count.
-    fp16's loss scaling leaves out updates of its own; those are counted too, and never end a run."""
+    """Reaction to infinite or NaN gradients. stop: end the run and keep the batch. skip: leave the update out and count
+    it. Updates that fp16's loss scaling leaves out are counted too; they never end a run."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -135,20 +138,21 @@ class NumericsConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """One training run, complete."""
+    """Complete configuration of one training run."""
 
     task: Task
-    """What the network is trained for: targets, placement, loss, metrics."""
+    """Task that the network is trained for: targets, placement, loss, metrics."""
     model: NetworkConfig
     sampler: SamplerConfig
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     numerics: NumericsConfig = field(default_factory=NumericsConfig)
     epochs: int = 300
     ema_decay: float = 0.9995
-    """ema = decay * ema + (1 - decay) * weights, at every update from the first, BN statistics included."""
+    """Decay of the moving average: ema = decay * ema + (1 - decay) * weights. It is applied at every update from the
+    first, BatchNorm statistics included."""
     seed: int = 0
     initial_weights: str | None = None
-    """sha256 of the file whose weights training begins with (fine-tuning); None begins with random ones."""
+    """sha256 of the file whose weights training begins with (fine-tuning). None: random weights."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -169,18 +173,18 @@ class RunConfig:
         self.model.require_sizes(sorted({*self.sampler.resolutions, *sizes}))
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, for JSON; the task's kind is among its values."""
+        """Return all fields as nested plain values, for JSON. The task's kind is among its values."""
         values = asdict(self)
         return values | {"task": {"kind": self.task.kind, **values["task"]}, "model": network_as_dict(self.model)}
 
     def digest(self) -> str:
-        """First 16 hex digits of the sha256 of the canonical JSON of every field."""
+        """Return the first 16 hex digits of the sha256 of the canonical JSON of every field."""
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`: the dotted names that `vary` takes and people read."""
+    """Flatten nested mappings: `{"a": {"b": 1}}` becomes `{"a.b": 1}`. `vary` takes such dotted names."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
@@ -191,9 +195,9 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_written_now(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values of a run that any version recorded, as this version records them.
+    """Convert plain values of a run, recorded by any version, to the form that this version records.
 
-    Before there were tasks, classification's fields lay beside the others.
+    Records from before there were tasks hold classification's fields beside the others.
     """
     if "task" in values:
         return dict(values)
@@ -203,7 +207,7 @@ def as_written_now(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_differences(then: str, run: RunConfig) -> list[str]:
-    """Each field in which the JSON of a config is not that of `run`, for people."""
+    """List each field in which the JSON of a config differs from `run`, for people."""
     before, now = flatten(as_written_now(json.loads(then))), flatten(json.loads(json.dumps(run.as_dict())))
     names = sorted(before.keys() | now.keys())
     return [

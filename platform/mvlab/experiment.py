@@ -1,4 +1,4 @@
-"""An experiment is a value: runs that differ from one baseline in what the paper varied, and nothing else."""
+"""Experiments as values: runs that differ from one baseline only in what the paper varied."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -21,7 +21,7 @@ several test resolutions. varied: the rows' metric over the value that the runs 
 
 
 MadeFor = Literal["imagenet", "digits"]
-"""Data that runs at paper scale are made for."""
+"""Data set that the runs at paper scale are made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +30,27 @@ class Reading:
 
     run: str
     metric: str = ""
-    """One of those in `mvlab.metrics`; empty for the primary one of the task, of the EMA weights."""
+    """Name of a metric in `mvlab.metrics`. Empty: the task's primary metric, of the EMA weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
-    """What the paper says of two rows; measured as `row` minus `than`, seed by seed."""
+    """Claim of the paper about two rows, measured as `row` minus `than` for each seed."""
 
     says: str
-    """In a sentence, as a table can show it."""
+    """The claim in one sentence, as a table can show it."""
     row: str
     than: str
     metric: str | None = None
-    """Of their runs' last epochs, if not the one that the rows show."""
+    """Metric of both runs' last epochs. None: the one that the rows show."""
     paper: float | None
-    """The paper's difference, in the metric's unit; None where it says only which way."""
+    """The paper's difference, in the metric's unit. None: the paper gives only the direction."""
     higher: bool = True
-    """Which way: whether `row` is above `than`; of no account where there is a margin."""
+    """Direction: true if `row` is above `than`. Ignored where there is a margin."""
     margin: float | None = None
-    """Says that the rows are equal to within this much; None says that they are not."""
+    """Largest difference at which the rows count as equal. None: the claim is that they differ."""
     percent: bool = False
-    """True for a difference in percent of the size of `than`; there is none where that measures 0."""
+    """True: the difference is in percent of the absolute value of `than`. There is none where that value is 0."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -66,12 +66,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A network in one of the paper's plots."""
+    """Network in one of the paper's plots."""
 
     name: str
     parameters_M: float  # noqa: N815 - millions
     value: float
-    """Its primary metric."""
+    """Primary metric of the network."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -79,36 +79,36 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
-    """A table or figure of the paper, as runs to make and values to hold them against."""
+    """Table or figure of the paper: the runs to make, and the paper's values to compare them with."""
 
     name: str
-    """Also its folder and its MLflow experiment, e.g. "table6_patch_size"."""
+    """Name of the experiment, of its folder and of its MLflow experiment, e.g. "table6_patch_size"."""
     title: str
     question: str
     source: str
-    """Where in the paper, e.g. "Table 6"."""
+    """Place in the paper, e.g. "Table 6"."""
     varies: str
     """Dotted name of the field that the runs differ in, e.g. "model.patch_sizes"."""
     label: str
-    """What a row is called in tables and in MLflow, e.g. "patch"."""
+    """Name for a row in tables and in MLflow, e.g. "patch"."""
     runs: Mapping[str, RunConfig]
-    """Name -> the paper-scale run."""
+    """Run name -> its configuration at paper scale."""
     rows: Mapping[str, Reading] = field(default_factory=dict)
-    """Row name -> its content; empty for one row a run, with the primary metric of its EMA weights."""
+    """Row name -> its content. Empty: one row per run, with the primary metric of its EMA weights."""
     paper: Mapping[str, Mapping[str, float]]
-    """Row name -> metric -> the paper's value; the primary metric goes by its plain name, e.g. "top1"."""
+    """Row name -> metric -> the paper's value. The primary metric has its plain name here, e.g. "top1"."""
     claims: tuple[Claim, ...] = ()
     columns: tuple[str, ...] = ()
-    """Metrics that are shown for each row besides its own; `metrics.each_test` stands for one a resolution."""
+    """Further metrics to show for each row. `metrics.each_test` stands for one column per test resolution."""
     points: tuple[Point, ...] = ()
-    """Of the paper's plot, besides our runs."""
+    """Other networks of the paper's plot, shown besides our runs."""
     note: str = ""
-    """What whoever reads the report should know of the paper's values."""
+    """Remark on the paper's values, for readers of the report."""
     panels: tuple[Panel, ...] = ("accuracy", "latency")
     compares_networks: bool = False
-    """Whether runs differ in the size of their network, which a smaller scale then keeps apart."""
+    """True if runs differ in the size of their network. A smaller scale then keeps these sizes apart."""
     made_for: MadeFor = "imagenet"
-    """The data that the runs at paper scale are made for; only the digits come with the package."""
+    """Data set that the runs at paper scale are made for. Only the digits come with the package."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -140,11 +140,11 @@ class Experiment:
 
     @property
     def task(self) -> Task:
-        """Task of its runs; they may vary its fields."""
+        """Task of the runs, which may differ in its fields."""
         return next(iter(self.runs.values())).task
 
     def select(self, names: Iterable[str]) -> dict[str, RunConfig]:
-        """The runs called `names` (all of them where empty), in the experiment's order.
+        """Return the runs called `names`, in the experiment's order; all runs if `names` is empty.
 
         Raises:
             InvalidValueError: a name is no run of this experiment; the nearest one is suggested.
@@ -157,12 +157,12 @@ class Experiment:
 
 
 def reading_of(claim: Claim, reading: Reading) -> Reading:
-    """What the claim is about, of a row that shows `reading`."""
+    """Return the reading that a claim compares, for a row that shows `reading`."""
     return reading if claim.metric is None else Reading(reading.run, claim.metric)
 
 
 def vary(run: RunConfig, path: str, value: Any) -> RunConfig:
-    """`run` with the field at the dotted `path` set to `value`; nothing else changes.
+    """Return `run` with the field at the dotted `path` set to `value`. Nothing else changes.
 
     Raises:
         ValueError: `path` names no field.

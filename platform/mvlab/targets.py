@@ -1,4 +1,4 @@
-"""Targets of samples: what a data set says of an image, as columns of its shards and of a batch."""
+"""Targets of samples: the annotations of an image, as columns of shards and of batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ class TargetField:
     """One target of a sample.
 
     Raises:
-        ValueError: the name is taken, or the type is none of numpy's numbers.
+        ValueError: the name is taken or no identifier, the shape is not () or (K,), or the type is none of NUMBERS.
     """
 
     name: str
     dtype: str
     """numpy's name of the type in a batch, e.g. "int64"."""
     kind: Literal["scalar", "ragged"] = "scalar"
-    """scalar: a value of one shape for every sample. ragged: any number of such values."""
+    """scalar: one value of the same shape for every sample. ragged: any number of such values."""
     shape: tuple[int, ...] = ()
-    """Of one value; () or (K,)."""
+    """Shape of one value: () or (K,)."""
     stored: str | None = None
-    """Type in shards where it takes fewer bytes; None for `dtype`."""
+    """Type in shards, if a smaller one than `dtype`. None: `dtype`."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -48,24 +48,24 @@ class TargetField:
 NUMBERS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
 """Types of target values, by numpy's names, which are pyarrow's too."""
 LABEL = TargetField(name="label", dtype="int64", stored="int32")
-"""Class of an image: a number into the data set's class names."""
+"""Class of an image, as an index into the data set's class names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Values of a batch of samples that have any number of them each."""
+    """Values of a batch in which each sample has any number of them."""
 
     values: NDArray[Any]
-    """(M, ...), those of all samples one after the other."""
+    """(M, ...) values of all samples, concatenated."""
     ends: NDArray[np.int64]
-    """(B,) end of each sample's values."""
+    """(B,) end of each sample's values in `values`."""
 
     def __len__(self) -> int:
         """Number of samples."""
         return len(self.ends)
 
     def __getitem__(self, number: int) -> NDArray[Any]:
-        """Values of one sample."""
+        """Return the values of one sample."""
         return self.values[self.ends[number - 1] if number else 0 : self.ends[number]]
 
 
@@ -75,11 +75,11 @@ Targets = Mapping[str, Column]
 
 
 ENDS = ".ends"
-"""Ends the name of a ragged target's second array."""
+"""Suffix of the name of a ragged target's second array."""
 
 
 def arrays_of(targets: Targets) -> dict[str, NDArray[Any]]:
-    """Arrays of all targets by name; a ragged one has two, `name` and `name.ends`."""
+    """Return the arrays of all targets by name. A ragged one has two, `name` and `name.ends`."""
     arrays: dict[str, NDArray[Any]] = {}
     for name, column in targets.items():
         if isinstance(column, Ragged):
@@ -90,7 +90,7 @@ def arrays_of(targets: Targets) -> dict[str, NDArray[Any]]:
 
 
 def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Column]:
-    """The inverse of `arrays_of`."""
+    """Return the targets of these arrays: the inverse of `arrays_of`."""
     return {
         name: Ragged(array, arrays[f"{name}{ENDS}"]) if f"{name}{ENDS}" in arrays else array
         for name, array in arrays.items()
@@ -99,7 +99,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Column]:
 
 
 def take(column: Column, rows: NDArray[np.int64]) -> Column:
-    """Column of the chosen samples, in their order."""
+    """Return the column of the chosen samples, in their order."""
     if not isinstance(column, Ragged):
         return column[rows]
     starts = np.concatenate([[0], column.ends[:-1]])[rows] if len(column) else column.ends[:0]

@@ -1,4 +1,4 @@
-"""Where the data of a job is: the folder that it names, or the embedded digits, written once."""
+"""Location of a job's data: the folder that it names, or the embedded digits, written once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,19 @@ from mvlab.targets import LABEL, TargetField
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSet:
-    """What planning needs to know of a data set."""
+    """Properties of a data set that planning needs."""
 
     uri: str
     name: str
     classes: tuple[str, ...]
-    """Names of classes; empty for a task that has none."""
+    """Names of classes; empty for a task without classes."""
     train_group_rows: tuple[int, ...]
-    """Rows of each row group."""
+    """Rows of each row group of the training split."""
     num_val: int
     digest: str
-    """Of the training split; empty while it is not written yet."""
+    """Digest of the training split; empty until it is written."""
     val_digest: str = ""
-    """Of the validation split; likewise."""
+    """Digest of the validation split; empty until it is written."""
     task: str = "classification"
     """Kind of task that the set was made for."""
     fields: tuple[TargetField, ...] = (LABEL,)
@@ -45,7 +45,7 @@ class DataSet:
 
 
 def open_data(uri: str) -> DataSet:
-    """The data set of train and val splits at `uri`.
+    """Open the data set of train and val splits at `uri`.
 
     Raises:
         DataError: there is none, or the splits disagree.
@@ -67,12 +67,12 @@ def open_data(uri: str) -> DataSet:
 
 
 def digits_folder(storage: Path) -> Path:
-    """Where the embedded digits are, or will be."""
+    """Return the folder of the embedded digits, which may not exist yet."""
     return storage / "datasets" / f"digits-v{FORMAT_VERSION}"
 
 
 def describe_digits(storage: Path) -> DataSet:
-    """The embedded digits as they will be written; writes nothing."""
+    """Describe the embedded digits as they will be written; writes nothing."""
     num_train, num_val = (sum(1 for _ in digits(split)) for split in ("train", "val"))
     return DataSet(
         uri=absolute_uri(str(digits_folder(storage))),
@@ -85,7 +85,7 @@ def describe_digits(storage: Path) -> DataSet:
 
 
 def embedded_digits(storage: Path) -> DataSet:
-    """The embedded digits, written as shards on first use; another job that writes them at once does no harm."""
+    """Open the embedded digits, written as shards on first use. Another job may write them at the same time."""
     folder = digits_folder(storage)
     if not all((folder / split / MANIFEST).exists() for split in SPLITS):
         with atomic_folder(folder, replace=False) as partial:

@@ -1,4 +1,4 @@
-"""Part of an image that becomes an output: one value for its pixels, its boxes and its masks. Plain arithmetic."""
+"""Crop, resize and mirroring of images: one value for pixels, boxes and masks. Plain arithmetic."""
 
 import math
 from collections.abc import Sequence
@@ -13,26 +13,27 @@ from mvlab.codecs.pillow import BLACK, Box, Colour, Size
 Floats = TypeVar("Floats", NDArray[np.float32], NDArray[np.float64])
 Masks = NDArray[np.uint8]
 IGNORED = 255
-"""Class of mask pixels that no loss and no metric counts."""
+"""Class of mask pixels that losses and metrics ignore."""
 _TRIES = 10
 NUM_DRAWS = 4 * _TRIES + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Source boxes and output size of the N images of a batch. A box is resized to the size, then mirrored or not.
+    """Source boxes and output size of the N images of a batch. Each box is resized to the size, then mirrored or not.
 
-    `mvlab.data.feed.images.render` makes the pixels; boxes and masks are placed here.
+    `mvlab.data.feed.images.render` makes the pixels. This class places boxes and masks.
     """
 
     boxes: NDArray[np.float64]
-    """(N, 4), each as `Box`. A box may leave its image; what is outside is padding."""
+    """(N, 4), each as `Box`. Parts of a box outside of its image are padding."""
     mirrored: NDArray[np.bool_]
-    """(N,), the images to mirror left to right."""
+    """(N,), true for images to mirror left to right."""
     size: Size
     """Height and width of the output."""
     are_whole: bool = True
-    """The boxes are of whole pixels and cropped before the resize. Else pixels next to a box count at its edges."""
+    """True: boxes have whole pixels as sides and are cropped before the resize. False: the resize also reads pixels
+    next to a box, at its edges."""
     padding: Colour = BLACK
     """Colour of pixels outside of the image."""
     mask_padding: int = IGNORED
@@ -50,11 +51,11 @@ class Geometry:
     def place_boxes(
         self, boxes: Floats, images: NDArray[np.int64], *, clip: bool = True
     ) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return boxes in output pixels, and which of them have a part of the output.
+        """Return boxes in output pixels, and which of them overlap the output.
 
         Args:
-            boxes: (M, 4), each as `Box`, in source pixels; of all images of the batch.
-            images: (M,), number of the image of each box.
+            boxes: (M, 4), each as `Box`, in source pixels, from all images of the batch.
+            images: (M,), index of each box's image.
             clip: move sides that are outside of the output to its edge.
         """
         corners, source = boxes.reshape(-1, 2, 2), self.boxes[images].reshape(-1, 2, 2)
@@ -67,11 +68,11 @@ class Geometry:
         return (clipped if clip else placed.reshape(-1, 4).astype(boxes.dtype)), is_inside
 
     def place_mask(self, mask: Masks, image: int) -> Masks:
-        """Return the output of a mask (H, W) that belongs to an image, as large as the image's output.
+        """Return the output of an image's mask (H, W), as large as the image's output.
 
-        Nearest neighbour by the rule of torch's `interpolate(mode="nearest")`, which torchvision has for masks: output
-        pixel i is source pixel floor(i * scale) of the box, in float32. Pillow, and "nearest-exact", look at the
-        middle of the output pixel instead.
+        Sampling is nearest neighbour, by the rule of torch's `interpolate(mode="nearest")`, which torchvision has for
+        masks: output pixel i is source pixel floor(i * scale) of the box, in float32. Pillow, and "nearest-exact", look
+        at the middle of the output pixel instead.
         """
         left, top, right, bottom = self.boxes[image].tolist()
         (height, width), (mask_height, mask_width) = self.size, mask.shape
@@ -85,7 +86,7 @@ class Geometry:
 
 
 def _nearest(start: float, end: float, count: int) -> NDArray[np.int64]:
-    """Source pixel of each of `count` output pixels."""
+    """Return the source pixel of each of `count` output pixels."""
     scale = np.float32((end - start) / count)
     offsets = (np.arange(count, dtype=np.float32) * scale).astype(np.float64)
     return np.minimum(np.floor(start + offsets), math.ceil(end) - 1).astype(np.int64)
@@ -101,13 +102,13 @@ def random_resized_crop(
 ) -> tuple[tuple[int, int, int, int], bool]:
     """Return the box that torchvision's RandomResizedCrop would draw, and whether to mirror it.
 
-    Ten tries at an area and an aspect ratio that fit; then the largest central box with an allowed ratio.
-    `geometry_kernels.py` compiles it.
+    It tries ten times to draw an area and an aspect ratio that fit. Then it takes the largest central box with an
+    allowed ratio. `geometry_kernels.py` compiles this function.
 
     Args:
         width, height: size of the image, in pixels.
-        scale: least and greatest share of its area.
-        ratio: least and greatest ratio of width to height.
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest ratio of width to height.
         flip: probability of mirroring.
         draws: (NUM_DRAWS,), uniform in [0, 1).
     """
@@ -127,7 +128,7 @@ def random_resized_crop(
 
 
 def centre_crop(width: int, height: int, crop: int, resize: int) -> Box:
-    """Source box that a resize of the shorter side and a centre crop keep (Appendix B)."""
+    """Return the source box that a resize of the shorter side and a centre crop keep (Appendix B)."""
     side = min(width, height) * crop / resize
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side)

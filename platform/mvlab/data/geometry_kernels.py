@@ -1,4 +1,4 @@
-"""The crops of a whole batch in compiled code, with a Philox of its own that gives the bits of numpy's."""
+"""Random crops of a whole batch in compiled code. Its own Philox generator gives the same bits as numpy's."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def random_crops(
 
     Args:
         widths, heights, samples: (N,)
-        name: seed, stream and epoch of the draws (`randomness.generator`); a sample is their item.
+        name: seed, stream and epoch of the draws (`randomness.generator`). The sample is the item.
     """
     boxes, mirrored = np.empty((len(samples), 4)), np.empty(len(samples), np.bool_)
     draws = np.empty(NUM_DRAWS)
@@ -52,7 +52,8 @@ def fill(name: tuple[int, int, int], item: int, draws: NDArray[np.float64]) -> N
 
 @compiled
 def _philox(key: Word, other_key: Word, position: Word, item: Word, epoch: Word) -> tuple[Word, Word, Word, Word]:
-    """Philox4x64-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") of rank 0's counter."""
+    """Return four words of Philox4x64-10 at rank 0 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
+    3")."""
     a, b, c, d = position, item, epoch, np.uint64(0)
     for _ in range(_ROUNDS):
         a, b, c, d = (
@@ -67,7 +68,7 @@ def _philox(key: Word, other_key: Word, position: Word, item: Word, epoch: Word)
 
 @compiled
 def _high(a: Word, b: Word) -> Word:
-    """The upper 64 bits of the product of two numbers of 64."""
+    """Return the upper 64 bits of the product of two 64-bit numbers."""
     low_a, high_a, low_b, high_b = a & _LOW_HALF, a >> _HALF, b & _LOW_HALF, b >> _HALF
     middle = high_a * low_b + ((low_a * low_b) >> _HALF)
     other = low_a * high_b + (middle & _LOW_HALF)

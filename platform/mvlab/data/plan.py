@@ -1,9 +1,9 @@
-"""Which samples, at which resolution, each rank trains on at each step of an epoch: pure, printable, testable.
+"""Epoch plan: the samples and the resolution of each rank at each step. Pure, printable, testable.
 
 Shards are shuffled once, at ingest. An epoch permutes their row groups and shuffles rows inside a window of
-neighbouring groups, so that readers touch few groups at a time. The stream of samples that results depends
-on (seed, epoch) alone; world size and resolutions only say how it is cut into steps. So a run that goes on with
-more or fewer ranks cuts what remains of the same stream.
+neighbouring groups, so that readers touch few groups at a time. The resulting order of samples depends on (seed, epoch)
+alone. World size and resolutions only decide how the order is cut into steps. A run that resumes with more or fewer
+ranks cuts the rest of the same order.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,16 +26,16 @@ SampleIds = Ints
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far an epoch came: with seed and epoch, all that a checkpoint needs for the rest to be planned.
+    """Position in an epoch. With seed and epoch, it is all that a checkpoint needs for the rest to be planned.
 
     Raises:
         ValueError: a number is negative, or only one of them is zero.
     """
 
     step: int = 0
-    """The next one; it counts on over changes of the world."""
+    """Next step. The count continues when the world size changes."""
     consumed: int = 0
-    """Samples of the epoch's order that the steps before used, over all ranks."""
+    """Samples of the epoch's order that earlier steps used, over all ranks."""
 
     def __post_init__(self) -> None:
         if min(self.step, self.consumed) < 0 or (self.step == 0) != (self.consumed == 0):
@@ -53,28 +53,29 @@ class PlannedBatch:
     size: tuple[int, int]
     """Height and width of the input, pixels."""
     samples: SampleIds
-    """(batch,) row numbers of the data set, in shard order."""
+    """(batch,) row numbers of the data set, counted in shard order."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleOrder:
-    """The order of an epoch's samples. Only that of the row groups is held; rows are shuffled when asked for."""
+    """Order of an epoch's samples. It holds the order of the row groups only; rows are shuffled on demand."""
 
     seed: int
     epoch: int
     firsts: Ints
-    """(groups,) sample id of each group's first row, groups permuted."""
+    """(groups,) sample id of each group's first row, in the permuted order of groups."""
     rows: Ints
-    """(groups,) rows of each group, groups permuted."""
+    """(groups,) rows of each group, in the permuted order of groups."""
     window_ends: Ints
     """(windows,) position in the order at which each window ends."""
 
     def __len__(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return int(self.window_ends[-1])
 
     def window(self, index: int) -> SampleIds:
-        """The samples of WINDOW_GROUPS groups, shuffled by a generator of their own: no other window is needed."""
+        """Return the samples of WINDOW_GROUPS groups, shuffled. The window has its own generator and needs no other
+        window."""
         groups = slice(index * WINDOW_GROUPS, (index + 1) * WINDOW_GROUPS)
         rows = self.rows[groups]
         ends = np.cumsum(rows)
@@ -83,11 +84,12 @@ class SampleOrder:
         return generator(self.seed, Stream.ORDER, self.epoch, item=1 + index).permutation(ids)
 
     def slice(self, start: int, stop: int) -> SampleIds:
-        """(stop - start,) sample ids of the positions [start, stop), which go on from the beginning after the end."""
+        """Return (stop - start,) sample ids of positions [start, stop). After the end, they continue at the
+        beginning."""
         return next(self.slices([(start, stop)]))
 
     def slices(self, bounds: Iterable[tuple[int, int]]) -> Iterator[SampleIds]:
-        """`slice` of each pair; a window is kept as long as consecutive pairs need it."""
+        """Yield `slice` of each pair. A window is kept as long as consecutive pairs need it."""
         kept: dict[int, SampleIds] = {}
         for start, stop in bounds:
             needed: dict[int, SampleIds] = {}
@@ -105,20 +107,20 @@ class SampleOrder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EpochPlan:
-    """An epoch from `start` to its end, for all ranks.
+    """Plan of an epoch from `start` to its end, for all ranks.
 
-    Every sample occurs once; the last step repeats `num_padded` of the epoch's first samples, so that all
-    ranks have batches of one size (at least MIN_BATCH).
+    Every sample occurs once. The last step also has `num_padded` of the epoch's first samples. So all ranks have
+    batches of one size, at least MIN_BATCH.
     """
 
     world: int
     start: Position
     order: SampleOrder
-    """Of the whole epoch."""
+    """Order of the whole epoch."""
     resolutions: Ints
-    """(steps,) pixels."""
+    """(steps,) sides of the inputs, pixels."""
     batches: Ints
-    """(steps,) images a rank."""
+    """(steps,) images per rank."""
 
     @property
     def epoch(self) -> int:
@@ -126,12 +128,12 @@ class EpochPlan:
 
     @property
     def num_steps(self) -> int:
-        """From `start` on."""
+        """Number of steps from `start` on."""
         return len(self.batches)
 
     @property
     def steps(self) -> range:
-        """Numbers of the steps, as the epoch counts them."""
+        """Step numbers, as the epoch counts them."""
         return range(self.start.step, self.start.step + self.num_steps)
 
     @property
@@ -140,13 +142,13 @@ class EpochPlan:
 
     @property
     def bounds(self) -> Ints:
-        """(steps + 1,) positions in the order between which each step lies; the last one counts the padding."""
+        """(steps + 1,) positions in the order between which each step lies. The last one includes the padding."""
         return self.start.consumed + self.world * np.concatenate([[0], np.cumsum(self.batches)])
 
     def consumed(self, step: int) -> int:
-        """Samples of the epoch used by the steps before `step`, which may be the one after the last.
+        """Return the number of samples used by the steps before `step`, which may be one past the last step.
 
-        `Position(step, plan.consumed(step))` is where a plan for another world goes on.
+        A plan for another world continues at `Position(step, plan.consumed(step))`.
 
         Raises:
             ValueError: the plan has no such step.
@@ -156,7 +158,7 @@ class EpochPlan:
         return min(len(self.order), int(self.bounds[step - self.start.step]))
 
     def batch(self, step: int, rank: int) -> PlannedBatch:
-        """What `rank` trains on at `step`.
+        """Return the batch of `rank` at `step`.
 
         Raises:
             ValueError: the plan has no such step or rank.
@@ -168,7 +170,7 @@ class EpochPlan:
         return PlannedBatch(step, (side, side), self.order.slice(*share))
 
     def for_rank(self, rank: int) -> Iterator[PlannedBatch]:
-        """All batches of `rank`, each made when it is asked for.
+        """Return all batches of `rank`; each is made on demand.
 
         Raises:
             ValueError: the plan has no such rank.
@@ -178,7 +180,7 @@ class EpochPlan:
         return (PlannedBatch(step, (side, side), samples) for step, side, samples in planned)
 
     def _shares(self, rank: int, indices: range) -> Iterator[tuple[int, int]]:
-        """The positions [start, stop) that `rank` has of those of each step."""
+        """Return the positions [start, stop) of `rank` in each of the steps with these indices."""
         if not 0 <= rank < self.world:
             raise ValueError(f"rank {rank} is not in a world of {self.world}")
         starts = (self.bounds[:-1] + rank * self.batches).tolist()
@@ -199,21 +201,21 @@ def plan_epoch(
     epoch: int,
     start: Position = EPOCH_START,
 ) -> EpochPlan:
-    """Plans a training epoch (section 3.2), or what remains of it, over a data set.
+    """Plan a training epoch (section 3.2), or what remains of it, over a data set.
 
-    With the world that came to `start`, the plan is exactly the rest of that one's. With another, the remaining
-    samples of the same order are cut anew; each step keeps its resolution.
+    With the world size that led to `start`, the plan is exactly the rest of the earlier plan. With another, the
+    remaining samples of the same order are cut anew. Each step keeps its resolution.
 
     Args:
         group_rows: (groups,) rows of each row group, in shard order.
         sampler: resolutions and batch sizes.
-        world: ranks.
-        seed: of the run.
-        epoch: from 0.
-        start: where a plan of this epoch for any world was left; see `EpochPlan.consumed`.
+        world: number of ranks.
+        seed: seed of the run.
+        epoch: number of the epoch, from 0.
+        start: position at which a plan of this epoch, for any world, stopped; see `EpochPlan.consumed`.
 
     Raises:
-        ValueError: the world is empty, the data set is, or it is smaller than what `start` has consumed.
+        ValueError: the world or the data set is empty, or `start` has consumed more samples than there are.
     """
     rows = np.asarray(group_rows, dtype=np.int64)
     num_samples = int(rows.sum())
@@ -226,14 +228,14 @@ def plan_epoch(
 
 
 def count_updates(num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epochs: int) -> int:
-    """Steps of `epochs` epochs: what warm-up, schedule and time left count in."""
+    """Return the steps of `epochs` epochs, the unit of warm-up, schedule and time left."""
     return int(updates_by_epoch(num_samples, sampler, world=world, seed=seed, epochs=epochs).sum())
 
 
 def updates_by_epoch(
     num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epochs: int, accumulate: int = 1
 ) -> Ints:
-    """(epochs,) optimizer updates of each epoch, one for every `accumulate` steps and one for what is left of them."""
+    """Return (epochs,) optimizer updates of each epoch: one for every `accumulate` steps, and one for a remainder."""
     cuts = (_cut(num_samples, sampler, world=world, seed=seed, epoch=epoch) for epoch in range(epochs))
     return np.array([-(-len(batches) // accumulate) for _, batches in cuts], dtype=np.int64)
 
@@ -241,10 +243,10 @@ def updates_by_epoch(
 def plan_evaluation(
     num_samples: int, batch: int, *, world: int, rank: int, size: tuple[int, int]
 ) -> Iterator[PlannedBatch]:
-    """Every sample exactly once over all ranks, in order, without padding.
+    """Yield every sample exactly once over all ranks, in order, without padding.
 
-    The batches are the same in every world and dealt to the ranks in turn, so that a sample's logits do not depend on
-    how many ranks there are; ranks may differ by one batch.
+    The batches are the same in every world and are dealt to the ranks in turn. So a sample's logits do not depend on
+    the number of ranks. Ranks may differ by one batch.
     """
     for step, start in enumerate(range(rank * batch, num_samples, world * batch)):
         yield PlannedBatch(step, size, np.arange(start, min(start + batch, num_samples)))
@@ -253,7 +255,7 @@ def plan_evaluation(
 def _cut(
     num_samples: int, sampler: SamplerConfig, *, world: int, seed: int, epoch: int, start: Position = EPOCH_START
 ) -> tuple[Ints, Ints]:
-    """(steps,) resolutions and batch sizes from `start` on, until the samples are used up."""
+    """Return (steps,) resolutions and batch sizes from `start` on, until the samples are used up."""
     sides = np.asarray(sampler.resolutions)
     sizes = np.asarray([sampler.batch_at(side) for side in sampler.resolutions])
     remaining = num_samples - start.consumed
@@ -271,7 +273,7 @@ def _cut(
 
 
 def _order(rows: Ints, *, seed: int, epoch: int) -> SampleOrder:
-    """Permutes row groups of `rows` (groups,) rows."""
+    """Permute the row groups, which have `rows` (groups,) rows."""
     permuted = generator(seed, Stream.ORDER, epoch).permutation(len(rows))
     firsts = (np.cumsum(rows) - rows)[permuted]
     rows = rows[permuted]

@@ -1,7 +1,7 @@
-"""Every random number of the platform, named by what it is for: no state, no order, no worker count in it.
+"""Random numbers of the platform, named by their purpose. They depend on no state, no order and no worker count.
 
-Philox is a counter-based generator: a (key, counter) pair is a stream of its own, so the draws of one sample
-are the same whichever process, in whatever order, asks for them.
+Philox is a counter-based generator: each (key, counter) pair is a stream of its own. So the draws of one sample are the
+same in every process and in every order.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class Stream(IntEnum):
-    """What a draw is for; two streams never share numbers."""
+    """Purpose of a draw. Two streams never share numbers."""
 
     ORDER = 0
     RESOLUTION = 1
@@ -23,7 +23,8 @@ class Stream(IntEnum):
 
 
 class _Key(np.random.bit_generator.ISeedSequence):
-    """Hands Philox its key as it is: built any other way it asks the system for entropy first, four times the work."""
+    """Key that Philox takes as it is. Built any other way, Philox first asks the system for entropy: four times the
+    work."""
 
     def __init__(self, *words: int) -> None:
         self.words = np.array(words, dtype=np.uint64)
@@ -36,9 +37,9 @@ _key = lru_cache(maxsize=64)(_Key)
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0, item: int = 0, rank: int = 0) -> np.random.Generator:
-    """The generator for `item` (a step or a sample id) of `epoch`.
+    """Return the generator for `item` (a step or a sample id) of `epoch`.
 
-    Philox's counter is four 64-bit words; the lowest is its own position in the stream, the others name it.
+    Philox's counter has four 64-bit words. The lowest is its own position in the stream; the others name the stream.
     """
     counter = np.array([0, item, epoch, rank], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(_key(seed, stream), counter=counter))  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""What a network is trained for: targets, loss, metrics."""
+"""Training tasks: targets, loss and metrics of a network."""

@@ -1,8 +1,8 @@
-"""The seam between the platform and what a network is trained for.
+"""Interface between the platform and a training task.
 
-A task is a frozen value. It says which targets a sample has, how a sample is placed, which metrics there are, and,
-through its objective, what the loss and the evaluation are. Only an objective imports torch, so that readers, the
-command line and reports start quickly. A task of your own is one class of this kind, in a file of your own.
+A task is a frozen value. It defines the targets of a sample, the placement of samples and the metrics. Its objective
+defines the loss and the evaluation. Only an objective imports torch, so that readers, the command line and reports
+start quickly. To add a task, write a subclass of `Task` in a file of your own.
 """
 
 from abc import ABC, abstractmethod
@@ -24,19 +24,19 @@ TRAIN, VAL, VAL_EMA = "train", "val", "val_ema"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSpec:
-    """A number that a task measures: all that tables, checkpoints, ASHA and verdicts need to know of it."""
+    """Metric of a task, with all that tables, checkpoints, ASHA and verdicts need to know about it."""
 
     name: str
-    """In the record, after a prefix: "top1" in "val_ema/top1"."""
+    """Name in records, after a prefix: "top1" in "val_ema/top1"."""
     label: str
-    """For people, e.g. "top-1"."""
+    """Name for people, e.g. "top-1"."""
     unit: str = ""
-    """ "%", or empty."""
+    """Unit: "%", or empty."""
     higher_is_better: bool = True
     step_per_sample: bool = False
-    """True for a share of samples: it moves in steps of one validation sample."""
+    """True for a share of samples. It changes in steps of one validation sample."""
     digits: int = 1
-    """Decimals in tables."""
+    """Number of decimals in tables."""
 
     @property
     def with_unit(self) -> str:
@@ -45,26 +45,28 @@ class MetricSpec:
 
 
 class View(Protocol):
-    """Placement of samples in one pass over a split. Torch-free, and small enough to travel with every read task."""
+    """Placement of samples in one pass over a split. It imports no torch and is small enough to travel with every read
+    task."""
 
     drops: ClassVar[bool]
-    """True where a corrupt sample is left out; false where another one takes its place."""
+    """True: a corrupt sample is left out. False: another sample takes its place."""
 
     def place(
         self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None, *, compiled: bool
     ) -> Geometry:
-        """Placement of `samples` (N,), images of `widths` x `heights` pixels, at an output size.
+        """Return the placement of `samples` (N,), images of `widths` x `heights` pixels, at an output size.
 
         Args:
-            targets: of the samples, for a placement that depends on them.
-            compiled: permits code that takes a second to import, then a twentieth of the time; the bits are the same.
+            targets: targets of the samples, for a placement that depends on them.
+            compiled: allow compiled code. It takes a second to import, then a twentieth of the time; the bits are the
+                same.
         """
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
-        """Targets of the placed samples, as a batch has them."""
+        """Return the targets of the placed samples, as a batch has them."""
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
-        """Samples that may take the place of a corrupt one, in order of preference, the same on every machine."""
+        """Yield samples that may replace a corrupt one, in order of preference; the same on every machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,27 +75,27 @@ class EvaluationPass:
 
     size: Size
     batch: int
-    """Images a rank."""
+    """Images per rank."""
     view: View
     name: str | None = None
-    """Prefix of the EMA weights' primary metric, e.g. "test_96px"; None for the pass that measures everything."""
+    """Prefix of the EMA weights' primary metric, e.g. "test_96px". None: the pass that measures everything."""
 
 
 class Ranks(Protocol):
-    """Exchange between the ranks of a run; alone, each is the identity."""
+    """Exchange between the ranks of a run. Without other ranks, each operation is the identity."""
 
     def sum(self, numbers: Any) -> Any:
-        """Sum of a float64 tensor over all ranks."""
+        """Return the sum of a float64 tensor over all ranks."""
 
     def gather(self, value: Any) -> Sequence[Any]:
-        """Objects of all ranks, in their order."""
+        """Return the objects of all ranks, in their order."""
 
 
 class Tally(Protocol):
-    """Training metrics of an epoch, as sums on the device: a checkpoint keeps them."""
+    """Training metrics of an epoch, as sums on the device. A checkpoint keeps them."""
 
     sums: Any
-    """(numbers,) float64 tensor; summed over ranks they are those of all samples."""
+    """(numbers,) float64 tensor. Summed over ranks, it covers all samples."""
 
     def add(self, outputs: Any, targets: Mapping[str, Any], loss: Any) -> None:
         """Count a batch whose mean loss is `loss`."""
@@ -129,18 +131,18 @@ class Objective(Protocol):
 
 
 class Task(ABC):
-    """What a network is trained for. Subclasses are frozen dataclasses whose fields vary the task."""
+    """Task that a network is trained for. Subclasses are frozen dataclasses, whose fields vary the task."""
 
     kind: ClassVar[str]
-    """Name in records and data sets, e.g. "classification"; its own for every class."""
+    """Name in records and data sets, e.g. "classification". Each class has its own."""
     fields: ClassVar[tuple[TargetField, ...]]
     """Targets of a sample."""
     metrics: ClassVar[tuple[MetricSpec, ...]]
-    """All that tallies and evaluators measure, but for the loss, which every task has."""
+    """Metrics of tallies and evaluators, without the loss, which every task has."""
     primary: ClassVar[MetricSpec]
-    """The one of `metrics` that rows, claims, kept checkpoints and ASHA go by."""
+    """Metric, one of `metrics`, that rows, claims, checkpoint policy and ASHA use."""
     network: ClassVar[str] = "classification"
-    """Kind of network that it trains (`NetworkConfig.task`); by default one that puts out a vector an image."""
+    """Kind of network that the task trains (`NetworkConfig.task`). The default puts out one vector per image."""
     has_package: ClassVar[bool] = False
     """True if trained networks can be exported as CoreML packages."""
     key_params: ClassVar[tuple[str, ...]] = ()
@@ -148,35 +150,35 @@ class Task(ABC):
 
     @abstractmethod
     def num_outputs(self, classes: Sequence[str]) -> int:
-        """Number of outputs of a network for a data set with these class names."""
+        """Return the number of outputs of a network for a data set with these class names."""
 
     @abstractmethod
     def training_view(self, seed: int, epoch: int) -> View:
-        """Placement of training samples in an epoch."""
+        """Return the placement of training samples in an epoch."""
 
     @abstractmethod
     def evaluations(self, *, last: bool) -> tuple[EvaluationPass, ...]:
-        """Passes after an epoch, the one that measures everything first; more of them may follow the last epoch."""
+        """Return the passes after an epoch. The first measures everything. More may follow the last epoch."""
 
     @abstractmethod
     def objective(self) -> Objective:
-        """Loss and evaluation; imports torch."""
+        """Return loss and evaluation; imports torch."""
 
     def scaled(self, scale: str, side: int) -> Self:
-        """The task at a smaller scale, evaluated on images of about `side` pixels."""
+        """Return the task at a smaller scale, evaluated on images of about `side` pixels."""
         del scale, side
         return self
 
     def at_side(self, side: int) -> Self:
-        """The same, evaluated on images of `side` pixels in the proportions of its own evaluation."""
+        """Return the task, evaluated on images of `side` pixels in the proportions of its own evaluation."""
         del side
         return self
 
     def caption(self, targets: Targets, number: int, classes: Sequence[str]) -> str:
-        """Text below a sample in a preview: one sample's targets."""
+        """Return the text below a sample in a preview: the targets of one sample."""
         del classes
         return ", ".join(f"{name} {np.asarray(column[number]).tolist()}" for name, column in targets.items())
 
 
 LOSS = MetricSpec(name="loss", label="loss", higher_is_better=False, digits=3)
-"""Measured by every task, in training and evaluation."""
+"""Loss, which every task measures in training and evaluation."""

@@ -5,11 +5,11 @@ from mvlab.tasks.base import Task
 from mvlab.tasks.classification.task import Classification
 
 BUILT_IN: tuple[type[Task], ...] = (Classification,)
-"""Imported here, so that they are known."""
+"""Built-in tasks, imported here so that they are known."""
 
 
 def task_of_kind(kind: str) -> type[Task]:
-    """Class of the task that records and data sets call `kind`: built in, or of a file that is imported already.
+    """Return the class of the task that records and data sets call `kind`: built in, or from a file imported already.
 
     Raises:
         ValueError: there is none. A record never decides which file is imported.

@@ -1,4 +1,4 @@
-"""What one rank computes on in one step."""
+"""Batch of one rank for one step."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class Batch:
 
     step: int
     pixels: NDArray[np.uint8]
-    """(B, 3, H, W), RGB, read-only: it lies in the object store."""
+    """(B, 3, H, W), RGB, read-only because it lies in the object store."""
     targets: Targets
-    """Of B samples each."""
+    """Targets of the B samples."""
     corrupt: tuple[str, ...] = ()
-    """Rows that could not be read and were replaced (or, in evaluation, left out): shard, row and why."""
+    """Shard, row and reason of each row that could not be read. It was replaced, or left out in evaluation."""
 
     def __len__(self) -> int:
         """Number of samples."""

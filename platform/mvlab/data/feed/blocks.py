@@ -1,4 +1,4 @@
-"""Which batches are one object in Ray's store, a block, and how large it may be. Pure."""
+"""Grouping of batches into blocks, which are objects in Ray's store, and limit of a block's size. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -9,29 +9,31 @@ import numpy as np
 from mvlab.data.feed.render import Order
 
 MOST_BATCHES_A_BLOCK = 16
-"""An object of Ray's costs some 10 ms of CPU in several processes, whatever its size: with 4, 10% fewer
-images a second."""
+"""Limit of batches per block. A Ray object costs some 10 ms of CPU in several processes, whatever its size. With 4
+batches per block, 10% fewer images are made per second."""
 MOST_BYTES_A_BLOCK = 96 * 2**20
-"""If it has several batches. With twice as many no more images are made a second, and the first thousands of a process
-later: memory that it sees for the first time costs a fault a page, in the reader and in the consumer."""
+"""Limit of bytes per block of several batches. With twice as many, no more images are made per second, and the first
+thousands of a process come later. Memory that a process sees for the first time costs a fault per page, in the reader
+and in the consumer."""
 FILLED = 0.8
-"""Of the bytes that a block may have, on average: then few have fewer images than the others for their size."""
+"""Average share of a block's byte limit that is filled. Then few blocks have fewer images than others to stay below
+it."""
 BLOCKS_HELD = 5
-"""In the object store, of each reader: one is read and one waits for it, two wait with the reader (Ray Data's default)
-and one is being made. Twice as many for a moment, where a segment starts beside the last."""
+"""Blocks of each reader in the object store: one is read and one waits for it, two wait with the reader (Ray Data's
+default), one is being made. Between segments, there are twice as many for a moment."""
 SHARE_OF_STORE = 0.5
-"""That the feeds of all ranks on a machine may use of its object store."""
+"""Share of a machine's object store that the feeds of all ranks on it may use."""
 
 Block = list[Order]
 
 
 def blocks_of(orders: list[Order], readers: int, most_bytes: int) -> Iterator[Block]:
-    """Consecutive orders, of as many images a block as the bytes of an average one allow: they take equally long.
+    """Group consecutive orders into blocks of about equal image count, within a byte limit.
 
-    Readers have them in turn, and the consumer takes them so: with as many batches a block, and the images of a batch
-    ranging over four times, one reader would wait for the other. First come blocks of one batch, then of twice as many
-    and so on; smaller ones again at the end. A block is there when all of it is made: training starts with the first,
-    and all readers work until the last.
+    Readers make blocks in turn, and the consumer takes them in the same order. So all blocks should take equally long.
+    With equal numbers of batches, whose image counts differ up to four times, one reader would wait for the other.
+    Blocks begin with one batch and double; they become smaller again at the end. A block is available only when all of
+    it is made. So training starts with the first batch, and all readers work until the last.
     """
     if not orders:
         return
@@ -54,7 +56,7 @@ def blocks_of(orders: list[Order], readers: int, most_bytes: int) -> Iterator[Bl
 
 
 def num_bytes(order: Order) -> int:
-    """Bytes of its pixels."""
+    """Return the bytes of the order's pixels."""
     return len(order.planned.samples) * 3 * math.prod(order.planned.size)
 
 
@@ -63,10 +65,10 @@ def block_bytes(block: Block) -> int:
 
 
 def bytes_a_block(resources: dict[str, float]) -> int:
-    """So many that readers on all CPUs of a machine, whoever's they are, leave the other half of its store alone.
+    """Return the limit of bytes per block. Readers on all CPUs of a machine, of any job, then use half of its store.
 
     Args:
-        resources: the machine's, as Ray names them.
+        resources: resources of the machine, as Ray names them.
     """
     share = SHARE_OF_STORE * resources["object_store_memory"] / max(1.0, resources.get("CPU", 1.0))
     return min(MOST_BYTES_A_BLOCK, int(share / BLOCKS_HELD))

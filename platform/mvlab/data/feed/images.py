@@ -13,7 +13,7 @@ def render(encoded: EncodedImages, geometry: Geometry, out: Pixels, *, tiled: ND
     """Fill `out`, (N, 3, *geometry.size), with the pixels of N images, resized antialiased bilinear.
 
     Args:
-        tiled: (N,), the images that are tiled JPEGs.
+        tiled: (N,), true for images that are tiled JPEGs.
 
     Raises:
         OSError: the bytes are no image, or a broken one.

@@ -1,4 +1,4 @@
-"""An order for a batch -> the batch: rows read, cut and resized. What a reader process does; knows no Ray."""
+"""Order of a batch -> the batch, in a reader process: rows are read, cropped and resized. Knows no Ray."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ OnCorrupt = Literal["stop", "skip"]
 
 
 _Work = tuple[SplitReader, SampleIds]
-"""Rows to read, and from where."""
+"""Reader of a split, and the rows to read from it."""
 _Content = tuple[EncodedImages, Changed]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A batch to make: which rows of which split, and how an image becomes pixels."""
+    """Batch to make: the rows of a split, and the view that turns images into pixels."""
 
     planned: PlannedBatch
     split: SplitRef
@@ -38,11 +38,11 @@ class Order:
 
 
 def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
-    """The batch of each order; rows of the next are read while one is decoded.
+    """Yield the batch of each order. Rows of the next order are read while one is decoded.
 
     Raises:
         CorruptRowError: a row is not what was ingested, and `on_corrupt` is "stop". With "skip" another sample takes
-            its place (none does in an evaluation), and the batch names it.
+            its place (none does in an evaluation), and the batch names the row.
     """
     work = [(open_split(order.split), order.planned.samples) for order in orders]
     contents = _here(work) if all(reader.folder.is_local for reader, _ in work) else _from_afar(work)
@@ -51,7 +51,7 @@ def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Itera
 
 
 def _here(work: list[_Work]) -> Iterator[_Content]:
-    """From a disk, which fetches the next batch while one is decoded: no thread takes our time."""
+    """Read from a local disk. It fetches the next batch while one is decoded, so no thread takes our time."""
     memory = np.empty(0, np.uint8)  # the same for all: fresh memory costs as much as reading into it
     for (reader, samples), (next_reader, next_samples) in zip_longest(work, work[1:], fillvalue=work[-1]):
         next_reader.expect(next_samples)
@@ -62,7 +62,7 @@ def _here(work: list[_Work]) -> Iterator[_Content]:
 
 
 def _from_afar(work: list[_Work]) -> Iterator[_Content]:
-    """From an object store, many requests at a time."""
+    """Read from an object store, many requests at a time."""
     pieces = [
         (reader, samples[start : start + ROWS_A_READ])
         for reader, samples in work
@@ -77,7 +77,7 @@ def _from_afar(work: list[_Work]) -> Iterator[_Content]:
 
 
 def _read_piece(piece: _Work) -> list[bytes | CorruptRowError]:
-    """The encoded images, or why there is none: an error belongs to its row, not to the ones read with it."""
+    """Return each encoded image, or its error. An error belongs to its row, not to the rows read with it."""
     reader, samples = piece
     return [_read(reader, sample) for sample in samples.tolist()]
 
@@ -109,7 +109,7 @@ def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: 
 def _replace(
     order: Order, reader: SplitReader, encoded: EncodedImages, corrupt: Changed
 ) -> tuple[SampleIds, EncodedImages, list[str]]:
-    """The samples and their images, others in place of corrupt ones where there may be; and why."""
+    """Return the samples, their images and the reasons. Corrupt samples are replaced where the view allows it."""
     kept: list[tuple[int, bytes]] = []
     named: list[str] = []
     for number, asked in enumerate(order.planned.samples.tolist()):
@@ -132,7 +132,7 @@ def _require_dropped(view: View, named: list[str]) -> None:
 def _candidates(
     order: Order, reader: SplitReader, asked: int, content: bytes | CorruptRowError
 ) -> Iterator[tuple[int, bytes | CorruptRowError]]:
-    """The sample that was asked for, then those that may stand in for it."""
+    """Yield the requested sample, then those that may replace it."""
     yield asked, content
     for sample in islice(order.view.substitutes(asked, len(reader)), MOST_SUBSTITUTES):
         yield sample, _read(reader, sample)

@@ -1,8 +1,8 @@
 """Plan + shards -> Ray Data -> batches in a training worker, one planned batch each, in order, prefetched.
 
-A custom Datasource, because Ray Data's own readers cannot express "these rows, at this resolution, as one
-batch": a read task renders a run of planned batches, of which a few are a block, a table of one row.
-Imports no torch, so that reader processes start quickly.
+The Datasource is custom: Ray Data's own readers cannot express "these rows, at this resolution, as one batch". A read
+task renders consecutive planned batches and packs a few of them into a block, a table of one row. This module imports
+no torch, so that reader processes start quickly.
 """
 
 import json
@@ -30,25 +30,26 @@ from mvlab.ray_internals.blocks import blocks_in_order
 from mvlab.targets import arrays_of, from_arrays
 
 BLOCKS_A_TASK = 64
-"""From one task of a reader to its next takes a tenth of a second or more; of one that is lost all is made again."""
+"""Blocks per read task. Between two tasks of a reader, a tenth of a second or more passes. A lost task is made again as
+a whole."""
 BATCHES_A_SEGMENT = 1024
-"""Of each reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
+"""Batches per segment and reader. Ray Data starts a data set of a few tasks at once, one of thousands after minutes."""
 BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
-"""When a segment has this many left of each reader, the next one is started beside it: the stream never dries up."""
+"""Batches left per reader when the next segment is started beside this one. So the stream never runs dry."""
 
 
 def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
-    """Makes batches on the cluster and yields them in order, ahead of their use.
+    """Make batches on the cluster and yield them in order, prefetched.
 
-    One stream may serve a whole run: orders are drawn lazily, and the next epoch's first batches are made
-    while the last ones are evaluated. Orders are dealt to as many readers as there are CPUs, block by block, and
-    batches collected likewise, so that all readers work on the next few batches.
+    One stream may serve a whole run. Orders are drawn lazily, and the next epoch's first batches are made while the
+    last ones are evaluated. Orders are dealt block by block to as many readers as there are CPUs. Batches are collected
+    in the same order, so that all readers work on the next few batches.
 
     Args:
-        orders: one rank's.
-        cpus: how many of them this stream may keep busy, at least one; whoever calls has reserved them.
-        on_corrupt: what a row does that is not what was ingested: ends the stream with an error, or is replaced by
-            another sample (left out, in an evaluation) and named in its batch.
+        orders: orders of one rank.
+        cpus: number of CPUs that this stream may keep busy, at least one. The caller has reserved them.
+        on_corrupt: reaction to a row that is not what was ingested. "stop" ends the stream with an error. "skip" takes
+            another sample (none, in an evaluation) and names the row in the batch.
 
     Raises:
         ray.exceptions.RayTaskError: a row is corrupt (caused by CorruptRowError, which names it).
@@ -68,14 +69,14 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Data sets that are running, one for each reader."""
+    """Running data sets, one for each reader."""
 
     num_batches: int
     batches: Iterator[Batch]
 
 
 def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _Segment | None:
-    """Starts the readers on the next orders and waits for their first batches; None where no orders are left."""
+    """Start the readers on the next orders and wait for their first batches. None if no orders are left."""
     orders = list(islice(remaining, readers * BATCHES_A_SEGMENT))
     if not orders:
         return None
@@ -89,13 +90,13 @@ def _start(remaining: Iterator[Order], readers: int, on_corrupt: OnCorrupt) -> _
 
 
 def _resources_here() -> dict[str, float]:
-    """Of the consumer's own machine, whose readers feed it."""
+    """Return the resources of the consumer's own machine, whose readers feed it."""
     here = ray.get_runtime_context().get_node_id()
     return next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
 
 
 def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
-    """One reader's blocks, the first of them made."""
+    """Return the blocks of one reader. The first one is made already."""
     source = _OrderSource(blocks, on_corrupt)
     read = partial(
         ray.data.read_datasource,
@@ -110,7 +111,7 @@ def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table
 
 
 def _configure(context: DataContext) -> None:
-    """Set that a task's outputs stay in order and that each table is a block."""
+    """Configure Ray Data: a task's outputs stay in order, and each table is a block."""
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
     context.target_max_block_size = 1  # byte: each table, of a single row, is a block
@@ -145,20 +146,20 @@ class _OrderSource(Datasource):
 
 
 def _make(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table]:
-    """Runs in a reader process: a table for each block."""
+    """Yield a table for each block; runs in a reader process."""
     batches = render_batches(list(chain.from_iterable(blocks)), on_corrupt)
     for block in blocks:
         yield _pack(list(islice(batches, len(block))))
 
 
 def _pack(batches: list[Batch]) -> pa.Table:
-    """One row, with columns for each batch; the pixels are not copied."""
+    """Return a table of one row, with columns for each batch. The pixels are not copied."""
     columns = [column for batch in batches for column in _columns(batch)]
     return pa.table(columns, names=[str(number) for number in range(len(columns))])
 
 
 def _columns(batch: Batch) -> Iterator[pa.Array]:
-    """A description of the batch, its pixels, and the arrays of its targets."""
+    """Yield a description of the batch, its pixels, and the arrays of its targets."""
     arrays = arrays_of(batch.targets)
     described = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
     about = {"step": batch.step, "shape": batch.pixels.shape, "corrupt": batch.corrupt, "targets": described}
@@ -167,14 +168,14 @@ def _columns(batch: Batch) -> Iterator[pa.Array]:
 
 
 def _one(numbers: NDArray[Any]) -> pa.LargeBinaryArray:
-    """An array of one element, the bytes of `numbers`, which are not copied if they lie in one piece."""
+    """Return an array of one element, the bytes of `numbers`. They are not copied if they lie in one piece."""
     numbers = np.ascontiguousarray(numbers)
     ends = np.array([0, numbers.nbytes], dtype=np.int64)
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, pa.py_buffer(ends), pa.py_buffer(numbers)])
 
 
 def _unpack(table: pa.Table) -> Iterator[Batch]:
-    """The inverse. The pixels stay where they are, in the object store."""
+    """Yield the batches of a table: the inverse of `_pack`. The pixels stay in the object store."""
     columns = (column.chunk(0) for column in table.columns)
     for text in columns:
         about = json.loads(text[0].as_py())
@@ -186,7 +187,7 @@ def _unpack(table: pa.Table) -> Iterator[Batch]:
 
 
 def _bytes(column: pa.LargeBinaryArray) -> NDArray[np.uint8]:
-    """Bytes of what `_one` was given; `column[0]` would be a copy."""
+    """Return the bytes that `_one` was given; `column[0]` would be a copy."""
     _, ends, data = column.buffers()
     start, end = np.frombuffer(ends, dtype=np.int64)[column.offset : column.offset + 2]
     return np.frombuffer(data, dtype=np.uint8)[start:end]

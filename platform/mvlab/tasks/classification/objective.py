@@ -14,19 +14,19 @@ from mvlab.tasks.base import Ranks
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over samples, kept on the device; exact over ranks and batches of any size once summed."""
+    """Sums over samples, kept on the device. Their totals over ranks, and over batches of any size, are exact."""
 
     sums: Tensor
     """(4,) float64: samples, loss, top-1 hits, top-5 hits."""
 
     @classmethod
     def zero(cls, device: torch.device) -> "Tally":
-        """Empty tally. float64 makes counts exact, and sums independent of how they were split."""
+        """Return an empty tally. In float64, counts are exact, and sums do not depend on how they were split."""
         return cls(torch.zeros(4, dtype=torch.float64, device=device))
 
     @torch.no_grad()
     def add(self, outputs: Tensor, targets: Mapping[str, Tensor], loss: Tensor) -> None:
-        """Count a batch whose mean loss is `loss`. An image with an output that is no finite number is no hit."""
+        """Count a batch whose mean loss is `loss`. An image with a non-finite output is no hit."""
         logits_BK, labels_B = outputs.detach().float(), targets[LABEL.name]
         best = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
         hits = (best == labels_B[:, None]) & logits_BK.isfinite().all(dim=1, keepdim=True)
@@ -36,7 +36,7 @@ class Tally:
         ).double()
 
     def metrics(self) -> dict[str, float]:
-        """Mean loss, and top-1 and top-5 in percent; NaN without samples."""
+        """Return the mean loss, and top-1 and top-5 in percent; NaN without samples."""
         samples, loss, top1, top5 = self.sums.tolist()
         samples = samples or math.nan
         return {"loss": loss / samples, "top1": 100 * top1 / samples, "top5": 100 * top5 / samples}
@@ -44,7 +44,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Evaluation:
-    """Tally of one set of weights over the validation split, with the plain cross-entropy as its loss."""
+    """Tally of one set of weights over the validation split. Its loss is the plain cross-entropy."""
 
     tally: Tally
 
@@ -57,7 +57,7 @@ class Evaluation:
         return Evaluation(Tally(ranks.sum(self.tally.sums)))
 
     def metrics(self) -> dict[str, float]:
-        """Mean loss, and top-1 and top-5 in percent; NaN without samples."""
+        """Return the mean loss, and top-1 and top-5 in percent; NaN without samples."""
         return self.tally.metrics()
 
 
@@ -68,7 +68,7 @@ class ClassificationObjective:
     label_smoothing: float
 
     def loss(self, outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Mean over the batch of logits (B, K)."""
+        """Return the mean loss over a batch of logits (B, K)."""
         return smoothed_loss(outputs.float(), targets[LABEL.name], self.label_smoothing)
 
     def tally(self, device: torch.device) -> Tally:
@@ -81,5 +81,5 @@ class ClassificationObjective:
 
 
 def smoothed_loss(logits_BK: Tensor, labels_B: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy against (1 - smoothing) one-hot + smoothing / K (section 4.1)."""
+    """Return the mean cross-entropy against (1 - smoothing) one-hot + smoothing / K (section 4.1)."""
     return F.cross_entropy(logits_BK, labels_B, label_smoothing=smoothing)

@@ -10,19 +10,19 @@ from mvlab.targets import LABEL, TargetField, Targets
 from mvlab.tasks.base import EvaluationPass, MetricSpec, Objective, Task, View
 
 MOST_RATIO = 100.0
-"""Width to height of a crop, and its inverse: beyond it, a crop of a photo has no pixels."""
+"""Largest ratio of a crop's longer to its shorter side. Beyond it, a crop of a photo has no pixels."""
 TOP1 = MetricSpec(name="top1", label="top-1", unit="%", step_per_sample=True)
 TOP5 = MetricSpec(name="top5", label="top-5", unit="%", step_per_sample=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentationConfig:
-    """Section 4.1: "basic data augmentation"."""
+    """Augmentation of section 4.1 ("basic data augmentation")."""
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
-    """Share of the image's area that a random resized crop covers."""
+    """Smallest and largest share of the image's area that a random resized crop covers."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Width of a random resized crop to its height."""
+    """Smallest and largest ratio of width to height of a random resized crop."""
     flip: float = 0.5
     """Probability of a horizontal flip."""
 
@@ -43,12 +43,12 @@ class EvaluationConfig:
     """A single centre crop (section 4.1; sizes from the authors' release)."""
 
     resize: int = 288
-    """The shorter side is resized to this many pixels."""
+    """Side in pixels to which the shorter side is resized."""
     crop: int = 256
     batch: int = 128
-    """Images a rank."""
+    """Images per rank."""
     also: tuple[int, ...] = ()
-    """Sides of other crops, at which the EMA weights are evaluated too after the last epoch (Figure 9c)."""
+    """Sides of other crops. After the last epoch, the EMA weights are evaluated at these too (Figure 9c)."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -62,14 +62,15 @@ class EvaluationConfig:
         )
 
     def at(self, side: int) -> "EvaluationConfig":
-        """The same for a crop of `side` pixels: resized in proportion, fewer images a batch where they are larger."""
+        """Return the evaluation for a crop of `side` pixels: resized in proportion, with smaller batches for larger
+        crops."""
         batch = max(1, self.batch * self.crop**2 // max(side, self.crop) ** 2)
         return replace(self, resize=round(self.resize * side / self.crop), crop=side, batch=batch, also=())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classification(Task):
-    """One class an image, learnt with label-smoothing cross-entropy (section 4.1)."""
+    """One class per image, learnt with label-smoothing cross-entropy (section 4.1)."""
 
     kind: ClassVar[str] = "classification"
     fields: ClassVar[tuple[TargetField, ...]] = (LABEL,)
@@ -87,17 +88,17 @@ class Classification(Task):
         require(0 <= self.label_smoothing < 1, f"label_smoothing={self.label_smoothing} must be in [0, 1)")
 
     def num_outputs(self, classes: Sequence[str]) -> int:
-        """One logit a class."""
+        """Return one output, a logit, per class."""
         return len(classes)
 
     def training_view(self, seed: int, epoch: int) -> View:
-        """Random resized crop and horizontal flip."""
+        """Return random resized crops with horizontal flips."""
         from mvlab.tasks.classification.view import TrainingView
 
         return TrainingView(self.augmentation, seed, epoch)
 
     def evaluations(self, *, last: bool) -> tuple[EvaluationPass, ...]:
-        """The centre crop; after the last epoch also those of `evaluation.also`."""
+        """Return the centre crop. After the last epoch, return also those of `evaluation.also`."""
         return tuple(self._passes(self.evaluation.also if last else ()))
 
     def _passes(self, others: Sequence[int]) -> Iterator[EvaluationPass]:
@@ -109,13 +110,14 @@ class Classification(Task):
             yield EvaluationPass(size=size, batch=config.batch, view=EvaluationView(config), name=name)
 
     def objective(self) -> Objective:
-        """Label-smoothing cross-entropy; top-1 and top-5."""
+        """Return label-smoothing cross-entropy, with top-1 and top-5."""
         from mvlab.tasks.classification.objective import ClassificationObjective
 
         return ClassificationObjective(self.label_smoothing)
 
     def scaled(self, scale: str, side: int) -> "Classification":
-        """Smaller images; at smoke scale, crops that suit digits: not mirrored, for a mirrored digit is another one."""
+        """Return the task with smaller images. Crops at smoke scale suit digits: no flips, since a mirrored digit is
+        another one."""
         also = (32, 64, 96, 128) if self.evaluation.also else ()
         small = replace(self, evaluation=EvaluationConfig(resize=side, crop=side, batch=64, also=also))
         if scale == "smoke":
@@ -123,9 +125,9 @@ class Classification(Task):
         return small
 
     def at_side(self, side: int) -> "Classification":
-        """Resized and cropped in the proportions of its own evaluation."""
+        """Return the task, resized and cropped in the proportions of its own evaluation."""
         return replace(self, evaluation=self.evaluation.at(side))
 
     def caption(self, targets: Targets, number: int, classes: Sequence[str]) -> str:
-        """Name of the image's class."""
+        """Return the name of the image's class."""
         return classes[int(targets[LABEL.name][number])]

@@ -1,4 +1,4 @@
-"""Placement of images in classification: which part is looked at. Imports no torch: it runs in every reader process."""
+"""Placement of images in classification: the crop of each image. Imports no torch: it runs in every reader process."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
 
 @dataclass(frozen=True, slots=True)
 class TrainingView:
-    """Section 4.1's augmentation, drawn from (seed, epoch, sample): any reader makes the same pixels."""
+    """Augmentation of section 4.1, drawn from (seed, epoch, sample). Every reader makes the same pixels."""
 
     drops: ClassVar[bool] = False
 
@@ -34,7 +34,7 @@ class TrainingView:
         *,
         compiled: bool = False,
     ) -> Geometry:
-        """A random resized crop, perhaps mirrored, of each image."""
+        """Return a random resized crop, perhaps mirrored, of each image."""
         del targets
         config, name = self.config, (self.seed, int(Stream.AUGMENTATION), self.epoch)
         ranges = config.crop_scale, config.crop_ratio, config.flip
@@ -52,12 +52,13 @@ class TrainingView:
         return Geometry(boxes, np.array([mirrored for _, mirrored in crops], np.bool_), size)
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
-        """Labels, which no placement changes."""
+        """Return the labels, which no placement changes."""
         del geometry
         return targets
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
-        """Samples to train on where `sample` is corrupt, in order of preference: the same on every machine."""
+        """Yield samples to train on in place of a corrupt one, in order of preference. The order is the same on every
+        machine."""
         rng = generator(self.seed, Stream.SUBSTITUTE, self.epoch, sample)
         while True:
             yield int(rng.integers(num_samples))
@@ -81,7 +82,7 @@ class EvaluationView:
         *,
         compiled: bool = False,
     ) -> Geometry:
-        """The centre crop of each image."""
+        """Return the centre crop of each image."""
         del samples, targets, compiled  # every view has one signature; this one draws nothing
         sizes = zip(widths.tolist(), heights.tolist(), strict=True)
         crops = [centre_crop(width, height, self.config.crop, self.config.resize) for width, height in sizes]
@@ -89,11 +90,11 @@ class EvaluationView:
         return Geometry(boxes, np.zeros(len(boxes), np.bool_), size, are_whole=False)
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
-        """Labels, which no placement changes."""
+        """Return the labels, which no placement changes."""
         del geometry
         return targets
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
-        """None: a corrupt image is not evaluated."""
+        """Return no samples: a corrupt image is not evaluated."""
         del sample, num_samples
         return iter(())
