@@ -13,18 +13,18 @@ FAULTS_OF_A_FILE = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE
 
 
 class Apart:
-    """Process that calls `take_in`: started when it is first needed, and again after a crash."""
+    """Process that calls `take_in`. It is started on first use, and again after a crash."""
 
     def __init__(self, work: TakeIn = take_in) -> None:
         self._work = work
         self._process: BaseProcess | None = None
 
     def take_in(self, encoded: bytes, max_side: int | None = None) -> Intake:
-        """Take an image in as `take_in` of image_check.py does.
+        """Take in an image as `take_in` of image_check.py does.
 
         Raises:
             UnreadableImageError: it cannot be decoded, or its decoder crashes.
-            OSError: the process was ended from outside, by a lack of memory perhaps.
+            OSError: the process was ended from outside, perhaps for lack of memory.
         """
         if self._process is None:
             self._start()

@@ -1,4 +1,4 @@
-"""Intake of an image file: checked to be readable, and rewritten, without loss, so that crops decode fast."""
+"""Intake of an image file: it is checked to be readable, and rewritten without loss so that crops decode fast."""
 
 import io
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ JPEG_START = b"\xff\xd8"
 
 
 class UnreadableImageError(ValueError):
-    """A file that is no image, or a broken one; the message is the reason."""
+    """File that is no image, or a broken one; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +23,16 @@ class Intake:
     width: int
     height: int
     tiled: bool
-    """Whether crops of it can be decoded alone (see codecs/tiled_jpeg)."""
+    """True if crops of it can be decoded alone (see codecs/tiled_jpeg)."""
 
 
 def take_in(encoded: bytes, max_side: int | None = None) -> Intake:
-    """Checks an image file by decoding all of it, and makes of it what is stored.
+    """Check an image file by decoding all of it, and return it in the form to store.
 
-    Its pixels are those that torchvision's reference pipeline sees: Pillow's, converted to RGB, EXIF rotation
-    ignored. A JPEG is stored tiled where a tiled one decodes to the same pixels, bit for bit, and as it is where not
-    (progressive, CMYK, PNG and so on). An image with a side longer than `max_side` pixels is resized, which is the
-    only lossy thing here.
+    Its pixels are those of torchvision's reference pipeline: Pillow's, converted to RGB, EXIF rotation ignored. A JPEG
+    is stored tiled if the tiled one decodes to the same pixels, bit for bit. All other files (progressive, CMYK, PNG
+    and so on) are stored as they are. An image with a side longer than `max_side` pixels is resized, which is the only
+    lossy operation.
 
     Raises:
         UnreadableImageError: it cannot be decoded.
@@ -58,7 +58,7 @@ def _shrunk(image: Image.Image, max_side: int) -> tuple[bytes, Image.Image]:
 
 
 def _tiled(jpeg: bytes, image: Image.Image) -> bytes | None:
-    """The JPEG rewritten in tiles, if these decode to the pixels of `image`."""
+    """Return the JPEG rewritten in tiles, if these decode to the pixels of `image`."""
     from mvlab.codecs.tiled_jpeg.decode import decode_box
     from mvlab.codecs.tiled_jpeg.rewrite import retile  # numba: a second to import, and only JPEGs need it
 

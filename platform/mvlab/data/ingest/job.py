@@ -1,8 +1,8 @@
 """A listing of image files -> shards, as a Ray Data job: parallel over the cluster, in constant memory, resumable.
 
-The shuffle is a permutation of the listing, so every shard is a task of its own, and any machine writes it to the
-same bytes. A shard is published when it is whole, with a part file beside it that says what is in it; the parts
-become the split's index once all are there. Whoever starts again finds the parts and makes the rest.
+The shuffle is a permutation of the listing. So every shard is a task of its own, and any machine writes the same bytes.
+A complete shard is published with a part file beside it, which describes its content. The parts become the split's
+index once all are there. A restarted ingest finds the parts and makes the rest.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ QUARANTINE = "quarantine.jsonl"
 JOB = "job.json"
 FILES_AHEAD = 32
 MOST_DEATHS = 3
-"""How often a task is tried again whose worker died. Ray's own rule is to try for ever."""
+"""Retries of a task whose worker died. Ray's default is to retry forever."""
 KEPT = "Finished shards are kept, and the same command goes on from there"
 
 
@@ -55,7 +55,7 @@ class ShardOrder:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an ingest is, over all its runs."""
+    """Progress of an ingest, over all its runs."""
 
     shards: int
     num_shards: int
@@ -63,7 +63,7 @@ class Progress:
     num_files: int
     quarantined: int
     files_per_s: float
-    """Of this run; 0 before its first shard."""
+    """Rate of this run; 0 before its first shard."""
 
 
 Tell = Callable[[Progress], None]
@@ -71,11 +71,11 @@ Fields = tuple[TargetField, ...]
 
 
 class TooManyBadFilesError(DataError):
-    """More files are unreadable than was allowed."""
+    """Error: more files are unreadable than allowed."""
 
 
 def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
-    """Shuffles the listing once, globally, and cuts it where `shard_mb` is reached. Pure."""
+    """Shuffle the listing once, globally, and cut it where `shard_mb` is reached. Pure."""
     order = generator(recipe.shuffle_seed, Stream.INGEST).permutation(len(listing))
     before = np.cumsum(np.asarray(listing.sizes, dtype=np.int64)[order]) - np.asarray(listing.sizes)[order]
     shard_of = before // max(1, int(recipe.shard_mb * 1e6))
@@ -91,15 +91,15 @@ def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
 
 
 def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_progress: Tell) -> Manifest:
-    """Writes the split, or what an ingest that was interrupted left to write of it; needs a Ray cluster.
+    """Write the split, or the shards that an interrupted ingest did not write. Needs a Ray cluster.
 
     Args:
         max_bad: share of files that may be unreadable or missing.
 
     Raises:
         DataError: something else lies at `out`.
-        TooManyBadFilesError: more than `max_bad` of the files are unreadable or missing; they are in
-            quarantine.jsonl, and no manifest is written.
+        TooManyBadFilesError: more than `max_bad` of the files are unreadable or missing; they are in quarantine.jsonl,
+            and no manifest is written.
     """
     folder, parts = Folder.of(out, recipe.split), Folder.of(out, recipe.split, PARTS)
     job = _job(listing, recipe)
@@ -125,7 +125,7 @@ def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_pro
 
 
 def _run(orders: list[ShardOrder], listing: Listing, out: str, recipe: Recipe) -> Iterator[int]:
-    """Numbers of the shards as they are written, by as many tasks as the cluster has CPUs."""
+    """Yield the numbers of shards as they are written, by one task per CPU of the cluster."""
     if not orders:
         return
     rows = [{**asdict(order), "targets": json.dumps(order.targets)} for order in orders]
@@ -149,7 +149,7 @@ def _run(orders: list[ShardOrder], listing: Listing, out: str, recipe: Recipe) -
 
 
 def _attempt(row: dict[str, Any], src: str, fields: Fields, out: str, recipe: Recipe) -> dict[str, int | str]:
-    """Write a shard in a Ray worker; an error of the store is a result, for the driver to tell."""
+    """Write a shard in a Ray worker. An error of the store is a result, for the driver to report."""
     number = int(row["number"])
     try:
         _write(ShardOrder(number, list(row["files"]), json.loads(row["targets"])), src, fields, out, recipe)
@@ -159,7 +159,7 @@ def _attempt(row: dict[str, Any], src: str, fields: Fields, out: str, recipe: Re
 
 
 def _write(order: ShardOrder, src: str, fields: Fields, out: str, recipe: Recipe) -> None:
-    """Write a shard and its part file. After an attempt that died, files are decoded apart: one may have killed it."""
+    """Write a shard and its part file. After an attempt that died, files are decoded apart: one may have crashed it."""
     source, folder = Folder.of(src), Folder.of(out, recipe.split)
     bad: list[dict[str, str]] = []
     with closing(Apart()) as apart:
@@ -172,7 +172,7 @@ def _write(order: ShardOrder, src: str, fields: Fields, out: str, recipe: Recipe
 def _rows(
     source: Folder, order: ShardOrder, take: Callable[[bytes], Intake], bad: list[dict[str, str]]
 ) -> Iterator[Row]:
-    """Rows of the readable images; the others go to `bad`, with the reason."""
+    """Yield rows of the readable images. The others go to `bad`, with the reason."""
     contents = read_ahead(order.files, partial(_read_file, source), ahead=FILES_AHEAD)
     for number, (file, content) in enumerate(zip(order.files, contents, strict=True)):
         try:
@@ -187,14 +187,14 @@ def _rows(
 
 
 def _read_file(source: Folder, file: str) -> bytes:
-    """All of it. A store that does not answer ends the ingest: a file is bad only for what is in it."""
+    """Return the whole file. A store that does not answer ends the ingest: a file is bad only for its content."""
     with source.filesystem.open_input_stream(source.at(file)) as stream:
         content: bytes = stream.read()
         return content
 
 
 class _Watch:
-    """Counts what is done, and stops an ingest whose source is broken."""
+    """Counter of finished shards. It stops an ingest whose source is broken."""
 
     def __init__(
         self, orders: list[ShardOrder], done: dict[int, Part], listing: Listing, max_bad: float, tell: Tell
@@ -229,7 +229,7 @@ class _Watch:
 
 
 def _job(listing: Listing, recipe: Recipe) -> dict[str, Any]:
-    """Names an ingest: two with the same name write the same shards."""
+    """Return the identity of an ingest. Two with the same identity write the same shards."""
     rows = json.dumps([listing.files, listing.sizes, *listing.targets.values(), listing.classes]).encode()
     return {**asdict(recipe), "listing_sha256": hashlib.sha256(rows).hexdigest(), "format_version": FORMAT_VERSION}
 
@@ -281,7 +281,7 @@ def _write_quarantine(entries: list[dict[str, str]], folder: Folder) -> None:
 
 
 def _clean(folder: Folder, parts: Folder) -> None:
-    """Removes what only an unfinished ingest needs, and what killed tasks left half written."""
+    """Remove files that only an unfinished ingest needs, and partial files of killed tasks."""
     for name in folder.sizes():
         if PARTIAL in name:
             folder.remove(name)

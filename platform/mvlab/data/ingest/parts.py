@@ -1,4 +1,4 @@
-"""Parts of a split that is being ingested: a file for each shard that is whole, with its rows of the index."""
+"""Parts of a split that is being ingested: a file for each complete shard, with its rows of the index."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -29,7 +29,7 @@ def part_name(number: int) -> str:
 
 
 def begun_before(parts: Folder, number: int) -> bool:
-    """Mark a shard as begun, and tell whether it was already: its attempt died, or the whole ingest."""
+    """Mark a shard as begun. Return true if it already was: an earlier attempt died, or the whole ingest."""
     mark = f"begun-{number:05d}"
     if parts.filesystem.get_file_info(parts.at(mark)).type != fs.FileType.NotFound:
         return True
@@ -38,7 +38,7 @@ def begun_before(parts: Folder, number: int) -> bool:
 
 
 def write_part(part: Part, parts: Folder, number: int) -> None:
-    """Publish the part of a shard that is in place."""
+    """Publish the part of a shard that is already published."""
     about = json.dumps({"shard": asdict(part.shard), "quarantined": part.quarantined, "files": part.files})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, part.index.schema.with_metadata({"part": about})) as file:

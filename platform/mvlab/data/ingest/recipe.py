@@ -1,4 +1,4 @@
-"""Options of an ingest that decide the bytes of its shards; checked before anything is started."""
+"""Options of an ingest that decide the bytes of its shards. They are checked before anything starts."""
 
 import math
 from dataclasses import dataclass
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from mvlab.data.store.storage import DataError
 
 MOST_PIXELS = 65_500
-"""Longest side of a JPEG, which images that are made smaller become."""
+"""Longest side of a JPEG, the format of images that are made smaller."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Everything but the source that decides the bytes of the shards."""
+    """All options that decide the bytes of the shards, without the source."""
 
     name: str
     split: str
     shuffle_seed: int = 0
     shard_mb: float = 256.0
-    """A shard holds this many megabytes of source files, and at least one file."""
+    """Megabytes of source files per shard. A shard holds at least one file."""
     max_side: int | None = None
-    """Images with a longer side are made smaller, pixels; None keeps all as they are."""
+    """Images with a longer side, in pixels, are made smaller. None: all stay as they are."""
 
     def __post_init__(self) -> None:
         if not self.name.isprintable():

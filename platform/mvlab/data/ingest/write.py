@@ -1,4 +1,4 @@
-"""Writes a stream of samples that memory holds as a split; `ingest.py` is for sets that it does not hold."""
+"""Write a split from samples that fit in memory. `job.py` is for larger sets."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,7 +55,7 @@ def write_split(
 
 
 def require_distinct(classes: Sequence[str], split: str) -> None:
-    """Raises DataError where two classes have one name."""
+    """Raise DataError if two classes have the same name."""
     if twice := [name for name, count in Counter(classes).items() if count > 1]:
         raise DataError(f"{split}: class names must differ, but {twice[0]!r} occurs twice")
 

@@ -12,11 +12,11 @@ from mvlab.targets import LABEL
 
 CLASSES = tuple(str(digit) for digit in range(10))
 VALIDATION_EVERY = 5
-"""Each fifth image is for validation: 360 of them; 1,437 train."""
+"""Every fifth image is for validation: 360 images. The other 1,437 are for training."""
 
 
 def digits(split: Literal["train", "val"]) -> Iterator[Sample]:
-    """The images of a split, as PNG, in scikit-learn's order."""
+    """Yield the images of a split, as PNG, in scikit-learn's order."""
     from sklearn.datasets import load_digits  # seconds to import
 
     images, labels = load_digits(return_X_y=True)

@@ -1,7 +1,7 @@
 """Entries of one folder, on a disk or in an object store: files, folders, and links to nothing.
 
-pyarrow lists object stores. On a disk it drops symlinks to nothing without a word, and fails at a name that is not
-UTF-8, so there the system is asked.
+pyarrow lists object stores. On a disk, it silently drops symlinks to nothing and fails at names that are not UTF-8. So
+`os.scandir` lists folders on a disk.
 """
 
 import errno
@@ -20,7 +20,7 @@ class Kind(Enum):
     FILE = auto()
     FOLDER = auto()
     NOTHING = auto()
-    """Symlink whose target is not there."""
+    """Symlink whose target does not exist."""
     SPECIAL = auto()
     """Socket, pipe or device."""
 
@@ -30,7 +30,7 @@ class Entry:
     """One name in a folder."""
 
     name: str
-    """On a disk as the system gives it: bytes that are not UTF-8 are surrogates."""
+    """Name; on a disk, as the system gives it: bytes that are not UTF-8 are surrogates."""
     kind: Kind
     size: int = 0
     """Bytes of a file."""
@@ -41,10 +41,10 @@ def entries(filesystem: fs.FileSystem, path: str, *, allow_missing: bool = False
     """Return the entries of a folder, sorted by name.
 
     Args:
-        allow_missing: True gives none where there is no such folder, instead of an error.
+        allow_missing: return no entries if there is no such folder, instead of an error.
 
     Raises:
-        OSError: the folder cannot be listed, or one of its entries cannot be looked at.
+        OSError: the folder cannot be listed, or one of its entries cannot be inspected.
     """
     if isinstance(filesystem, fs.LocalFileSystem):
         found = _on_disk(path, allow_missing=allow_missing)
@@ -75,7 +75,7 @@ def _on_disk(path: str, *, allow_missing: bool) -> list[Entry]:
 
 
 def _of_system(found: "os.DirEntry[str]") -> Entry | None:
-    """None where it was removed or renamed in the meantime, as unfinished files of other processes are."""
+    """Return the entry. None: it was removed or renamed meanwhile, as unfinished files of other processes are."""
     is_link = found.is_symlink()
     try:
         status = found.stat()

@@ -1,4 +1,4 @@
-"""Folders of images, one a class: ImageNet's own layout, and anybody's `class/image`.
+"""Folders of images, one per class: ImageNet's own layout, or any `class/image`.
 
 SRC/train/n01440764/*.JPEG        SRC/val/ILSVRC2012_val_00000001.JPEG and a ground-truth file
 SRC/train/cat/photo.jpg           SRC/cat/photo.jpg (then the split has to be named)
@@ -18,24 +18,24 @@ from mvlab.data.store.storage import DataError, Folder, absolute_uri
 from mvlab.targets import LABEL, TargetField
 
 NO_CLASSES = frozenset({"images", "labels", "annotations"})
-"""Folders that hold the kinds of files of a set, not its classes: Tiny ImageNet's `val/images`."""
+"""Folders for kinds of files, not for classes, such as Tiny ImageNet's `val/images`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Files of a split, sorted by path; nothing of them is read yet."""
+    """Files of a split, sorted by path. None of them is read yet."""
 
     src: str
     """URI that `files` are relative to."""
     files: tuple[str, ...]
-    """E.g. "train/n01440764/n01440764_10026.JPEG"."""
+    """Path of each file, e.g. "train/n01440764/n01440764_10026.JPEG"."""
     sizes: tuple[int, ...]
-    """Bytes."""
+    """Bytes of each file."""
     targets: Mapping[str, tuple[Any, ...]]
     """Field name -> a value for each file, as `TargetField` describes it."""
     classes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
-    """All else that lies in the folder of the split."""
+    """Everything else in the folder of the split."""
     task: str = "classification"
     """Kind of task that the set is for."""
     fields: tuple[TargetField, ...] = (LABEL,)
@@ -49,11 +49,11 @@ class Listing:
         return [each for each in self.left_out if each.reason in MISSING]
 
     def most_bad(self, share: float) -> float:
-        """Return how many files may be bad."""
+        """Return the number of files that may be bad."""
         return share * (len(self) + len(self.missing))
 
     def require_files(self, max_bad: float) -> None:
-        """Raise DataError where more than `max_bad` of the files cannot be read, as far as that is known already."""
+        """Raise DataError if more than `max_bad` of the files are already known to be unreadable."""
         missing, allowed = self.missing, self.most_bad(max_bad)
         if len(missing) > allowed:
             raise DataError(
@@ -63,7 +63,8 @@ class Listing:
             )
 
     def repeated(self, times: int) -> "Listing":
-        """The same files so many times over: a large set made of a small one, to measure with."""
+        """Return the listing with its files repeated `times` times: a large set made of a small one, for
+        measurements."""
         targets = {name: values * times for name, values in self.targets.items()}
         return replace(self, files=self.files * times, sizes=self.sizes * times, targets=targets)
 
@@ -137,7 +138,8 @@ def _by_folder(root: Folder, tree: Tree) -> tuple[Found, list[LeftOut]]:
 
 
 def _beside_classes(root: Folder, each: LeftOut) -> LeftOut:
-    """A symlink to nothing beside the class folders is a stray file by its suffix, or else a class that is away."""
+    """Treat an unreadable entry beside the class folders as a stray file. A symlink without a suffix is a missing
+    class."""
     if each.reason not in MISSING or "/" in each.path:
         return each
     if each.reason is Reason.DANGLING and not posixpath.splitext(each.path)[1]:

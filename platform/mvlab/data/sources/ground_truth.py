@@ -1,10 +1,10 @@
-"""Classes of the images of a flat folder, in the forms that people hand them around in.
+"""Classes of the images of a flat folder, from files in the usual formats.
 
 LOC_val_solution.csv                        Kaggle's: a table of ImageId and PredictionString
-ILSVRC2012_validation_ground_truth.txt      the development kit's: a number a line, with its meta.mat
+ILSVRC2012_validation_ground_truth.txt      the development kit's: a number per line, with its meta.mat
 val_annotations.txt, val.txt                Tiny ImageNet's and Caffe's: lines of FILE LABEL
 any table with a header of two columns      filename,label
-any list of names                           a class name a line, in the order of the sorted files
+any list of names                           a class name per line, in the order of the sorted files
 """
 
 import csv
@@ -33,15 +33,15 @@ FILE_LABEL = re.compile(r"(.+?\.\w+)(?:\s+(\S.*)|\s*,\s*([^,]+))")
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """Classes by file name, or, where the file has a line an image, in the order of the sorted files."""
+    """Classes by file name, or in the order of the sorted files if the file has one line per image."""
 
     source: str
     by_name: dict[str, str]
-    """Label by name of a file, with or without its suffix. Labels may be places in the class list."""
+    """Label by file name, with or without its suffix. Labels may be indices into the class list."""
     in_order: tuple[str, ...]
 
     def is_numbered(self, classes: Sequence[str] | None) -> bool:
-        """Tell whether labels are places in the class list, from 0, as Caffe's are."""
+        """Tell whether labels are indices into the class list, from 0, as Caffe's are."""
         labels = set(self.by_name.values())
         return bool(labels) and all(label.isdecimal() for label in labels) and not labels <= set(classes or ())
 
@@ -63,7 +63,7 @@ class GroundTruth:
         return list(self.in_order)
 
     def unused(self, files: Iterable[str]) -> list[str]:
-        """Return the names in it that none of `files` has."""
+        """Return its names that none of `files` has."""
         there = {name for file in files for name in _names_of(file)}
         return [name for name in self.by_name if name not in there]
 
@@ -90,7 +90,7 @@ class GroundTruth:
         return [classes[int(label)] for label in labels]
 
     def _refuse_lines_with_names(self, files: Sequence[str]) -> None:
-        """Raise where lines hold the names of files, and so are no class names."""
+        """Raise if lines hold the names of files instead of class names."""
         there = {name for file in files for name in _names_of(file)}
         if len(files) > 1 and all(re.split(r"[\s,;]", line)[0] in there for line in self.in_order):
             raise DataError(
@@ -100,10 +100,10 @@ class GroundTruth:
 
 
 def read_ground_truth(path: Path) -> GroundTruth:
-    """Read a file in any of the forms of this module.
+    """Read a file in any of the formats of this module.
 
     Raises:
-        DataError: it is none of these.
+        DataError: it has none of these formats.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -187,7 +187,7 @@ def _by_number(lines: Sequence[str], path: Path) -> tuple[str, ...]:
 
 
 def _synsets(path: Path) -> dict[int, str]:
-    """The development kit's class numbers, which are not the order of the sorted names."""
+    """Return synsets by the development kit's class numbers, which do not follow the order of the sorted names."""
     if not path.exists():
         raise DataError(
             f"the ground truth holds class numbers: {META} of the same development kit is needed beside it, at {path}"

@@ -1,4 +1,4 @@
-"""Entries of a source that are not taken, each with its reason: the name alone decides, or what a link points to."""
+"""Entries of a source that are left out, each with its reason: the name, or the target of a link."""
 
 import posixpath
 from collections import Counter
@@ -28,7 +28,7 @@ class Reason(StrEnum):
 
 
 MISSING = frozenset({Reason.DANGLING, Reason.NOT_UTF8})
-"""Reasons that make a file a bad one: it should be an image, and cannot be read."""
+"""Reasons that make a file a bad one: it should be an image but cannot be read."""
 SYSTEM_NAMES = frozenset(
     {
         *("@eadir", "#recycle", "@recycle", "@recently-snapshot", "__macosx", "__pycache__", "lost+found"),
@@ -36,21 +36,21 @@ SYSTEM_NAMES = frozenset(
         *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     }
 )
-"""Names, in lower case, that file servers, systems and archivers make beside people's files."""
+"""Names, in lower case, that file servers, systems and archivers add beside people's files."""
 TEXT_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".mat"})
 
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """An entry that is not taken; a folder stands for all that is in it."""
+    """Entry that is left out. A folder stands for everything in it."""
 
     path: str
-    """Relative to the source; of a folder, with a slash at its end. Bytes that are not UTF-8 are escaped."""
+    """Path relative to the source. A folder's path ends with a slash. Bytes that are not UTF-8 are escaped."""
     reason: Reason
 
 
 def reason_by_name(entry: Entry) -> Reason | None:
-    """Return why an entry is left out for its name alone."""
+    """Return the reason to leave an entry out for its name alone, or None."""
     if entry.name.startswith("."):
         return Reason.HIDDEN
     if entry.name.lower() in SYSTEM_NAMES:
@@ -61,6 +61,6 @@ def reason_by_name(entry: Entry) -> Reason | None:
 
 
 def summary(left_out: Iterable[LeftOut]) -> str:
-    """Return one line: how many are left out for each reason; empty where none is."""
+    """Return one line with the number of entries for each reason; empty if there are none."""
     counted = Counter(each.reason for each in left_out)
     return "; ".join(f"{counted[reason]:,} {reason}" for reason in Reason if counted[reason])

@@ -1,4 +1,4 @@
-"""What a source yields."""
+"""Sample of a source: an image and its targets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ class Sample:
     """One image of a source, and its targets."""
 
     key: str
-    """Unique within the set, e.g. the source file's name."""
+    """Key, unique within the set, e.g. the source file's name."""
     image: bytes
-    """Encoded: JPEG, PNG or whatever else Pillow reads."""
+    """Encoded image: JPEG, PNG or any other format that Pillow reads."""
     targets: Mapping[str, Any]
     """Field name -> value, as `TargetField` describes it."""

@@ -1,4 +1,4 @@
-"""Splits of a source: which of its folders holds which of them, by the names that people give such folders."""
+"""Splits of a source: the folder of each split, found by common names of such folders."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,19 +9,19 @@ from mvlab.data.store.storage import DataError, Folder
 
 SPLITS = ("train", "val")
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-"""Split by the folder's name in lower case."""
+"""Folder name in lower case -> split."""
 TEST_NAMES = ("test", "testing")
 SPLIT_LIKE = re.compile(
     r"([a-z0-9]+[_-])?(train|training|val|valid|validation|test|testing)([_-]?(\d+|set|split|images|imgs|data))?"
 )
-"""Names that nearly are those of splits: `train2017`, `seg_test`, `val_images`."""
+"""Names similar to those of splits: `train2017`, `seg_test`, `val_images`."""
 
 
 def splits_in(src: str) -> dict[str, str]:
-    """Return the folder of each split that `src` is divided into; none where it holds the classes of one split.
+    """Return the folder of each split of `src`; empty if `src` holds the classes of one split.
 
     Raises:
-        DataError: there is no such folder, or its folders look like splits and are not clear.
+        DataError: there is no such folder, or its folders look like splits but are ambiguous.
     """
     folder = _folder_of(src)
     found: dict[str, str] = {}
@@ -38,10 +38,10 @@ def splits_in(src: str) -> dict[str, str]:
 
 
 def folder_of(src: str, split: str) -> str:
-    """Return the folder of a split below `src`: empty where `src` itself holds the classes.
+    """Return the folder of a split below `src`; empty if `src` itself holds the classes.
 
     Raises:
-        DataError: `src` is divided into splits, but has not this one.
+        DataError: `src` is divided into splits, but lacks this one.
     """
     divided = splits_in(src)
     if divided and split not in divided:
@@ -51,10 +51,10 @@ def folder_of(src: str, split: str) -> str:
 
 
 def beside(src: str, splits: Iterable[str], labels: Iterable[str] = ()) -> list[LeftOut]:
-    """Return all that lies in a divided `src`, and is in none of `splits`.
+    """Return all entries of a divided `src` that are in none of `splits`.
 
     Args:
-        labels: names of files there that were read for what images show.
+        labels: names of files there that were read as ground truth.
     """
     divided, read = splits_in(src), set(labels)
     if not divided:
@@ -65,7 +65,7 @@ def beside(src: str, splits: Iterable[str], labels: Iterable[str] = ()) -> list[
 
 
 def refuse_overlap(src: str, out: str, splits: Sequence[str]) -> None:
-    """Refuse shards that would lie among the images: whoever removes those may remove these.
+    """Refuse to write shards among the images: removing one could remove the other.
 
     Raises:
         DataError: `out` is `src` or lies in it, or `src` lies in the folder of a split.
@@ -106,7 +106,7 @@ def _folders(folder: Folder, src: str) -> list[Entry]:
 
 
 def _refuse_other_splits(src: str, names: list[str]) -> None:
-    """Raise where the folders of a source are taken for classes, but look like splits."""
+    """Raise if the folders of a source look like splits but would be taken for classes."""
     alike = [name for name in names if SPLIT_LIKE.fullmatch(name.lower())]
     if alike and (alike == names or any(name.lower() in TEST_NAMES for name in alike)):
         raise DataError(

@@ -1,4 +1,4 @@
-"""All files below a folder, each once, whatever symlinks there are; and all that is left out, with its reason."""
+"""All files below a folder, each once despite symlinks; and everything left out, with its reason."""
 
 import os
 import posixpath
@@ -19,15 +19,15 @@ class Tree:
     files: list[tuple[str, int]] = field(default_factory=list)
     """(path, bytes), sorted."""
     folders: list[str] = field(default_factory=list)
-    """Names of the folders directly in it, sorted; not those that are left out."""
+    """Sorted names of the folders directly in it, without those that are left out."""
     left_out: list[LeftOut] = field(default_factory=list)
 
 
 def walk(root: Folder) -> Tree:
     """List a folder and all below it.
 
-    No folder is listed twice. A symlink to a folder is followed after all that lies there without symlinks, and only
-    if its target is not listed already and holds no folder that is: loops end, and no file comes in under two names.
+    No folder is listed twice. Symlinks to folders are followed last. A symlink is left out if its target is already
+    listed, or holds a listed folder. So loops end, and no file has two names.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -50,12 +50,12 @@ def walk(root: Folder) -> Tree:
 
 
 def top(root: Folder) -> list[str]:
-    """Return the names of the folders directly in `root`, sorted; not those that are left out by their name."""
+    """Return the sorted names of the folders directly in `root`, without those that are left out by name."""
     return [each.name for each in root.entries() if each.kind is Kind.FOLDER and reason_by_name(each) is None]
 
 
 def _sorted_out(root: Folder, place: str, tree: Tree) -> Iterator[tuple[str, Entry]]:
-    """Files and folders directly in `place`; what is neither goes to `tree.left_out`."""
+    """Yield files and folders directly in `place`. Other entries go to `tree.left_out`."""
     for entry in (root.sub(place) if place else root).entries():
         path = posixpath.join(place, entry.name)
         reason = reason_by_name(entry) or _reason_by_kind(entry, path)
@@ -74,7 +74,7 @@ def _reason_by_kind(entry: Entry, path: str) -> Reason | None:
 
 
 class _Listed:
-    """Real paths of the folders that are listed, and of all that hold one of them: a symlink there is a loop."""
+    """Real paths of listed folders, and of all folders above them. A symlink to one above is a loop."""
 
     def __init__(self, root: Folder) -> None:
         self._root = root

@@ -1,7 +1,7 @@
-"""What a split holds, in two files beside its shards: `manifest.json` for people, `index.arrow` a row a sample.
+"""Content of a split, in two files beside its shards: `manifest.json` for people; `index.arrow`, a row per sample.
 
-A data set is a folder `URI/<split>/` of `shard-00000.parquet ...`, index and manifest. The manifest is written
-last: a folder without one is no data set.
+A data set is a folder `URI/<split>/` of `shard-00000.parquet ...`, index and manifest. The manifest is written last: a
+folder without one is no data set.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from mvlab.targets import LABEL, TargetField
 
 FORMAT_VERSION = 3
 WITHOUT_TARGETS = 2
-"""Format of sets that hold a label an image, and do not say so."""
+"""Older format, of sets that hold one label per image without recording it as a target."""
 MANIFEST = "manifest.json"
 INDEX = "index.arrow"
 ROWS_PER_GROUP = 32
@@ -31,7 +31,7 @@ class Shard:
 
     file: str
     rows: int
-    """In row groups of ROWS_PER_GROUP; the last one has the rest."""
+    """Rows, in row groups of ROWS_PER_GROUP. The last group has the rest."""
     num_bytes: int
     sha256: str
 
@@ -43,23 +43,23 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a split holds. `digest` covers classes, index and every byte of every shard."""
+    """Content of a split. `digest` covers classes, index and every byte of every shard."""
 
     name: str
     split: str
     classes: tuple[str, ...]
-    """Names of classes; empty for a task that has none."""
+    """Names of classes; empty for a task without classes."""
     shards: tuple[Shard, ...]
     index_sha256: str
     digest: str
     image_sizes: dict[str, list[int]]
-    """"width" and "height": smallest, median and largest, pixels; "bytes" likewise, as stored."""
+    """Smallest, median and largest value: "width" and "height" in pixels, "bytes" as stored."""
     num_tiled: int
-    """Images that are stored so that a crop of them decodes alone."""
+    """Images stored as tiled JPEGs, so that a crop decodes alone."""
     num_quarantined: int = 0
-    """Files of the source that are no readable images, or are missing; they are listed in quarantine.jsonl."""
+    """Files of the source that are no readable images or are missing. quarantine.jsonl lists them."""
     source: dict[str, Any] = field(default_factory=dict)
-    """How it was made: seed of the shuffle, and what else decided the content."""
+    """Origin of the content: seed of the shuffle, and everything else that decided it."""
     rows_per_group: int = ROWS_PER_GROUP
     task: str = "classification"
     """Kind of task that the set was made for."""
@@ -71,7 +71,8 @@ class Manifest:
     def of(
         cls, name: str, split: str, classes: Sequence[str], shards: Sequence[Shard], index: pa.Table, **how: Any
     ) -> "Manifest":
-        """Manifest of shards and index as written; `task`, `fields`, `num_quarantined` and `source` in `how`."""
+        """Return the manifest of shards and index as written. `how`: `task`, `fields`, `num_quarantined` and
+        `source`."""
         index_sha256 = hashlib.sha256(index_bytes(index)).hexdigest()
         return cls(
             name=name,
@@ -89,7 +90,7 @@ class Manifest:
         )
 
     def ref(self, uri: str) -> "SplitRef":
-        """Of this split, which lies at `uri`."""
+        """Return a reference to this split, which lies at `uri`."""
         return SplitRef(uri, self.split, self.digest)
 
     def require_alike(self, other: "Manifest") -> None:
@@ -107,7 +108,7 @@ class Manifest:
 
     @property
     def group_rows(self) -> NDArray[np.int64]:
-        """(row groups,) Rows of each, over all shards in order."""
+        """(row groups,) rows of each group, over all shards in order."""
         return np.asarray([rows for shard in self.shards for rows in shard.group_rows], dtype=np.int64)
 
     @property
@@ -121,7 +122,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class SplitRef:
-    """Names a split and its exact content; small enough to travel with every read task."""
+    """Name of a split and of its exact content; small enough to travel with every read task."""
 
     uri: str
     split: str
@@ -129,7 +130,7 @@ class SplitRef:
 
 
 def read_manifest(uri: str, split: str) -> Manifest:
-    """The manifest of `URI/<split>`.
+    """Read the manifest of `URI/<split>`.
 
     Raises:
         MissingDataError: there is none, or a shard that it names is missing.
@@ -158,19 +159,19 @@ def _read(folder: Folder, uri: str, split: str) -> Manifest:
 
 
 def write_manifest(manifest: Manifest, index: pa.Table, folder: Folder) -> None:
-    """Publishes a split whose shards are in place: its index, and, last, its manifest."""
+    """Publish a split whose shards are in place: first its index, then its manifest."""
     folder.write(INDEX, index_bytes(index))
     folder.write(MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
 
 
 def digest_of(classes: Sequence[str], shards: Sequence[Shard], index_sha256: str) -> str:
-    """Names the content of a split."""
+    """Return the digest of a split's content."""
     text = json.dumps([list(classes), [shard.sha256 for shard in shards], index_sha256])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def index_bytes(index: pa.Table) -> pa.Buffer:
-    """The content of `index.arrow`: one record batch, so that its columns can be used where they lie."""
+    """Return the content of `index.arrow`: one record batch, so that its columns can be used in place."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, index.schema) as file:
         file.write_table(index.combine_chunks(), max_chunksize=max(1, len(index)))
@@ -178,7 +179,8 @@ def index_bytes(index: pa.Table) -> pa.Buffer:
 
 
 def read_index(folder: Folder) -> pa.Table:
-    """
+    """Read the index of a split.
+
     Raises:
         DataError: it is no index.
         StoreError: the store does not answer.
@@ -208,7 +210,8 @@ def _parse(fields: dict[str, Any], where: str) -> Manifest:
 
 
 def _require_files(manifest: Manifest, sizes: Mapping[str, int], path: str) -> None:
-    """
+    """Require the files of a split and their sizes.
+
     Raises:
         DataError: a shard that the manifest names is missing, or has another size than `sizes` says.
     """

@@ -1,4 +1,4 @@
-"""Patience with a store that does not answer: a file server that is restarted, a network that is away for a minute."""
+"""Retries for a store that does not answer, such as a restarting file server or an interrupted network."""
 
 import time
 from collections.abc import Callable
@@ -7,18 +7,19 @@ from typing import TypeVar
 from mvlab.data.store.storage import MissingDataError, StoreError
 
 SECONDS_OF_PATIENCE = 300.0
-"""A file server is back by then; the other ranks wait ten minutes or more for the one whose data are late."""
+"""Time limit of the retries. A file server is back by then. Other ranks wait ten minutes or more for late data of
+one."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 
 T = TypeVar("T")
 
 
 def patiently(read: Callable[[], T]) -> T:
-    """Return `read()`, tried again while the store does not answer, or does not find what a run has read before.
+    """Return `read()`, retried while the store does not answer, or does not find what a run has read before.
 
     Raises:
-        StoreError, MissingDataError: so it was for SECONDS_OF_PATIENCE.
-        DataError: what the store gave is not what it should be: at once.
+        StoreError, MissingDataError: it has failed for SECONDS_OF_PATIENCE.
+        DataError: the content of the store is wrong; raised at once.
     """
     begun, pause = time.monotonic(), FIRST_PAUSE_S
     while True:

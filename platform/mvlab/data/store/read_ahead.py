@@ -1,4 +1,4 @@
-"""Reads ahead of use, in order, holding a bounded number of results: storage latency then costs nothing."""
+"""Read ahead of use, in order, with a bounded number of results in memory. Storage latency then costs nothing."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 def read_ahead(items: Iterable[T], read: Callable[[T], R], *, ahead: int, threads: int = 8) -> Iterator[R]:
-    """`read(item)` of each item, in order; up to `ahead` of them are read while the caller uses the last one."""
+    """Yield `read(item)` of each item, in order. Up to `ahead` further items are read while the caller uses one."""
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="read-ahead") as pool:
         try:

@@ -11,7 +11,7 @@ from mvlab.targets import Column, Ragged, TargetField
 
 
 def shard_schema(fields: Sequence[TargetField]) -> pa.Schema:
-    """Columns of a shard, a row a sample."""
+    """Return the columns of a shard, a row per sample."""
     return pa.schema(
         [
             ("key", pa.string()),
@@ -25,7 +25,7 @@ def shard_schema(fields: Sequence[TargetField]) -> pa.Schema:
 
 
 def index_schema(fields: Sequence[TargetField]) -> pa.Schema:
-    """Columns of the index, a row a sample: all but the images, and where these lie."""
+    """Return the columns of the index, a row per sample: all but the images, and the positions of these."""
     return pa.schema(
         [
             ("shard", pa.int32()),
@@ -41,7 +41,7 @@ def index_schema(fields: Sequence[TargetField]) -> pa.Schema:
 
 
 def column_of(index: pa.Table, field: TargetField) -> Column:
-    """Values of a target, of all samples."""
+    """Return the values of a target, of all samples."""
     column: Any = index[field.name].combine_chunks()
     if field.kind == "scalar":
         return _values(column, field)
@@ -50,7 +50,7 @@ def column_of(index: pa.Table, field: TargetField) -> Column:
 
 
 def _values(column: Any, field: TargetField) -> NDArray[Any]:
-    """(N,) or (N, K) of the field's type."""
+    """Return values (N,) or (N, K) of the field's type."""
     numbers = column.flatten() if field.shape else column
     values: NDArray[Any] = numbers.to_numpy(zero_copy_only=False)
     return values.reshape(-1, *field.shape).astype(field.dtype, copy=False)

@@ -1,7 +1,7 @@
-"""Images <-> Parquet shards. Parquet is the form for everyone; the index says where in a shard each image lies.
+"""Images <-> Parquet shards. Any tool can read the Parquet files. The index has each image's position in its shard.
 
-Rows are read by position (`SplitReader`), not through Parquet's row groups: a batch of an epoch draws its rows
-from everywhere, and reading the groups that they lie in would read many times what is used.
+Rows are read by position (`SplitReader`), not through Parquet's row groups. A batch draws its rows from many row
+groups. Reading whole groups would read many times the bytes that are used.
 """
 
 import hashlib
@@ -27,34 +27,34 @@ from mvlab.data.store.storage import DataError, Folder, LocalFile, StoreError
 from mvlab.targets import TargetField, Targets, take
 
 SHARDS_OPEN = 128
-"""Files that a reader process keeps open: those that the rows of a window of the plan lie in."""
+"""Files that a reader process keeps open: enough for the rows of one window of the plan."""
 
 
 T = TypeVar("T")
 
 
 class CorruptRowError(DataError):
-    """A row that is not what was ingested; the message names shard and row."""
+    """Row that is not what was ingested; the message names shard and row."""
 
 
 Changed = dict[int, CorruptRowError]
-"""Number of an image among those that were read -> what is wrong with it."""
+"""Index of an image among those that were read -> its error."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One sample as it is stored."""
+    """One sample in the form that is stored."""
 
     key: str
-    """Unique within the set, e.g. the source file's name."""
+    """Key, unique within the set, e.g. the source file's name."""
     image: bytes
-    """JPEG, PNG or whatever else Pillow reads."""
+    """Encoded image: JPEG, PNG or any other format that Pillow reads."""
     targets: Mapping[str, Any]
     """Field name -> a value, an array of the field's shape, or a sequence of them."""
     width: int
     height: int
     tiled: bool
-    """Whether `image` is a JPEG whose crops can be decoded alone."""
+    """True if `image` is a JPEG whose crops can be decoded alone."""
 
 
 def shard_name(number: int) -> str:
@@ -64,7 +64,7 @@ def shard_name(number: int) -> str:
 def write_shard(
     rows: Iterable[Row], folder: Folder, number: int, fields: Sequence[TargetField]
 ) -> tuple[Shard, pa.Table]:
-    """Writes a shard, a row group at a time, and publishes it when it is whole; also returns its rows' index.
+    """Write a shard, one row group at a time, and publish it when it is complete. Also return its rows' index.
 
     Memory holds one row group of ROWS_PER_GROUP images, however large the shard.
     """
@@ -87,7 +87,7 @@ def write_shard(
 
 
 class SplitReader:
-    """Images of one split by row number, each checked against the checksum taken when it was ingested."""
+    """Reader of one split's images by row number. Each is checked against its checksum, taken at ingest."""
 
     def __init__(self, uri: str, manifest: Manifest) -> None:
         self.uri, self.manifest = uri, manifest
@@ -104,15 +104,15 @@ class SplitReader:
         return len(self.widths)
 
     def targets(self, rows: NDArray[np.int64]) -> Targets:
-        """Targets of `rows` (N,), by field."""
+        """Return the targets of `rows` (N,), by field."""
         return {name: take(column, rows) for name, column in self._targets.items()}
 
     def read(self, row: int) -> bytes:
-        """The encoded image. May be called from several threads.
+        """Return the encoded image of a row. Several threads may call this.
 
         Raises:
             CorruptRowError: the bytes are not those that were ingested.
-            StoreError: the store has given none for a long time, which says nothing of the row.
+            StoreError: the store has not answered for a long time, which says nothing about the row.
         """
         length, offset = int(self.lengths[row]), int(self._offsets[row])
         encoded: bytes = self._patiently(row, int(self._shards[row]), lambda shard: shard.read_at(length, offset))
@@ -121,14 +121,14 @@ class SplitReader:
         return encoded
 
     def read_all(self, rows: NDArray[np.int64], memory: NDArray[np.uint8]) -> tuple[EncodedImages, Changed]:
-        """Encoded images from a local disk, in `memory` from its start on, and which of them are corrupt.
+        """Read encoded images from a local disk into `memory`, from its start on. Also return the corrupt ones.
 
         Args:
-            rows: (N,)
-            memory: as many bytes as the images have, or more.
+            rows: (N,) row numbers.
+            memory: at least as many bytes as the images have.
 
         Raises:
-            StoreError: as `read`.
+            StoreError: as for `read`.
         """
         ends, content, start = np.cumsum(self.lengths[rows], dtype=np.int64), memory.data, 0
         columns = rows, self._shards[rows], self._offsets[rows], self._checksums[rows], ends
@@ -143,7 +143,7 @@ class SplitReader:
         return EncodedImages(memory[:start], ends), corrupt
 
     def _patiently(self, row: int, shard: int, read: Callable[[Any], T]) -> T:
-        """Return `read` of a shard's file, which is opened anew after an error: a handle may be stale for good."""
+        """Return `read` of a shard's file. After an error, the file is opened anew: a handle may be stale for good."""
 
         def once() -> T:
             try:
@@ -161,7 +161,7 @@ class SplitReader:
         )
 
     def expect(self, rows: NDArray[np.int64]) -> None:
-        """Tells a local disk to fetch `rows` into memory, and does not wait; a store far away has to be read ahead."""
+        """Ask a local disk to fetch `rows` into memory, without waiting. For a remote store, it does nothing."""
         columns = self._shards[rows], self.lengths[rows], self._offsets[rows]
         with suppress(OSError):  # reading will say so, and wait
             for number, length, offset in zip(*(column.tolist() for column in columns), strict=True):
@@ -170,7 +170,7 @@ class SplitReader:
                     shard.expect(length, offset)
 
     def where(self, row: int) -> str:
-        """The shard and the row within it, for people."""
+        """Return the shard and the row within it, for people."""
         shard = int(self._shards[row])
         first = int(np.searchsorted(self._shards, shard))
         return f"{self.uri}/{self.manifest.split}/{shard_name(shard)}, row {row - first},"
@@ -181,7 +181,7 @@ class SplitReader:
 
 @lru_cache(maxsize=8)
 def open_split(ref: SplitRef) -> SplitReader:
-    """The reader of a split, once a process; it waits for a store that does not answer.
+    """Return the reader of a split, opened once per process. It waits for a store that does not answer.
 
     Raises:
         DataError: the split is gone, or is no longer the one that `ref` was made from.
@@ -198,7 +198,7 @@ def _open_split(ref: SplitRef) -> SplitReader:
 
 
 class _Sink(io.RawIOBase):
-    """Passes bytes on, hashes and counts them, and keeps them until somebody clears `kept`."""
+    """Writer that passes bytes on, hashes and counts them. It keeps them until `kept` is cleared."""
 
     def __init__(self, out: Any) -> None:
         super().__init__()
@@ -231,18 +231,19 @@ def _groups(rows: Iterable[Row]) -> Iterable[list[Row]]:
 
 
 def _scalars(fields: Sequence[TargetField]) -> list[str]:
-    """Names of the fields that are single numbers, of which Parquet may keep the range."""
+    """Return the names of fields that are single numbers. Parquet may keep the range of these."""
     return [field.name for field in fields if field.kind == "scalar" and not field.shape]
 
 
 def _values(row: Row) -> dict[str, Any]:
-    """Columns of a row."""
+    """Return the columns of a row."""
     values = {each.name: getattr(row, each.name) for each in dataclass_fields(row) if each.name != "targets"}
     return {**values, **row.targets}
 
 
 def _index_of(group: Sequence[Row], shard: int, written: bytes, start: int, schema: pa.Schema) -> pa.Table:
-    """Where each image lies: Parquet stores it as it is, so its bytes are found among those written."""
+    """Return the index of a group of rows. Parquet stores an image as it is, so its bytes are found among those
+    written."""
     position, entries = 0, []
     for row in group:
         position = written.index(row.image, position)

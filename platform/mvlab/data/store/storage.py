@@ -1,4 +1,4 @@
-"""Where data lies: local folders and object stores behind one interface, pyarrow's filesystems."""
+"""Storage of data: local folders and object stores behind one interface, pyarrow's filesystems."""
 
 import os
 import posixpath
@@ -17,24 +17,24 @@ from mvlab.masking import SCHEME, has_credentials, masked
 from mvlab.paths import expanded
 
 SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
-"""Schemes that pyarrow opens by itself; others it leaves to packages with errors of their own."""
+"""Schemes that pyarrow opens by itself. It leaves others to packages with errors of their own."""
 
 
 class DataError(UserError, ValueError):
-    """A data set that cannot be read as one; the message says what is wrong and what to do."""
+    """Data set that cannot be read as one; the message says what is wrong and what to do."""
 
 
 class MissingDataError(DataError):
-    """Files that are not there: never, for one who named the wrong place; just now, for a run that has read them."""
+    """Files that are missing: for good at a wrong place, or for a moment in a run that has already read them."""
 
 
 class StoreError(UserError, OSError):
-    """A store that does not answer, which says nothing of what it holds."""
+    """Store that does not answer, which says nothing about its content."""
 
 
 @contextmanager
 def store_errors(what: str) -> Iterator[None]:
-    """Raise the system's errors, while inside, as ones that say what could not be read.
+    """Convert the system's errors inside the block to ones that say what could not be read.
 
     Raises:
         StoreError: instead of any other OSError.
@@ -48,10 +48,10 @@ def store_errors(what: str) -> Iterator[None]:
 
 
 def absolute_uri(uri: str) -> str:
-    """`uri`, or the `file://` URI of a local path: workers have other working directories.
+    """Return `uri`, or the `file://` URI of a local path: workers have other working directories.
 
     Raises:
-        DataError: nothing there can be opened, or it holds a password, which would end up in logs and records.
+        DataError: the path or scheme cannot be opened, or the URI holds a password, which logs and records would show.
     """
     scheme = SCHEME.match(uri)
     if scheme is None:
@@ -70,13 +70,13 @@ def absolute_uri(uri: str) -> str:
 
 
 def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of a URI or local path, and the path within it.
+    """Return the filesystem of a URI or local path, and the path within it.
 
-    An object store of one's own is named in the URI: `s3://bucket/path?endpoint_override=HOST:PORT&scheme=http`.
+    A private object store is named in the URI: `s3://bucket/path?endpoint_override=HOST:PORT&scheme=http`.
 
     Raises:
         DataError: there is no such kind of store.
-        StoreError: it does not answer when it is asked where a bucket is.
+        StoreError: it does not answer when asked for the location of a bucket.
     """
     uri = absolute_uri(uri)
     try:
@@ -95,7 +95,7 @@ def _expanded(path: str) -> str:
 
 
 class LocalFile:
-    """A file on this machine, read at any place; it closes when it is forgotten."""
+    """File on this machine, read at any offset. It closes when it is garbage-collected."""
 
     def __init__(self, path: str) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - lives as long as we do
@@ -104,18 +104,18 @@ class LocalFile:
         return os.pread(self._file.fileno(), length, offset)
 
     def read_into(self, memory: memoryview, offset: int) -> int:
-        """Bytes read, fewer than `memory` takes where the file ends."""
+        """Read at `offset`, and return the bytes read: fewer than `memory` takes where the file ends."""
         return os.preadv(self._file.fileno(), [memory], offset)
 
     def expect(self, length: int, offset: int) -> None:
-        """Has the system start to read it."""
+        """Ask the system to start reading these bytes."""
         if hasattr(os, "posix_fadvise"):  # not on macOS
             os.posix_fadvise(self._file.fileno(), offset, length, os.POSIX_FADV_WILLNEED)
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder of a filesystem: the few things that shards need of one."""
+    """Folder of a filesystem, with the few operations that shards need."""
 
     filesystem: fs.FileSystem
     path: str
@@ -147,16 +147,16 @@ class Folder:
         return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
 
     def entries(self) -> list[Entry]:
-        """Files and folders directly in it, sorted by name."""
+        """Return the files and folders directly in it, sorted by name."""
         return entries(self.filesystem, self.path)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every file that lies directly in it; none where there is no such folder."""
+        """Return the bytes of every file directly in it; empty if there is no such folder."""
         found = entries(self.filesystem, self.path, allow_missing=True)
         return {entry.name: entry.size for entry in found if entry.kind is Kind.FILE}
 
     def read(self, name: str) -> pa.Buffer:
-        """A whole file; mapped into memory where it is local, so that processes share it."""
+        """Read a whole file. A local one is mapped into memory, so that processes share it."""
         if self.is_local:
             with pa.memory_map(self.at(name)) as file:
                 return file.read_buffer()
@@ -164,22 +164,22 @@ class Folder:
             return file.read_buffer()
 
     def open(self, name: str) -> "LocalFile | pa.NativeFile":
-        """A file for `read_at(length, offset)`, by several threads at once."""
+        """Open a file for `read_at(length, offset)` by several threads at once."""
         return LocalFile(self.at(name)) if self.is_local else self.filesystem.open_input_file(self.at(name))
 
     def write(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Writes a file that is either whole or not there."""
+        """Write a file atomically: it is either complete or absent."""
         partial = self.partial(name)
         with self.filesystem.open_output_stream(partial) as file:
             file.write(content)
         self.publish(partial, name)
 
     def partial(self, name: str) -> str:
-        """A path to write to, for `publish`."""
+        """Return a path to write to, for `publish`."""
         return self.at(partial_name(name))
 
     def publish(self, partial: str, name: str) -> None:
-        """Give a file that is whole its name; where it is local, it is on the disk first."""
+        """Give a complete file its name. A local one is synced to the disk first."""
         if self.is_local:
             sync(Path(partial))
         self.filesystem.move(partial, self.at(name))

@@ -1,4 +1,4 @@
-"""Whether a split still is what was ingested: every byte of it hashed again."""
+"""Verification of a split: every byte is hashed again and compared with what was ingested."""
 
 import hashlib
 import time
@@ -15,7 +15,7 @@ THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How far a verification is."""
+    """Progress of a verification."""
 
     files: int
     num_files: int
@@ -24,7 +24,10 @@ class Checked:
 
 
 def verify(uri: str, manifest: Manifest, on_progress: Callable[[Checked], None]) -> list[str]:
-    """Hashes every shard and the index; returns a sentence for each that differs from the manifest, or for that."""
+    """Hash every shard and the index. Return a sentence for each that differs from the manifest.
+
+    A manifest whose own digest does not match gives a sentence too.
+    """
     folder = Folder.of(uri, manifest.split)
     expected = {shard.file: shard.sha256 for shard in manifest.shards} | {INDEX: manifest.index_sha256}
     started, num_bytes, problems = time.monotonic(), 0, _disagreements(manifest)
