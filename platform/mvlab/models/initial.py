@@ -23,7 +23,7 @@ class InitialWeightsError(UserError, ValueError):
 
 
 def file_sha256(path: Path) -> str:
-    """Of the file's bytes: what `RunConfig.initial_weights` names.
+    """Return the sha256 of the file's bytes, which `RunConfig.initial_weights` names.
 
     Raises:
         InitialWeightsError: there is no such file.

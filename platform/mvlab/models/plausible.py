@@ -59,7 +59,7 @@ def plausible(model: nn.Module, side: int, *, seed: int = 0) -> nn.Module:
 
 
 def _last_norms_of_branches(model: nn.Module) -> Iterator[nn.BatchNorm2d]:
-    """Of the residual blocks of torchvision's and timm's ResNets."""
+    """Yield the last norm of each residual block in torchvision's and timm's ResNets."""
     for block in model.modules():
         if hasattr(block, "downsample"):
             yield [each for each in block.children() if isinstance(each, nn.BatchNorm2d)][-1]

@@ -62,7 +62,7 @@ class DeepLabv3Config(NetworkConfig):
     output_stride: Literal[8, 16] = 16
     """Ratio of the image's side to that of the map that the head reads."""
     channels: int = 256
-    """Of each branch of the atrous pyramid."""
+    """Channels of each branch of the atrous pyramid."""
     rates: tuple[int, int, int] = (6, 12, 18)
     """Dilations of the pyramid's 3x3 convolutions."""
     dropout: float = 0.1

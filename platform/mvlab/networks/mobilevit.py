@@ -142,7 +142,7 @@ class MobileViTConfig(NetworkConfig):
     kernel_size: int = 3
     """n, of the MobileViT block's convolutions."""
     skip_connection: bool = True
-    """Whether the block concatenates its input and fuses (Figure 12)."""
+    """True if the block concatenates its input and fuses (Figure 12)."""
     classifier_dropout: float = 0.1
 
     def __post_init__(self) -> None:

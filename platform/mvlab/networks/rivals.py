@@ -124,7 +124,7 @@ class TimmConfig(NetworkConfig):
 
     name: TimmName
     width: float = 1.0
-    """Of MobileNetv1: the multiplier of all channels."""
+    """Multiplier of all channels; for MobileNetv1 only."""
     image_size: int | None = None
     """Side of its images in pixels, for one of ONE_SIZE; the others take any."""
 

@@ -1,4 +1,4 @@
-"""What the runs of a study came to, read back from its journal: all that a report needs."""
+"""Results of a study's runs, read back from its journal: all that a report needs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,31 +31,32 @@ class RunResult:
     epochs: Sequence[Mapping[str, float]]
     """Metrics of each epoch that it ended, in order."""
     costs: Mapping[str, float]
-    """Of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms, cost/latency_fastest_ms."""
+    """Costs of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms,
+    cost/latency_fastest_ms."""
     status: Status | None
     config_digest: str
     """Digest of the config that it ended with: a study with accepted changes may have resumed with another."""
     dataset_digest: str
     """Digest of the training split that it read last."""
     revision: str
-    """Of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
+    """Revision of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str
-    """Of the EMA weights after the last epoch that it ended; empty before the first."""
+    """sha256 of the EMA weights after the last finished epoch; empty before the first."""
     primary: str = "top1"
     """Plain name of its task's primary metric."""
     was_told_to_stop: bool = False
-    """By successive halving, whether or not it had time to."""
+    """True if successive halving stopped the run, whether or not it had time to stop."""
 
     @property
     def ending(self) -> str:
-        """How it ended, in a word for people: a run that was pruned is one that did as it was meant to."""
+        """Return the ending in one word for people. A pruned run ended as intended."""
         if self.was_told_to_stop and self.status == "KILLED":
             return "pruned"
         return (self.status or "running").lower()
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all of its epochs: one that stopped before counts for nothing."""
+        """True if it has all of its epochs. A run that stopped before counts for nothing."""
         return len(self.epochs) == self.planned_epochs
 
     def value(self, metric: str) -> float | None:
@@ -98,9 +99,9 @@ class Results:
     experiment: str
     scale: str
     data: str
-    """What they were trained on, for people."""
+    """Data set that the runs were trained on, for people."""
     tags: Mapping[str, str]
-    """Of the study: revision, versions, digests, world size, time."""
+    """Tags of the study: revision, versions, digests, world size, time."""
     runs: Sequence[RunResult]
 
     def values(self, reading: Reading) -> dict[int, float]:

@@ -1,4 +1,4 @@
-"""What each rank is told: the run, where its data is, and how it is to be carried out."""
+"""Assignment of each rank: the run, the location of its data, and how it is executed."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +10,19 @@ from mvlab.training.files import RunFolder
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """Needs no Ray; the same on every rank."""
+    """Assignment of a rank. It is the same on every rank, and needs no Ray."""
 
     name: str
-    """Of the run, for people."""
+    """Name of the run, for people."""
     run: RunConfig
     data: str
     folder: RunFolder
     mark: Path
-    """File that the driver made: a machine that does not see it has no part in the run."""
+    """File that the driver made. A machine that does not see it cannot take part in the run."""
     planned_world: int
-    """Ranks that the run is made for: its schedule is theirs, however many work on it."""
+    """World size that the run is planned for. The schedule belongs to it, however many ranks work on the run."""
     feed_cpus: float
     """CPUs for this rank's feed."""
     threads: int = 1
-    """Of torch. Part of what makes bits repeat: sums depend on how they are split."""
+    """Threads of torch. Bits repeat only with the same number, since sums depend on how they are split."""
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)

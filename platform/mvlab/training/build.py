@@ -17,7 +17,7 @@ from mvlab.training.sync_batch_norm import synchronise
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Who we are."""
+    """Rank, world size and device of this process."""
 
     rank: int
     size: int

@@ -72,7 +72,7 @@ class Checkpoints:
                 path.rename(path.with_name(f"{REFUSED}{path.name}-{uuid.uuid4().hex[:8]}"))
 
     def path_of(self, epoch: int, step: int) -> Path:
-        """Where the checkpoint of this position is, if there is one."""
+        """Return the path of the checkpoint of this position, which may not exist."""
         return self.folder / checkpoint_name(epoch, step)
 
     def is_writing(self) -> bool:

@@ -1,4 +1,4 @@
-"""What ranks tell each other, besides gradients. Alone, without a process group, each is the identity."""
+"""Communication between ranks, besides gradients. Alone, without a process group, each operation is the identity."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,14 +62,14 @@ def share_buffers(*modules: nn.Module) -> None:
 
 
 class Wish(IntEnum):
-    """What a rank wants all to do after this update; the greatest wish is granted."""
+    """Request of a rank to all ranks after this update. The greatest request is granted."""
 
     NOTHING = 0
     CHECKPOINT = 1
     LEAVE = 2
-    """A checkpoint, and no further step of this process: the run is resumed by others."""
+    """Write a checkpoint, and make no further step in this process. Others resume the run."""
     STOP = 3
-    """A checkpoint, and no further step of the run."""
+    """Write a checkpoint, and make no further step of the run."""
 
 
 class Preempted(Exception):  # noqa: N818 - nothing went wrong

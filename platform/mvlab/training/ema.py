@@ -26,7 +26,7 @@ class Ema:
 
 
 def _by_kind(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """What can be averaged, and BatchNorm's counts of batches."""
+    """Return the tensors that can be averaged, and the others, which are BatchNorm's counts of batches."""
     state = list(model.state_dict().values())
     averaged = [tensor for tensor in state if tensor.is_floating_point()]
     return averaged, [tensor for tensor in state if not tensor.is_floating_point()]

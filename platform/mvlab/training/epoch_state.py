@@ -1,4 +1,4 @@
-"""What an epoch has come to so far on one rank: the part of its metrics that a checkpoint has to keep."""
+"""State of an epoch so far on one rank: the part of its metrics that a checkpoint has to keep."""
 
 from dataclasses import dataclass, fields
 
@@ -12,19 +12,19 @@ COUNTERS = 5
 
 @dataclass(slots=True)
 class EpochState:
-    """Of one rank, since the epoch began, over all processes that worked on it."""
+    """Counters of one rank since the epoch began, over all processes that worked on it."""
 
     tally: Tally
     images: float = 0.0
-    """Trained on."""
+    """Images trained on."""
     busy_s: float = 0.0
     """Time of steps, waiting included."""
     waited_s: float = 0.0
-    """Of `busy_s`, waiting for data."""
+    """Part of `busy_s` spent waiting for data."""
     corrupt: float = 0.0
     """Rows that were replaced."""
     left_out: float = 0.0
-    """Updates that were not made, their gradients not being finite; the same on all ranks."""
+    """Updates that were left out because their gradients were not finite; the same on all ranks."""
 
     def pack(self) -> Tensor:
         """(sums + COUNTERS,) float64 on the CPU."""

@@ -1,4 +1,4 @@
-"""Where a run keeps what it makes: one folder, which every machine that works on it sees."""
+"""Folder for all files of a run, which every machine that works on the run sees."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from mvlab.durable import append_line, atomic_write, read_json_lines
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Of one run (a trial of a sweep)."""
+    """Folder of one run (a trial of a sweep)."""
 
     path: Path
 
     @property
     def results(self) -> Path:
-        """What is recorded of it at its end: checkpoint, package, verification, lists."""
+        """Folder of the files recorded at the run's end: checkpoint, package, verification, lists."""
         return self.path / "results"
 
     @property

@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Where a ledger begins: the first line, and one wherever steps before are in no ledger."""
+    """Beginning of a ledger: the first line, and one wherever earlier steps are in no ledger."""
 
     epoch: int
     step: int
@@ -139,10 +139,11 @@ def read_ledger(path: Path) -> list[Entry]:
 
 
 def first_difference(a: Sequence[Entry], b: Sequence[Entry]) -> Difference | None:
-    """Where two ledgers of one rank part: the first step, and the first kind at that step; None where they do not.
+    """Find the first step at which two ledgers of one rank differ, and the first kind of difference; None if they
+    agree.
 
-    "batch": other data. "loss": the same batch, so other weights before it or another computation. "weights": the
-    same batch and loss, so other gradients, all-reduce or optimizer. "missing": one ledger lacks the step.
+    "batch": other data. "loss": the same batch, so other weights before it or another computation. "weights": the same
+    batch and loss, so other gradients, all-reduce or optimizer. "missing": one ledger lacks the step.
     """
     for num_same, (ours, theirs) in enumerate(zip_longest(a, b)):
         if ours and theirs and ours.position != theirs.position:  # the later of both is of a step to come
@@ -176,7 +177,8 @@ def loss_value(bits: str) -> float:
 
 
 def weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and bits, in the order of names; neither device nor memory format matters."""
+    """Return a digest of names, types, shapes and bits, in the order of names. Device and memory format do not
+    matter."""
     ordered = sorted(tensors.items())
     digest = xxhash.xxh3_128(json.dumps([[name, str(each.dtype), each.shape] for name, each in ordered]).encode())
     for bits in _bits([each for _, each in ordered]):
@@ -200,7 +202,7 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _kind(ours: Entry | None, theirs: Entry | None) -> Kind | None:
-    """What differs first in a step."""
+    """Return the first kind of difference between two entries of a step; None if there is none."""
     if ours is None or theirs is None:
         return "missing"
     if ours.batch != theirs.batch:
@@ -235,7 +237,7 @@ def _written(path: Path) -> Iterator[tuple[Entry | Begin, bytes]]:
 
 
 def _checked(raw: bytes, chain: str, where: str) -> Entry | Begin:
-    """What a line says, if it follows on `chain`."""
+    """Parse a line that must follow on `chain`."""
     what_to_do = "Copy the ledger again from where it was written; if it is the original, move it away and begin anew"
     try:
         fields = dict(json.loads(raw))

@@ -27,7 +27,7 @@ class NonFiniteError(ArithmeticError):
     """Gradients are infinite or no numbers; nothing after them would mean anything."""
 
     batches: list[Batch]
-    """Of this rank, that the update was made from."""
+    """Batches of this rank that the update was made from."""
 
     @classmethod
     def at(cls, epoch: int, step: Step, batches: list[Batch]) -> Self:
@@ -46,7 +46,7 @@ class Trainer:
 
     run: RunConfig
     model: nn.Module
-    """What gradients go through: `bare`, compiled and wrapped in DistributedDataParallel as the run asks."""
+    """Model that gradients go through: `bare`, compiled and wrapped in DistributedDataParallel as the run asks."""
     bare: nn.Module
     ema: Ema
     optimizer: torch.optim.Optimizer

@@ -1,4 +1,4 @@
-"""How fast an epoch goes, how much of it waits for data, and how long the run still takes."""
+"""Meter of an epoch: its speed, its share of time waiting for data, and the time left for the run."""
 
 import time
 from collections.abc import Callable, Iterator

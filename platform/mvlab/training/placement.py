@@ -1,4 +1,4 @@
-"""How a sweep shares a cluster: pure arithmetic, so that no sweep can wait for itself.
+"""Placement of a sweep on a cluster: pure arithmetic, so that no sweep can wait for itself.
 
 A rank reserves its own CPUs and those of its feed together, on one machine, and keeps them as long as its trial lives.
 No other trial or job can take them, and the feed's tasks ask for none. A run's ranks lie on as few machines as hold
@@ -7,9 +7,6 @@ CPUs are divided into fractions.
 
 Ray executes the plan with its strategy PACK, which puts a rank on the machine with most room left (`packed`). Every
 rank takes the same, so that a run that ends leaves room for the next one on no more machines than its own.
-
-Tune counts none of this (Ray issue 54305: trials that it starts at will can wait for each other for ever), so
-`concurrent_trials` is the one bound, and what it admits always fits.
 """
 
 import math

@@ -33,7 +33,7 @@ STEP = f"{OURS}step"
 
 
 class Phase(StrEnum):
-    """Of a step; one comes after the other. What is in none of them is Python between them."""
+    """Phases of a step, one after the other. Time in none of them is Python between them."""
 
     REPORT = "report"
     CHECKPOINT = "checkpoint"
@@ -92,7 +92,7 @@ class Profiler:
             self._go_on()
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """What is done inside is this phase of the step."""
+        """Return a context whose code is this phase of the step."""
         return nullcontext() if self._trace is None else self._range(phase)
 
     def stepped(self, batch: Batch) -> None:
@@ -162,18 +162,18 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What a step was spent on, in ms."""
+    """Times of one step, in ms."""
 
     images: int
     side: int
     whole: float
     phases: Mapping[Phase, float]
     all_reduce: float
-    """Of backward: while gradients are exchanged."""
+    """Part of backward during which gradients are exchanged."""
     exposed: float
-    """Of `all_reduce`: while nothing is computed."""
+    """Part of `all_reduce` during which nothing is computed."""
     calls: Sequence[tuple[str, float]]
-    """Operators, without those that they call; on a GPU its kernels."""
+    """Operators, without the operators that they call; on a GPU, its kernels."""
 
 
 def read_steps(events: Iterable[Mapping[str, Any]], batches: Sequence[Batch], *, on_gpu: bool) -> list[Step]:
@@ -219,12 +219,12 @@ def _spans(events: Iterable[Mapping[str, Any]]) -> list[Span]:
 
 
 def _in(outer: Iterable[Span], spans: Iterable[Span]) -> list[Span]:
-    """Those that start in one of `outer`."""
+    """Return the spans that start in one of `outer`."""
     return [span for span in spans if any(each.start <= span.start < each.end for each in outer)]
 
 
 def _own_times(spans: Sequence[Span]) -> list[tuple[str, float]]:
-    """Of the calls of one thread, in the order of `_spans`: their times without the calls that they make."""
+    """Return the calls of one thread, in the order of `_spans`, with their times without the calls that they make."""
     own: list[float] = []
     callers: list[int] = []
     for index, span in enumerate(spans):

@@ -36,12 +36,12 @@ from mvlab.training.state import State, require_same_run, restore
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a rank needs of the machinery that runs it."""
+    """Interface between a rank and the machinery that runs it."""
 
     feed: Callable[[Iterator[Order]], Iterator[Batch]]
-    """Makes the batches of these orders, one after the other."""
+    """Make the batches of these orders, one after the other."""
     notice: Callable[[], Wish]
-    """Asked at every step, and must be quick: whether somebody wants a checkpoint, or us to stop."""
+    """Tell whether somebody wants a checkpoint, or this rank to stop. It is called at every step and must be quick."""
 
 
 def run_rank(job: Assignment, world: World, surroundings: Surroundings) -> bool:
@@ -89,7 +89,7 @@ def _train(job: Assignment, world: World, surroundings: Surroundings) -> bool:
 
 
 def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> Session:
-    """Where the newest checkpoint left the run, or at its beginning; the same on all ranks."""
+    """Open the run at its newest checkpoint, or at its beginning; the same on all ranks."""
     run, folder, execution = job.run, job.folder, job.execution
     training, validation = (patiently(partial(read_manifest, job.data, split)) for split in ("train", "val"))
     folder.results.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""What each planned step is to the update that it is part of: its weight in it, and the learning rate (section 4.1).
+"""Role of each planned step in its update: its weight, and the learning rate (section 4.1).
 
-The schedule belongs to the world that the run was planned for. A smaller or larger world, after machines were lost
-or won, is where that one would be after as many samples of the epoch, and its learning rate is scaled by its share
-of the ranks, since its updates use that share of the images (the linear scaling rule).
+The schedule belongs to the world that the run was planned for. After machines were lost or won, the world is smaller or
+larger. It then has the learning rate of the planned world after as many samples of the epoch. That rate is scaled by
+its share of the planned ranks, since its updates use that share of the images (the linear scaling rule).
 """
 
 import math
@@ -23,9 +23,10 @@ class Step:
 
     number: int
     weight: float
-    """Of the batch's mean gradient, averaged over ranks, in its update: all images of an update weigh the same."""
+    """Weight of the batch's mean gradient, averaged over ranks, in its update. All images of an update weigh the
+    same."""
     closes: bool
-    """Whether it is the last step of its update."""
+    """True for the last step of its update."""
     lr: float
 
 
@@ -37,7 +38,7 @@ class Schedule:
     group_rows: Ints
     """(groups,) of the training split."""
     world: int
-    """That the run was planned for."""
+    """World size that the run was planned for."""
     starts: Ints
     """(epochs + 1,) updates before each epoch, in that world."""
 
@@ -55,7 +56,7 @@ class Schedule:
 
     @property
     def num_updates(self) -> int:
-        """Of the whole run."""
+        """Number of updates of the whole run."""
         return int(self.starts[-1])
 
     def position(self, epoch: int, consumed: int) -> float:
@@ -64,12 +65,12 @@ class Schedule:
         return float(self.starts[epoch] + np.interp(consumed, bounds, np.arange(len(bounds))))
 
     def lr(self, epoch: int, consumed: int, world: int) -> float:
-        """Of the update that begins there, in a world of `world` ranks."""
+        """Return the learning rate of the update that begins there, in a world of `world` ranks."""
         update = self.position(epoch, consumed)
         return learning_rate(update, epoch, self) * (world / self.world)
 
     def steps(self, plan: EpochPlan) -> Iterator[Step]:
-        """What each step of `plan` is to its update; updates are counted from where the plan starts."""
+        """Yield each step of `plan` with its role in its update. Updates are counted from where the plan starts."""
         together = self.run.optimizer.accumulate
         for first in range(0, plan.num_steps, together):
             sizes = plan.batches[first : first + together].tolist()

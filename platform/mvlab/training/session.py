@@ -97,7 +97,7 @@ class Session:
         )
 
     def train_epoch(self, batches: Iterator[Batch]) -> bool:
-        """What is left of the epoch's steps; false if the run was told to stop."""
+        """Train the remaining steps of the epoch. Return false if the run was told to stop."""
         plan = self.plan(self.epoch, self.position)
         batches = watch(
             islice(batches, plan.num_steps),

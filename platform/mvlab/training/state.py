@@ -1,7 +1,7 @@
-"""What a checkpoint holds: everything that a run needs to go on, and what it may go on with.
+"""Content of a checkpoint: everything that a run needs to resume, and the rules for what it may resume with.
 
-No generator is in it: every random number of a step comes from (seed, epoch, step, rank or sample), so the position is
-the state of all generators of all ranks. Nor are the other ranks' BatchNorm statistics: rank 0's are everyone's at
+It has no generator. Every random number of a step comes from (seed, epoch, step, rank or sample), so the position is
+the state of all generators of all ranks. Nor has it the other ranks' BatchNorm statistics. Rank 0's are everyone's at
 every evaluation, and nothing else reads them.
 """
 
@@ -45,16 +45,16 @@ class State:
     """A run between two updates."""
 
     epoch: int
-    """From 0: the one to go on with."""
+    """Epoch to resume with, from 0."""
     step: int
-    """Of the epoch: the next one. Past its last, the epoch's evaluation is what comes next."""
+    """Next step of the epoch. After the last one, the epoch's evaluation comes next."""
     consumed: int
     """Samples of the epoch's order that all ranks have used."""
     updates: int
     world: int
-    """Ranks that came to this point."""
+    """World size that came to this point."""
     planned_world: int
-    """Ranks that the run began with: its schedule is theirs."""
+    """World size that the run began with; its schedule belongs to it."""
     model: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimizer: dict[str, Any]
@@ -62,7 +62,7 @@ class State:
     so_far: Tensor
     """(world, counters) of the epoch; see `EpochState.pack`."""
     history: list[dict[str, Any]]
-    """What every epoch before reported."""
+    """Reports of all epochs before."""
     config: str
     """JSON of the whole run."""
     config_digest: str

@@ -88,11 +88,11 @@ class BatchNormActOverRanks(BatchNormOverRanks):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of every channel, over the images of all ranks; at least float32. The same bits on every rank."""
+    """Statistics of every channel over the images of all ranks, in at least float32. All ranks have the same bits."""
 
     mean: Tensor
     variance: Tensor
-    """Biased: the mean square distance from the mean."""
+    """Biased variance: the mean square distance from the mean."""
     count: Tensor
     """(1): how many values of each channel there are."""
 

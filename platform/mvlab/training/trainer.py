@@ -12,7 +12,7 @@ from mvlab.training.placement import Placement
 from mvlab.training.worker import EndWithACheckpoint, train
 
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
-"""How often an elastic run that is smaller than it could be looks for machines."""
+"""Interval at which an elastic run looks for machines while it is smaller than it could be."""
 
 OF_THE_KIND = 1 / 1024
 """Part of its machine's kind of GPU that a rank takes: room for a thousand ranks, in sums without rounding."""

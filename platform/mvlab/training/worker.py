@@ -1,4 +1,4 @@
-"""What Ray Train runs on each rank: `run_rank`, with Ray for its surroundings."""
+"""Function that Ray Train runs on each rank: `run_rank`, with Ray as its surroundings."""
 
 import os
 import signal
@@ -19,12 +19,13 @@ from mvlab.training.collectives import Wish
 from mvlab.training.run_rank import Surroundings, run_rank
 
 SECONDS_AFTER_SIGTERM = 10.0
-"""How long a process that was told to end may work on its checkpoint."""
+"""Time limit for the checkpoint of a process that was told to end."""
 SECONDS_BETWEEN_WARNED_CHECKPOINTS = 10.0
-"""While a machine is about to be taken away."""
+"""Interval between checkpoints while a machine is about to be taken away."""
 
 SECONDS_A_THREAD_KEEPS_THE_GIL = 0.0005
-"""While the training thread wants it: a tenth of Python's default. Ray's threads wake often, for milliseconds."""
+"""Longest hold of the GIL by another thread while the training thread wants it: a tenth of Python's default. Ray's
+threads wake often, for milliseconds."""
 
 _told_to_end = threading.Event()
 
@@ -46,7 +47,7 @@ def train(assignment: Assignment) -> bool:
 
 
 class Notice:
-    """What was heard since the last step: that we, or a machine that we work on, are to go."""
+    """Notices since the last step that this process, or a machine of the run, is to go."""
 
     def __init__(self, assignment: Assignment) -> None:
         self.stop = assignment.folder.stop

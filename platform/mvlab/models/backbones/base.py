@@ -72,14 +72,14 @@ class StagedBackbone(Backbone):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """Names of the tensors of a classifier and of a backbone that met, and of those that did not."""
+    """Names of tensors after a classifier's weights are copied into a backbone: the matching ones and the others."""
 
     taken: tuple[str, ...]
-    """Of the backbone: they have the classifier's values now."""
+    """Tensors of the backbone that now have the classifier's values."""
     missing: tuple[str, ...]
-    """Of the backbone: the classifier has none of them, and they stay as they were."""
+    """Tensors of the backbone that the classifier lacks; they are unchanged."""
     left_over: tuple[str, ...]
-    """Of the classifier: the backbone has no place for them."""
+    """Tensors of the classifier that the backbone has no place for."""
 
 
 def load_backbone(network: nn.Module, state_dict: Mapping[str, Tensor]) -> Taken:

@@ -104,7 +104,8 @@ def _dilated(name: TorchvisionName, output_stride: int) -> dict[str, Any]:
 
 
 def _shufflenet(width: float, num_classes: int) -> nn.Module:
-    """Of a published width, or of another in proportion; channels are even, since a unit splits them in two."""
+    """Build a ShuffleNetv2 of a published width, or of another in proportion. A unit splits channels in two, so they
+    are even."""
     first = SHUFFLENET_CHANNELS.get(width, 2 * round(SHUFFLENET_CHANNELS[1.0] / 2 * width))
     channels = [24, first, 2 * first, 4 * first, 2048 if width >= 2 else 1024]
     network: nn.Module = ShuffleNetV2([4, 8, 4], channels, num_classes)

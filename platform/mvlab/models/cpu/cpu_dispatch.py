@@ -1,4 +1,5 @@
-"""Where a layer may compute in its own way: eagerly, on a CPU. What is compiled or exported is PyTorch's operations."""
+"""Condition for CPU-specific code of a layer: eager mode on a CPU. Compiled or exported code is PyTorch's
+operations."""
 
 import torch
 from torch import Tensor

@@ -15,10 +15,11 @@ from mvlab.models.cpu.optimize import optimize, runs_in_order
 from mvlab.models.norms import after_norm
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.SiLU: "swish", nn.ReLU: "relu", nn.Hardswish: "hardswish"}
-"""That oneDNN applies while it writes a layer's output, by its names."""
+"""Activations that oneDNN applies while it writes a layer's output -> oneDNN's name of each."""
 
 PIXELS_AT_ONCE = 4 * 256 * 256
-"""Of a batch on a CPU. What a few images become stays in its caches: a third faster than 32 of them at once."""
+"""Pixels of a batch that a CPU computes at once. Results of a few images stay in its caches: a third faster than 32
+images at once."""
 
 onednn: Any = torch.ops.mkldnn
 
@@ -80,7 +81,7 @@ def _has_kernels(example: Tensor) -> bool:
 
 
 def _input_shapes(model: nn.Module, example: Tensor) -> dict[nn.Module, torch.Size]:
-    """Of the input of every convolution and linear layer."""
+    """Return the input shape of every convolution and linear layer."""
     shapes: dict[nn.Module, torch.Size] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

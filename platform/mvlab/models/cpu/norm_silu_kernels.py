@@ -113,7 +113,7 @@ def give_back(
 
 @numba.njit(fastmath={"contract"}, error_model="numpy")
 def _slope(y: Any) -> Any:
-    """Of silu at y."""
+    """Return the slope of silu at y."""
     s = _sigmoid(y)
     return s * (_ONE + y * (_ONE - s))
 

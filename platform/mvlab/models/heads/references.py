@@ -21,20 +21,20 @@ from mvlab.models.backbones.timm_networks import timm_cnn, timm_features
 from mvlab.networks import ReferenceConfig, ReferenceName
 
 MOBILENETV3_CHANNELS = 960
-"""Of the last map of MobileNetv3-Large."""
+"""Channels of the last map of MobileNetv3-Large."""
 SSDLITE_EXTRA_CHANNELS = (512, 256, 256, 128)
-"""Of the maps after the backbone's two (Liu et al., 2016; Sandler et al., 2018)."""
+"""Channels of the maps after the backbone's two (Liu et al., 2016; Sandler et al., 2018)."""
 SSDLITE_ANCHORS = (3, 6, 6, 6, 6, 6)
-"""Per cell of each map."""
+"""Anchors per cell of each map."""
 OUTPUT_STRIDE = 16
 RATES = (6, 12, 18)
-"""Of DeepLabv3's pyramid at that stride (Chen et al., 2017)."""
+"""Dilation rates of DeepLabv3's pyramid at that stride (Chen et al., 2017)."""
 CHANNELS = 256
-"""Of each of its branches."""
+"""Channels of each branch of the pyramid."""
 
 
 NOTHING = {"weights": None, "weights_backbone": None}
-"""To download."""
+"""Arguments for no downloads of weights."""
 
 BUILDERS: dict[ReferenceName, Callable[[int], nn.Module]] = {
     "ssdlite_mobilenet_v1": lambda classes: SSDLiteOnCNN(

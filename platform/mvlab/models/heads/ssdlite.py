@@ -15,11 +15,12 @@ from mvlab.networks import SSDLiteConfig
 READ_AT = (16, 32)
 """Output strides of the backbone's maps that heads read."""
 EXTRA_CHANNELS = (256, 128, 128, 64)
-"""Of the maps after the backbone's two: each half as large as the one before, the last a single cell."""
+"""Channels of the maps after the backbone's two. Each map is half as large as the one before; the last is a single
+cell."""
 HEAD_CHANNELS = (512, 256, 256, 128, 128, 64)
-"""What the head of each map predicts from; a map of other channels is projected."""
+"""Input channels of each map's head. A map with other channels is projected."""
 ASPECT_RATIOS = ((2, 3), (2, 3), (2, 3), (2, 3), (2, 3), (2,))
-"""Of each map's priors, width to height; the inverse of each, and two squares, come along."""
+"""Aspect ratios, width to height, of each map's priors. The inverse of each, and two squares, are added."""
 SCALES = torch.linspace(0.1, 1.05, len(ASPECT_RATIOS) + 1, dtype=torch.float64, device="cpu").tolist()
 """Side of each map's smaller square, as a share of the image's; the larger one is halfway to the next map's."""
 BOX = 4

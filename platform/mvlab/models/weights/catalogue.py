@@ -11,7 +11,7 @@ MobileViTNetwork = MobileViTConfig | SSDLiteConfig | DeepLabv3Config
 
 
 def _later_segmenter(backbone: MobileViTConfig) -> DeepLabv3Config:
-    """That of the release's last version: a finer map, and twice as wide a head."""
+    """Return the segmenter of the release's last version: a finer map, and a head twice as wide."""
     return DeepLabv3Config(backbone=backbone, output_stride=8, channels=512, rates=(12, 24, 36))
 
 
@@ -34,7 +34,7 @@ def require_known(name: str) -> None:
 
 
 def name_of(config: NetworkConfig) -> str | None:
-    """What the network is called, whatever its dropout; None if others have none like it."""
+    """Return the network's name, whatever its dropout; None if the catalogue has none like it."""
     names = [name for name, known in CATALOGUE.items() if _without_dropout(known) == _without_dropout(config)]
     return names[0] if names else None
 

@@ -27,12 +27,12 @@ def spelled_out(config: NetworkConfig) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ClassBiases:
-    """Where a network's number of classes shows."""
+    """Biases from which a network's number of classes follows."""
 
     name: str
     per_class: int
     others: int
-    """How many of them there are whatever the classes."""
+    """Number of these biases that does not depend on the classes."""
 
     def num_classes(self, num_biases: int) -> int:
         return (num_biases - self.others) // self.per_class

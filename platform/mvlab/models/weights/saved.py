@@ -28,7 +28,7 @@ class SavedNetwork:
 
     network: NetworkConfig
     num_classes: int
-    """Of a detector without the background, of a segmenter with it."""
+    """Number of classes: of a detector without the background, of a segmenter with it."""
     preprocessing: Preprocessing
     weights: dict[str, Tensor]
     """Averaged ones, where training averaged them."""
@@ -88,7 +88,7 @@ def read_saved(path: Path) -> SavedNetwork:
 
 
 def is_saved(contents: Mapping[str, Any]) -> bool:
-    """Whether these are the contents of a file of ours."""
+    """Tell whether these are the contents of a file of ours."""
     return MARK in contents or {"config", "config_digest", "ema"} <= contents.keys()
 
 
@@ -110,7 +110,7 @@ def _of_import(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
 
 
 def _of_run(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
-    """Of a run's checkpoint: it was evaluated as its config says."""
+    """Return the network of a run's checkpoint. Its preprocessing is that of the run's evaluation."""
     config = as_written_now(json.loads(contents["config"]))
     evaluation = config["task"]["evaluation"]
     network, weights = network_from_dict(config["model"]), state_dict_in(contents, path)
