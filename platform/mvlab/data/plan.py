@@ -80,7 +80,7 @@ class SampleOrder:
         rows = self.rows[groups]
         ends = np.cumsum(rows)
         ids = np.repeat(self.firsts[groups] - (ends - rows), rows) + np.arange(ends[-1])
-        # Item 0 permuted the groups.
+        # Item 0 is the generator that permuted the groups.
         return generator(self.seed, Stream.ORDER, self.epoch, item=1 + index).permutation(ids)
 
     def slice(self, start: int, stop: int) -> SampleIds:
@@ -262,7 +262,7 @@ def _cut(
     if remaining == 0:
         return sides[:0], sizes[:0]
     most = -(-remaining // (world * int(sizes.min())))
-    # One stream of draws an epoch, read from its beginning: a step's resolution depends on its number alone.
+    # One stream of draws per epoch, read from its beginning: a step's resolution depends on its number alone.
     drawn = generator(seed, Stream.RESOLUTION, epoch).integers(len(sides), size=start.step + most)[start.step :]
     ends = np.cumsum(sizes[drawn]) * world
     num_steps = int(np.searchsorted(ends, remaining)) + 1

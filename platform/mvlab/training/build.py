@@ -35,7 +35,7 @@ def build_model(run: RunConfig, num_classes: int, device: torch.device) -> nn.Mo
 
 
 def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
-    """A trainer of `bare`, which is the same on all ranks."""
+    """Return a trainer of `bare`, which is the same on all ranks."""
     numerics = run.numerics
     if numerics.batch_norm == "all_ranks" and world.size > 1:
         bare = synchronise(bare, world.device)

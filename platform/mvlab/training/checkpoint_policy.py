@@ -1,4 +1,4 @@
-"""When checkpoints are made, and which of them are kept. Imports no torch, so that a command line starts fast."""
+"""Times to make checkpoints, and checkpoints to keep. Imports no torch, so that a command line starts fast."""
 
 from dataclasses import dataclass
 

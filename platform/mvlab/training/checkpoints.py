@@ -29,23 +29,23 @@ from mvlab.training.state import FILE, MISSING, DamagedCheckpointError, State, p
 
 DIGEST = "digest.json"
 REFUSED = "refused-"
-"""Begins the name of a checkpoint that was refused: it is in nobody's way, and nobody deletes it."""
+"""Prefix of a refused checkpoint's name. It is kept under this name, and no process uses or deletes it."""
 
 
 class Checkpoints:
-    """Reads and writes those of one run. One process writes; any may read."""
+    """Reader and writer of one run's checkpoints. One process writes; any may read."""
 
     def __init__(self, folder: Path, keep: CheckpointPolicy, task: Task) -> None:
-        """`task` says which metric tells the best ones."""
+        """Take the metric of the best checkpoints from `task`."""
         self.folder, self.keep, self.task = folder, keep, task
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
 
     def newest(self) -> tuple[State | None, list[str]]:
-        """Return the newest that is whole, and why newer ones were refused.
+        """Return the newest complete checkpoint, and why newer ones were refused.
 
         Raises:
-            CheckpointError: it is whole, but not of this version of mvlab.
+            CheckpointError: it is complete, but not of this version of mvlab.
             StoreError, MemoryError: it cannot be read just now; an older one must not take its place.
         """
         return patiently(self._newest)
@@ -62,11 +62,11 @@ class Checkpoints:
         return None, refused
 
     def read(self, epoch: int, step: int) -> State:
-        """Return the one of this position; raises what `read_checkpoint` does."""
+        """Return the checkpoint of this position. Raises what `read_checkpoint` does."""
         return patiently(partial(read_checkpoint, self.path_of(epoch, step)))
 
     def set_aside(self, newest: State | None) -> None:
-        """Rename those after `newest`, which were refused: the run will write its own there, and deletes no others."""
+        """Rename the refused checkpoints after `newest`: the run will write its own there, and deletes no others."""
         for path in whole_checkpoints(self.folder):
             if newest is None or path.name > newest.name:
                 path.rename(path.with_name(f"{REFUSED}{path.name}-{uuid.uuid4().hex[:8]}"))
@@ -79,10 +79,10 @@ class Checkpoints:
         return self._writing is not None and not self._writing.done()
 
     def write(self, state: State, *, then: Callable[[], object] = lambda: None) -> None:
-        """Begin to write, once the one before is written; an error of that one is raised here.
+        """Begin to write, once the previous write has ended. An error of that one is raised here.
 
         Args:
-            then: called beside training as soon as this one is whole and on the disk.
+            then: called beside training as soon as this checkpoint is complete and on the disk.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -91,7 +91,7 @@ class Checkpoints:
         self._writing = self._writer.submit(self._write, state, then)
 
     def wait(self) -> None:
-        """Until everything is on the disk; raises what went wrong."""
+        """Wait until everything is on the disk, and raise errors of the writing."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None
@@ -108,7 +108,7 @@ class Checkpoints:
         self._prune(path)
 
     def _prune(self, newest: Path) -> None:
-        """Remove what need not be kept of those up to `newest`, and what a killed writer left half-written."""
+        """Remove checkpoints up to `newest` that need not be kept, and partial files of a killed writer."""
         paths = [path for path in whole_checkpoints(self.folder) if path.name <= newest.name]
         kept = {*paths[-self.keep.last :], *best(paths, self.keep, self.task)}
         leftovers = self.folder.glob(f"*{PARTIAL}*")
@@ -117,7 +117,7 @@ class Checkpoints:
 
 
 def best(paths: list[Path], keep: CheckpointPolicy, task: Task) -> list[Path]:
-    """Checkpoints that are the `keep.best` by the task's primary metric; the later one where two are equal."""
+    """Return the `keep.best` best checkpoints by the task's primary metric; of equal ones, the later one."""
     scored: list[tuple[float, Path]] = []
     for path in paths:
         metric = _described(path).get("metrics", {}).get(ema_metric(task))
@@ -155,7 +155,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _described(path: Path) -> Mapping[str, Any]:
-    """Return what the digest file says; nothing where it is missing or no JSON object.
+    """Return the content of the digest file; empty if it is missing or no JSON object.
 
     Raises:
         OSError: it could not be read just now.

@@ -10,7 +10,7 @@ from torch import Tensor, distributed, nn
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum over all ranks, on all ranks."""
+    """Return the sum over all ranks, on all ranks."""
     if distributed.is_initialized():
         values = values.clone()
         distributed.all_reduce(values)
@@ -21,11 +21,11 @@ class AllRanks:
     """Exchange of evaluation results between the ranks of a run."""
 
     def sum(self, numbers: Tensor) -> Tensor:
-        """Sum over all ranks, on all ranks."""
+        """Return the sum over all ranks, on all ranks."""
         return sum_over_ranks(numbers)
 
     def gather(self, value: Any) -> list[Any]:
-        """Objects of all ranks, in their order."""
+        """Return the objects of all ranks, in their order."""
         if not distributed.is_initialized():
             return [value]
         values: list[Any] = [None] * distributed.get_world_size()
@@ -34,7 +34,7 @@ class AllRanks:
 
 
 def of_all_ranks(row: Tensor, device: torch.device) -> Tensor:
-    """(world, n): every rank's `row` (n,), which lies on the CPU, as does the result."""
+    """Return (world, n): `row` (n,) of every rank. Input and result lie on the CPU."""
     if not distributed.is_initialized():
         return row[None]
     rows = [torch.empty_like(row, device=device) for _ in range(distributed.get_world_size())]
@@ -43,7 +43,7 @@ def of_all_ranks(row: Tensor, device: torch.device) -> Tensor:
 
 
 def from_rank_0(numbers: Sequence[int], device: torch.device) -> list[int]:
-    """Rank 0's `numbers`; the others' only have to be as many."""
+    """Return rank 0's `numbers`. Those of the other ranks only give the size."""
     values = torch.tensor(numbers, dtype=torch.int64, device=device)
     if distributed.is_initialized():
         distributed.broadcast(values, src=0)
@@ -52,7 +52,7 @@ def from_rank_0(numbers: Sequence[int], device: torch.device) -> list[int]:
 
 @torch.no_grad()
 def share_buffers(*modules: nn.Module) -> None:
-    """Rank 0's buffers become everyone's: BatchNorm's statistics differ by rank until then. ViTs may have none."""
+    """Copy rank 0's buffers to all ranks: until then, BatchNorm's statistics differ by rank. ViTs may have none."""
     buffers = [buffer for module in modules for buffer in module.buffers() if buffer.is_floating_point()]
     if buffers and distributed.is_initialized():
         joined = torch.cat([buffer.flatten() for buffer in buffers])
@@ -73,14 +73,14 @@ class Wish(IntEnum):
 
 
 class Preempted(Exception):  # noqa: N818 - nothing went wrong
-    """A rank's process was told to end; a checkpoint was made first, and the run can go on without it."""
+    """Signal that a rank's process was told to end. A checkpoint was made first, and the run can resume without it."""
 
 
 @dataclass(slots=True)
 class Latch:
-    """Asks `notice`, and stays with an answer that ends the work.
+    """Caller of `notice` that keeps an answer which ends the work.
 
-    By the next time the file that asked for it may be gone, and an evaluation may have been cut short for it.
+    By the next call, the file that asked for it may be gone, and an evaluation may have been cut short for it.
     """
 
     notice: Callable[[], Wish]
@@ -94,9 +94,9 @@ class Latch:
 
 
 class Consensus:
-    """Lets any rank's wish be done by all at the same update: asked before a step, answered after it, meanwhile free.
+    """Agreement of all ranks on the greatest wish at each update: asked before a step, answered after it.
 
-    It has a process group of its own on the CPU, so that no gradient waits for it and it waits for no GPU.
+    It has its own process group on the CPU. So no gradient waits for it, and it waits for no GPU.
     """
 
     def __init__(self) -> None:
@@ -105,13 +105,13 @@ class Consensus:
         self._asked: distributed.Work | None = None
 
     def ask(self, wish: Wish) -> None:
-        """Tells the others; to be followed by `answer` on every rank."""
+        """Send this rank's wish to the others. Every rank must call `answer` next."""
         self._wish[0] = wish
         if self._group is not None:
             self._asked = distributed.all_reduce(self._wish, distributed.ReduceOp.MAX, self._group, async_op=True)
 
     def answer(self) -> Wish:
-        """The greatest wish of all ranks."""
+        """Return the greatest wish of all ranks."""
         if self._asked is not None:
             self._asked.wait()
             self._asked = None

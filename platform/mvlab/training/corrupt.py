@@ -1,4 +1,4 @@
-"""Counts the rows that the feed could not read and was told to skip, and lists them in a file."""
+"""Counter of corrupt rows that the feed was told to skip; it also lists them in a file."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from mvlab.training.epoch_state import EpochState
 
 
 def watch(batches: Iterable[Batch], so_far: EpochState, path: Path, *, epoch: int, rank: int) -> Iterator[Batch]:
-    """The batches, whose corrupt rows are counted as they pass; all ranks add a line for each to `path`."""
+    """Yield the batches, and count their corrupt rows. All ranks add a line for each row to `path`."""
     for batch in batches:
         if batch.corrupt:
             so_far.corrupt += len(batch.corrupt)

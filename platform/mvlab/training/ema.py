@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """`module` follows a model: ema = decay * ema + (1 - decay) * model, statistics of BatchNorm included."""
+    """Moving average `module` of a model: ema = decay * ema + (1 - decay) * model, BatchNorm's statistics included."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Begins as a copy of `model`, whose tensors have to stay the same ones from now on."""
+        """Start as a copy of `model`, whose tensors must stay the same objects from now on."""
         self.decay = decay
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
         # Gathered once: at every update it would take as long as averaging them.
@@ -19,7 +19,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self) -> None:
-        """One optimizer update further."""
+        """Advance the average by one optimizer update."""
         torch._foreach_lerp_(self._averaged, self._latest, 1 - self.decay)
         if self._counts:
             torch._foreach_copy_(self._counts, self._latest_counts)

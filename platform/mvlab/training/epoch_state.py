@@ -27,16 +27,16 @@ class EpochState:
     """Updates that were left out because their gradients were not finite; the same on all ranks."""
 
     def pack(self) -> Tensor:
-        """(sums + COUNTERS,) float64 on the CPU."""
+        """Return (sums + COUNTERS,) float64 on the CPU."""
         counters = [getattr(self, each.name) for each in fields(self)[1:]]
         return torch.cat([self.tally.sums.cpu(), torch.tensor(counters, dtype=torch.float64)])
 
     @classmethod
     def unpack(cls, ranks: Tensor, rank: int, world: int, empty: Tally) -> "EpochState":
-        """This rank's share of (ranks, sums + COUNTERS) packed rows; `empty` takes its sums.
+        """Return this rank's share of (ranks, sums + COUNTERS) packed rows; `empty` takes its sums.
 
-        In the world that packed them, its own row. In another, rank 0 takes over what was counted, so that sums over
-        ranks stay what they were; what is not summed (times, updates) is the largest.
+        In the world that packed them, it is the rank's own row. In another world, rank 0 takes over all counts, so that
+        sums over ranks stay the same. Counters that are not summed (times, updates) become the largest of all rows.
         """
         if len(ranks) == world:
             return cls._of(ranks[rank], empty)

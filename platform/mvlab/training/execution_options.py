@@ -1,4 +1,4 @@
-"""Options on how runs are carried out. None of them changes what a run is."""
+"""Options for the execution of runs. None of them changes a run's content."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

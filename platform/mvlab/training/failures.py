@@ -1,4 +1,5 @@
-"""Decides which failures a run is resumed after: lost machines and workers, always; certain ones, never."""
+"""Decision on resuming a run after a failure: after lost machines and workers, always; after certain failures,
+never."""
 
 from pathlib import Path
 
@@ -25,11 +26,11 @@ MOST_WITHOUT_PROGRESS = 5
 
 
 class NoProgressError(RuntimeError):
-    """The run keeps failing at the same place."""
+    """Error: the run keeps failing at the same place."""
 
 
 class Stalls:
-    """Counts the failures of one run since it last made a checkpoint."""
+    """Counter of a run's failures since its last checkpoint."""
 
     def __init__(self, checkpoints: Path) -> None:
         self.checkpoints = checkpoints
@@ -51,7 +52,7 @@ class Stalls:
 
 
 class GiveUp(ray.train.UserCallback):
-    """Ends a run whose failure is certain to come again: Train, told to try for ever, does not try after this."""
+    """Guard that ends a run whose failure is certain to recur: Train, told to retry forever, then stops."""
 
     def __init__(self, checkpoints: Path) -> None:
         self.stalls = Stalls(checkpoints)
@@ -69,9 +70,10 @@ class GiveUp(ray.train.UserCallback):
 
 
 def certain(error: BaseException) -> Exception | None:
-    """Return the failure in `error`, or in what a task of the feed raised, that would come again.
+    """Return the failure in `error`, or in an error of the feed's tasks, that would recur; None if there is none.
 
-    A damaged checkpoint is none: whoever refused it looks for another, or another rank has just read it.
+    A damaged checkpoint is no such failure: the rank that refused it looks for another, or another rank has just read
+    it.
     """
     if isinstance(error, ray.exceptions.RayTaskError):
         error = error.cause

@@ -24,7 +24,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """One folder in it for each; see `whole_checkpoints`."""
+        """Folder with one folder for each checkpoint; see `whole_checkpoints`."""
         return self.path / "checkpoints"
 
     @property
@@ -33,12 +33,12 @@ class RunFolder:
 
     @property
     def progress(self) -> Path:
-        """Lines for people."""
+        """Log of lines for people."""
         return self.path / "progress.log"
 
     @property
     def epochs(self) -> Path:
-        """Metrics of every epoch whose checkpoint was whole, a JSON object a line."""
+        """Metrics of every epoch whose checkpoint was complete, one JSON object per line."""
         return self.path / "epochs.jsonl"
 
     @property
@@ -56,16 +56,16 @@ class RunFolder:
 
     @property
     def stop(self) -> Path:
-        """While it exists, whoever works on the run makes a checkpoint and stops."""
+        """File that tells all ranks, while it exists, to make a checkpoint and stop."""
         return self.path / "stop"
 
     @property
     def error(self) -> Path:
-        """Why the run failed, if it did."""
+        """Reason why the run failed, if it did."""
         return self.results / "error.txt"
 
     def say(self, line: str) -> None:
-        """Adds a line for people."""
+        """Add a line for people."""
         with self.progress.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -76,10 +76,10 @@ def checkpoint_name(epoch: int, step: int) -> str:
 
 
 def whole_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in `folder` that were written to their end, oldest first; a missing folder has none.
+    """Return the complete checkpoints in `folder`, oldest first; none if the folder is missing.
 
     Raises:
-        OSError: the folder cannot be listed, which says nothing of what is in it.
+        OSError: the folder cannot be listed, which says nothing about its content.
     """
     try:
         names = sorted(os.listdir(folder))  # `glob` would take a folder that cannot be read for an empty one
@@ -89,15 +89,15 @@ def whole_checkpoints(folder: Path) -> list[Path]:
 
 
 def write_epochs(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Make `history` all that the file holds, at once."""
+    """Replace the content of the file with `history`, atomically."""
     atomic_write(path, "".join(json.dumps(each) + "\n" for each in history))
 
 
 def append_epoch(path: Path, metrics: Mapping[str, Any]) -> None:
-    """Add the metrics of an epoch; they are on the disk when this returns."""
+    """Add the metrics of an epoch. They are on the disk when this returns."""
     append_line(path, json.dumps(metrics))
 
 
 def read_epochs(path: Path) -> list[dict[str, Any]]:
-    """Return the metrics of all epochs that were written whole."""
+    """Return the metrics of all epochs that were written completely."""
     return list(read_json_lines(path))

@@ -1,8 +1,8 @@
-"""The determinism ledger: a chain of hashes over what a rank did, so that two runs' first different step is found.
+"""Determinism ledger: a chain of hashes over a rank's steps, to find the first step at which two runs differ.
 
-A file of one JSON object a line. The chain of a line covers its other fields and the chain before: a line that was
-changed, moved or taken out shows. Anyone can compute a new chain, so it is no signature; and lines that are missing
-at the end show only beside another ledger.
+The file has one JSON object per line. A line's chain covers its other fields and the chain before, so that a changed,
+moved or missing line shows. It is no signature, since anyone can compute a new chain. Lines missing at the end show
+only by comparison with another ledger.
 """
 
 import json
@@ -29,11 +29,11 @@ FORMAT_VERSION = 1
 
 Kind = Literal["batch", "loss", "weights", "missing"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""In the order of a step: what comes first may be why the rest differs."""
+"""Kinds of difference, in the order of a step: an earlier one may cause the later ones."""
 
 
 class LedgerError(UserError, ValueError):
-    """A ledger that cannot be read as one; the message says what is wrong and what to do."""
+    """Ledger that cannot be read as one; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Entry:
     epoch: int
     step: int
     batch: str
-    """`batch_digest`."""
+    """Result of `batch_digest`."""
     loss: str
-    """`loss_bits`."""
+    """Result of `loss_bits`."""
     weights: str
-    """`weights_digest`, after the step."""
+    """Result of `weights_digest`, after the step."""
     chain: str
 
     @property
@@ -70,23 +70,23 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first step at which two ledgers part, and what it is that differs."""
+    """First step at which two ledgers differ, and the kind of difference."""
 
     epoch: int
     step: int
     kind: Kind
     a: Entry | None
-    """None where this step is missing."""
+    """Entry of the first ledger; None where it lacks this step."""
     b: Entry | None
     num_same: int
-    """Steps before, all of which are the same."""
+    """Number of steps before, all of which are equal."""
 
 
 class Ledger:
-    """Appends what a rank does, step by step; each line is handed to the system at once."""
+    """Writer of a rank's ledger. Each step's line is handed to the system at once."""
 
     def __init__(self, folder: Path, rank: int, *, epoch: int, step: int) -> None:
-        """For a run that begins, or goes on, at this step: what the file says of it and of later ones is dropped.
+        """Open the ledger for a run that starts or resumes at this step; entries from this step on are dropped.
 
         Raises:
             LedgerError: a line of the steps before is not what was written.
@@ -102,7 +102,7 @@ class Ledger:
         self._file = self.path.open("ab")
 
     def record(self, epoch: int, step: int, batch: Batch, loss: Tensor, weights: Mapping[str, Tensor]) -> None:
-        """A step that was taken: its batch, its loss, and the weights after it."""
+        """Add a step: its batch, its loss, and the weights after it."""
         if (epoch, step) < self._next:
             raise ValueError(f"epoch {epoch} step {step} is not after what the ledger holds; next is {self._next}")
         fields = {
@@ -120,7 +120,7 @@ class Ledger:
         self._file.close()
 
     def _seal(self, fields: Mapping[str, object]) -> bytes:
-        """The next line; the chain goes on from it."""
+        """Write the next line; the chain continues from it."""
         self._chain, line = _sealed(self._chain, fields)
         return line
 
@@ -130,7 +130,7 @@ def ledger_path(folder: Path, rank: int) -> Path:
 
 
 def read_ledger(path: Path) -> list[Entry]:
-    """All steps, in order; a last line that a kill cut short is left out.
+    """Return all steps, in order. A last line that a kill cut short is left out.
 
     Raises:
         LedgerError: a line is not what was written.
@@ -155,7 +155,7 @@ def first_difference(a: Sequence[Entry], b: Sequence[Entry]) -> Difference | Non
 
 
 def batch_digest(batch: Batch) -> str:
-    """Digest of the step, and of shapes, types and bits of pixels and targets."""
+    """Return a digest of the step, and of shapes, types and bits of pixels and targets."""
     arrays = batch.pixels, *arrays_of(batch.targets).values()
     digest = xxhash.xxh3_128(json.dumps([batch.step, [[str(each.dtype), each.shape] for each in arrays]]).encode())
     for each in arrays:
@@ -164,7 +164,7 @@ def batch_digest(batch: Batch) -> str:
 
 
 def loss_bits(loss: Tensor) -> str:
-    """The bits of a scalar, in hex, highest first: 8 digits of float32 or less, 16 of float64."""
+    """Return the bits of a scalar in hex, highest first: 8 digits for float32 or less, 16 for float64."""
     value = loss.detach().reshape(()).cpu()
     if value.dtype != torch.float64:
         value = value.float()  # exact
@@ -172,7 +172,7 @@ def loss_bits(loss: Tensor) -> str:
 
 
 def loss_value(bits: str) -> float:
-    """The inverse of `loss_bits`."""
+    """Return the number with these bits: the inverse of `loss_bits`."""
     return float(struct.unpack(">f" if len(bits) == 8 else ">d", bytes.fromhex(bits))[0])
 
 
@@ -187,13 +187,14 @@ def weights_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _bits(tensors: Sequence[Tensor]) -> Iterator[NDArray[np.uint8]]:
-    """The bits of each tensor in turn; where they lie if on the CPU, else in one copy for all."""
+    """Yield the bits of each tensor in turn: in place on the CPU, else in one copy for all."""
     for device, group in groupby(map(_flat, tensors), key=lambda flat: flat.device):
         yield from (flat.numpy() for flat in (group if device.type == "cpu" else [torch.cat(list(group)).cpu()]))
 
 
 def _flat(tensor: Tensor) -> Tensor:
-    """(bytes,) of a tensor, images and kernels channels last: so they lie in memory, and need no copy."""
+    """Return (bytes,) of a tensor, images and kernels channels last: that is their memory order, so no copy is
+    needed."""
     tensor = tensor.detach()
     if tensor.ndim == 4:
         tensor = tensor.permute(0, 2, 3, 1)
@@ -213,7 +214,7 @@ def _kind(ours: Entry | None, theirs: Entry | None) -> Kind | None:
 
 
 def _before(path: Path, position: tuple[int, int]) -> tuple[list[bytes], Entry | Begin | None]:
-    """Lines of the steps before `position`, and what the last of them says; what comes after is not looked at."""
+    """Return the lines of the steps before `position`, and the content of the last one. Later lines are not read."""
     lines: list[bytes] = []
     last = None
     for line, raw in _written(path) if path.exists() else ():
@@ -225,7 +226,7 @@ def _before(path: Path, position: tuple[int, int]) -> tuple[list[bytes], Entry |
 
 
 def _written(path: Path) -> Iterator[tuple[Entry | Begin, bytes]]:
-    """Each line that is whole, as what it says and as it is. Raises LedgerError where the chain breaks."""
+    """Yield each complete line, parsed and raw. Raises LedgerError where the chain breaks."""
     chain = ""
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
@@ -263,7 +264,7 @@ def _parse(fields: dict[str, Any]) -> Entry | Begin:
 
 
 def _sealed(before: str, fields: Mapping[str, object]) -> tuple[str, bytes]:
-    """The chain after `fields`, and their line."""
+    """Return the chain after `fields`, and their line."""
     text = json.dumps(fields, separators=(",", ":"))
     chain = blake2b(f"{before}{text}".encode(), digest_size=16).hexdigest()
     return chain, f'{text[:-1]},"chain":"{chain}"}}\n'.encode()

@@ -1,4 +1,4 @@
-"""A training step and an evaluation; knows neither Ray nor MLflow nor how many we are."""
+"""Training step and evaluation. Knows neither Ray nor MLflow, nor the number of ranks."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,7 +24,7 @@ AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 
 
 class NonFiniteError(ArithmeticError):
-    """Gradients are infinite or no numbers; nothing after them would mean anything."""
+    """Error: gradients are infinite or NaN, so that nothing after them would mean anything."""
 
     batches: list[Batch]
     """Batches of this rank that the update was made from."""
@@ -42,7 +42,7 @@ class NonFiniteError(ArithmeticError):
 
 @dataclass(slots=True)
 class Trainer:
-    """One rank's model, its average and its optimizer, and how far they have come."""
+    """Model, average and optimizer of one rank, and the updates done."""
 
     run: RunConfig
     model: nn.Module
@@ -55,20 +55,20 @@ class Trainer:
     rank: int
     device: torch.device
     updates: int = 0
-    """Done, those that were left out included."""
+    """Updates done, including those that were left out."""
     phase: PhaseOf = unprofiled
     _since_update: list[Batch] = field(default_factory=list)
     _at_update: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Tensors that steps change besides gradients, and copies from before the first step of this update."""
+    """Tensors that steps change besides gradients, with copies from before the first step of this update."""
 
     def step(self, epoch: int, batch: Batch, step: Step, tally: Tally) -> tuple[Tensor, bool]:
-        """Trains on one batch; its last step makes the update.
+        """Train on one batch. The last step of an update applies it.
 
         Returns:
-            The batch's mean loss, and whether an update was left out for not being finite.
+            The batch's mean loss, and whether an update was left out because it was not finite.
 
         Raises:
-            NonFiniteError: it would have been, but the run is to stop at it.
+            NonFiniteError: an update was not finite, and the run is to stop at it.
         """
         draw = generator(self.run.seed, Stream.DROPOUT, epoch, batch.step, self.rank)
         torch.manual_seed(int(draw.integers(2**63)))
@@ -95,15 +95,15 @@ class Trainer:
         return self.scaler.is_enabled() or self.run.numerics.non_finite == "skip"
 
     def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
-        """While inside, gradients are summed here and not exchanged between ranks, if they are to stay."""
+        """Sum gradients inside the block, without exchange between ranks, if they stay there."""
         if stay and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return nullcontext()
 
     def _update(self, epoch: int, step: Step) -> bool:
-        """Update the weights, unless the gradients are not finite; all ranks have the same gradients by now.
+        """Update the weights, unless the gradients are not finite. All ranks have the same gradients by now.
 
-        An update that is left out leaves no trace: buffers (BatchNorm's statistics) and tally are what they were.
+        An update that is left out leaves no trace: buffers (BatchNorm's statistics) and tally are restored.
         """
         groups = self.optimizer.param_groups
         set_lr(self.optimizer, step.lr)
@@ -152,15 +152,16 @@ def evaluate(
 
 
 def autocast(run: RunConfig, device: torch.device) -> torch.autocast:
-    """The run's precision, of what is computed inside."""
+    """Return a context with the run's precision."""
     precision = run.numerics.precision
     return torch.autocast(device.type, AUTOCAST[precision], enabled=precision != "fp32")
 
 
 def to_device(batch: Batch, device: torch.device, *, channels_last: bool) -> tuple[Tensor, dict[str, Any]]:
-    """Images (B, 3, H, W) in [0, 1], and targets by field name. No mean or std: the release's input.
+    """Return images (B, 3, H, W) in [0, 1], and targets by field name. A ragged target is a list of tensors, one per
+    sample.
 
-    A ragged target is a list of tensors, one a sample.
+    Mean and std are not applied: the input is the release's.
     """
     pixels = torch.empty(batch.pixels.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
     pixels.numpy()[:] = batch.pixels

@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LINES = 2.0
 
 
 class Meter:
-    """Times the steps of an epoch on one rank; says a line every few seconds, unless there is nobody to say it to."""
+    """Timer of an epoch's steps on one rank. It reports a line every few seconds if there is a `say`."""
 
     def __init__(
         self, schedule: Schedule, plan: EpochPlan, so_far: EpochState, say: Callable[[str], None] | None
@@ -24,17 +24,17 @@ class Meter:
         self.schedule, self.plan, self.so_far, self.say = schedule, plan, so_far, say
         self._mark = self._said = time.perf_counter()
         self._first: tuple[float, int] | None = None
-        """When the first step ended, which also started the feed, and the samples used by then."""
+        """Time at which the first step ended, and the samples used by then. This step also started the feed."""
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """While inside, the next batch is waited for."""
+        """Count the time inside the block as waiting for the next batch."""
         asked = time.perf_counter()
         yield
         self.so_far.waited_s += time.perf_counter() - asked
 
     def stepped(self, batch: Batch, loss: Tensor) -> None:
-        """A step is done."""
+        """Count a step."""
         now = time.perf_counter()
         self.so_far.busy_s += now - self._mark
         self.so_far.images += len(batch)
@@ -46,7 +46,7 @@ class Meter:
             self.say(self._line(batch, loss, now, used))
 
     def rates(self, world: int) -> dict[str, float]:
-        """Images a second over all ranks, and the share of the epoch's steps spent waiting for data."""
+        """Return images per second over all ranks, and the share of the epoch's steps spent waiting for data."""
         if not self.so_far.busy_s:
             return {"images_per_s": 0.0, "data_wait_share": 0.0}
         return {
@@ -64,7 +64,7 @@ class Meter:
         )
 
     def _left_s(self, now: float, used: int) -> float:
-        """From the updates that the plans of all epochs still have: batches of several sizes take several times."""
+        """Estimate from the updates left in the plans of all epochs: batches of several sizes take several times."""
         assert self._first is not None
         since, before = self._first
         done = [self.schedule.position(self.plan.epoch, samples) for samples in (before, used)]

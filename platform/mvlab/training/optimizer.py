@@ -12,9 +12,9 @@ Named = list[tuple[str, nn.Parameter]]
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Return AdamW or SGD over all parameters, of which those that `config.decay` names decay.
+    """Return AdamW or SGD over all parameters. `config.decay` names those with weight decay.
 
-    Fused: one kernel for all parameters takes a third of the time on a CPU, where a step has few images.
+    It is fused: one kernel for all parameters takes a third of the time on a CPU, where a step has few images.
 
     Raises:
         ValueError: a prefix in `config.lr_factors` begins the name of no parameter.
@@ -34,7 +34,7 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def lr_of(optimizer: torch.optim.Optimizer) -> float:
-    """Return the learning rate that factors multiply; 0 where every factor is."""
+    """Return the learning rate that factors multiply; 0 if all factors are 0."""
     groups = optimizer.param_groups
     plain = [group["lr"] for group in groups if LR_FACTOR not in group]
     multiples = [group["lr"] / group[LR_FACTOR] for group in groups if group.get(LR_FACTOR)]

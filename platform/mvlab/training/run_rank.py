@@ -1,6 +1,6 @@
-"""The whole flow of one training run on one rank, from its newest checkpoint (or nothing) to its end, on one page.
+"""Flow of one training run on one rank, from its newest checkpoint (or nothing) to its end, on one page.
 
-Knows neither Ray nor MLflow: batches come from a function, what is worth telling goes to files and to another one.
+Knows neither Ray nor MLflow. A function supplies the batches; reports go to files and to another function.
 """
 
 from collections.abc import Callable, Iterator
@@ -138,7 +138,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
 
 
 def _newest_for_all(checkpoints: Checkpoints, job: Assignment, world: World) -> State | None:
-    """Rank 0 looks, and the others read what it found."""
+    """Return the newest checkpoint: rank 0 finds it, and the other ranks read the same one."""
     state: State | None = None
     found = [-1, -1]
     if world.rank == 0:

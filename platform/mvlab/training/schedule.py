@@ -1,8 +1,8 @@
 """Role of each planned step in its update: its weight, and the learning rate (section 4.1).
 
 The schedule belongs to the world that the run was planned for. After machines were lost or won, the world is smaller or
-larger. It then has the learning rate of the planned world after as many samples of the epoch. That rate is scaled by
-its share of the planned ranks, since its updates use that share of the images (the linear scaling rule).
+larger. Its learning rate is then that of the planned world after as many samples of the epoch. The rate is multiplied
+by the new world size over the planned one, since updates use that share of the images (the linear scaling rule).
 """
 
 import math
@@ -32,11 +32,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
-    """The learning rate at any point of a run."""
+    """Learning rate at any point of a run."""
 
     run: RunConfig
     group_rows: Ints
-    """(groups,) of the training split."""
+    """(groups,) rows of each row group of the training split."""
     world: int
     """World size that the run was planned for."""
     starts: Ints
@@ -60,7 +60,7 @@ class Schedule:
         return int(self.starts[-1])
 
     def position(self, epoch: int, consumed: int) -> float:
-        """Updates that the planned world has done when `consumed` samples of `epoch` are used."""
+        """Return the updates that the planned world has done when `consumed` samples of `epoch` are used."""
         bounds = self._bounds(epoch)
         return float(self.starts[epoch] + np.interp(consumed, bounds, np.arange(len(bounds))))
 
@@ -80,7 +80,8 @@ class Schedule:
                 yield Step(number, size / sum(sizes), closes=index == len(sizes) - 1, lr=lr)
 
     def _bounds(self, epoch: int) -> NDArray[np.int64]:
-        """(updates + 1,) samples used before each update of the epoch, and after its last, in the planned world."""
+        """Return (updates + 1,) samples used before each update of the epoch, and after its last, in the planned
+        world."""
         return _update_bounds(self, epoch)
 
 
@@ -93,10 +94,10 @@ def _update_bounds(schedule: Schedule, epoch: int) -> NDArray[np.int64]:
 
 
 def learning_rate(update: float, epoch: int, schedule: Schedule) -> float:
-    """The rate of `update` (from 0, of all updates of the run), which lies in `epoch`.
+    """Return the learning rate of `update` (from 0, of all updates of the run), which lies in `epoch`.
 
-    Linear from `lr_start` to `lr_peak` over the warm-up, then cosine to `lr_end`: at every update, reaching it at the
-    last one; or, as in the release, by the epoch's number alone.
+    It is linear from `lr_start` to `lr_peak` over the warm-up, then a cosine to `lr_end`. The cosine either changes at
+    every update and reaches `lr_end` at the last one; or, as in the release, it depends on the epoch's number alone.
     """
     config, num_updates = schedule.run.optimizer, schedule.num_updates
     if update < config.warmup_updates:
@@ -109,5 +110,5 @@ def learning_rate(update: float, epoch: int, schedule: Schedule) -> float:
 
 
 def cosine(progress: float, config: OptimizerConfig) -> float:
-    """Half a cosine from `lr_peak` (progress 0) to `lr_end` (1)."""
+    """Return half a cosine from `lr_peak` (progress 0) to `lr_end` (1)."""
     return config.lr_end + (config.lr_peak - config.lr_end) * (1 + math.cos(math.pi * progress)) / 2

@@ -1,4 +1,4 @@
-"""One rank's part of a training run: where the run is, and what moves it on. Knows neither Ray nor MLflow."""
+"""One rank's part of a training run: its state, and the methods that advance it. Knows neither Ray nor MLflow."""
 
 import platform
 import resource
@@ -44,7 +44,7 @@ from mvlab.training.state import capture, weights_sha256
 
 @dataclass(slots=True)
 class Session:
-    """Between two methods all ranks are at the same place of the run."""
+    """Session of one rank. Between two method calls, all ranks are at the same place of the run."""
 
     job: Assignment
     world: World
@@ -62,14 +62,14 @@ class Session:
     so_far: EpochState
     history: list[dict[str, Any]]
     checkpointed: float = field(default_factory=monotonic)
-    """When the last checkpoint was asked for."""
+    """Time at which the last checkpoint was requested."""
 
     @property
     def is_writer(self) -> bool:
         return self.world.rank == 0
 
     def orders(self) -> Iterator[Order]:
-        """All batches of this rank for the rest of the run: what is left of an epoch, its evaluation, and so on."""
+        """Yield all batches of this rank for the rest of the run: the rest of an epoch, its evaluation, and so on."""
         run, data = self.job.run, self.job.data
         start = self.position
         for epoch in range(self.epoch, run.epochs):
@@ -86,11 +86,11 @@ class Session:
         return plan_epoch(rows, run.sampler, world=self.world.size, seed=run.seed, epoch=epoch, start=start)
 
     def evaluations(self, epoch: int) -> tuple[EvaluationPass, ...]:
-        """Passes over the validation split that follow an epoch."""
+        """Return the passes over the validation split that follow an epoch."""
         return self.job.run.task.evaluations(last=epoch + 1 == self.job.run.epochs)
 
     def evaluation_plan(self, each: EvaluationPass) -> Iterator[PlannedBatch]:
-        """This rank's batches of the validation split."""
+        """Return this rank's batches of the validation split."""
         world = self.world
         return plan_evaluation(
             self.validation.num_samples, each.batch, world=world.size, rank=world.rank, size=each.size
@@ -133,7 +133,7 @@ class Session:
         return max(mine, self.notice())
 
     def _granted(self, wish: Wish, step: int) -> bool:
-        """Do what all agreed on after a step; false if no step is to follow."""
+        """Do what all ranks agreed on after a step. Return false if no step is to follow."""
         every, together = self.job.execution.keep.every_steps, self.job.run.optimizer.accumulate
         is_due = every is not None and (step + 1) // every > (step + 1 - together) // every
         if wish != Wish.NOTHING or is_due:
@@ -142,9 +142,9 @@ class Session:
         return wish < Wish.LEAVE
 
     def evaluate_epoch(self, batches: Iterator[Batch]) -> dict[str, float] | None:
-        """Metrics of raw and EMA weights on every validation sample, and of the passes that follow the last epoch.
+        """Return metrics of raw and EMA weights on all validation samples, and of the passes after the last epoch.
 
-        None if a rank was told to stop meanwhile: then it may not have seen all samples.
+        None: a rank was told to stop meanwhile, and may not have seen all samples.
         """
         bare, average = self.trainer.bare, self.trainer.ema.module
         share_buffers(bare, average)
@@ -169,7 +169,7 @@ class Session:
     def _evaluated(
         self, models: dict[str, nn.Module], each: EvaluationPass, batches: Iterator[Batch]
     ) -> tuple[dict[str, Evaluator], int]:
-        """This rank's part of a pass, and the number of its samples."""
+        """Return this rank's part of a pass, and the number of its samples."""
         expected = watch(
             islice(batches, sum(1 for _ in self.evaluation_plan(each))),
             self.so_far,
@@ -192,9 +192,10 @@ class Session:
         return evaluators, seen
 
     def end_epoch(self, validated: dict[str, float], evaluation_s: float) -> None:
-        """Make a checkpoint after the epoch; once that is whole, what the epoch came to is written down.
+        """Make a checkpoint after the epoch. Once it is complete, the epoch's metrics are recorded.
 
-        Not before: if the machine is lost meanwhile, the epoch is trained again, perhaps to other weights.
+        They are not recorded before: if the machine is lost meanwhile, the epoch is trained again, perhaps to other
+        weights.
         """
         so_far = self.so_far
         tally = so_far.tally
@@ -226,9 +227,9 @@ class Session:
         self.checkpoint(then=partial(append_epoch, self.job.folder.epochs, metrics))
 
     def checkpoint(self, *, then: Callable[[], object] = lambda: None) -> None:
-        """Make one of here and now; all ranks come here together, rank 0 writes beside the next steps.
+        """Make a checkpoint of the current state. All ranks call this together; rank 0 writes beside the next steps.
 
-        `then` is called on rank 0 as soon as it is whole.
+        `then` is called on rank 0 as soon as the checkpoint is complete.
         """
         so_far = of_all_ranks(self.so_far.pack(), self.world.device)
         self.checkpointed = monotonic()
@@ -248,10 +249,10 @@ class Session:
             )
 
     def settle(self) -> None:
-        """Wait until the checkpoint is on the disk, on every rank: the first one that leaves takes the others with it.
+        """Wait until the checkpoint is on the disk, on every rank: the first rank that leaves ends the others too.
 
         Raises:
-            Preempted: the run itself is not to stop; all ranks agree on that.
+            Preempted: the run itself is not to stop. All ranks agree on that.
         """
         self.checkpoints.wait()
         self.consensus.ask(self.notice())  # what was asked for stands, and a stop may have come on top of it
@@ -260,9 +261,9 @@ class Session:
 
 
 def memory_metrics(device: torch.device) -> dict[str, float]:
-    """The most memory, in GB (1e9 bytes), that this process has held so far: of the machine, and of its GPU.
+    """Return the peak memory of this process so far, in GB (1e9 bytes): of the machine, and of its GPU.
 
-    MLflow shows what begins with "system/" in a tab of its own.
+    MLflow shows metrics that begin with "system/" in a tab of its own.
     """
     unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB on Linux
     metrics = {"system/max_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}

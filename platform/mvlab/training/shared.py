@@ -1,4 +1,4 @@
-"""A check that all machines of a run see the same folder: the driver makes a file in it, for which every rank looks."""
+"""Check that all machines of a run see the same folder: the driver makes a file in it, and every rank looks for it."""
 
 import socket
 import uuid
@@ -10,14 +10,14 @@ from mvlab.errors import UserError
 
 
 class NotSharedError(UserError, RuntimeError):
-    """A machine on which the storage folder is another one than the driver's."""
+    """Error: on this machine, the storage folder is not the driver's."""
 
 
 @contextmanager
 def marked(folder: Path) -> Iterator[Path]:
-    """Mark `folder` while inside, by a file that says whose folder it is; its name is new each time.
+    """Mark `folder` inside the block, by a file that says whose folder it is. Its name is new each time.
 
-    No machine can have that name, or its absence, in a cache.
+    So no machine can have that name, or its absence, in a cache.
     """
     mark = folder / f"written-by-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
     mark.touch()
@@ -28,7 +28,8 @@ def marked(folder: Path) -> Iterator[Path]:
 
 
 def require_shared(mark: Path) -> None:
-    """
+    """Require the driver's mark on this machine.
+
     Raises:
         NotSharedError: `mark` is not there on this machine.
         OSError: it could not be looked for just now.

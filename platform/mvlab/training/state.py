@@ -33,16 +33,16 @@ OUT_OF_MEMORY = "can't allocate memory"
 
 
 class CheckpointError(UserError, ValueError):
-    """A checkpoint that cannot be used here; the message says why."""
+    """Checkpoint that cannot be used here; the message says why."""
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint of which a file is missing, truncated or changed: one before it may be whole."""
+    """Checkpoint of which a file is missing, truncated or changed. An earlier one may be complete."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """A run between two updates."""
+    """State of a run between two updates."""
 
     epoch: int
     """Epoch to resume with, from 0."""
@@ -60,11 +60,11 @@ class State:
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     so_far: Tensor
-    """(world, counters) of the epoch; see `EpochState.pack`."""
+    """(world, counters) of the epoch so far; see `EpochState.pack`."""
     history: list[dict[str, Any]]
     """Reports of all epochs before."""
     config: str
-    """JSON of the whole run."""
+    """JSON of the whole run's config."""
     config_digest: str
     dataset_digest: str
     format: int = field(default=FORMAT)
@@ -89,7 +89,7 @@ def capture(
     history: list[dict[str, Any]],
     dataset_digest: str,
 ) -> State:
-    """The state of a run, copied to the CPU: training may go on while it is written."""
+    """Return the state of a run, copied to the CPU: training may continue while it is written."""
     return State(
         epoch=epoch,
         step=position.step,
@@ -110,7 +110,7 @@ def capture(
 
 
 def restore(trainer: Trainer, state: State) -> None:
-    """Puts what was learned into the trainer.
+    """Load the state into the trainer.
 
     Raises:
         CheckpointError: it does not fit the run's network or optimizer.
@@ -130,7 +130,8 @@ def restore(trainer: Trainer, state: State) -> None:
 
 
 def require_same_run(state: State, run: RunConfig, dataset_digest: str) -> None:
-    """
+    """Require a checkpoint of this run.
+
     Raises:
         CheckpointError: the checkpoint is of another config or data set; the message shows the difference.
     """
@@ -145,10 +146,10 @@ def require_same_run(state: State, run: RunConfig, dataset_digest: str) -> None:
 
 
 def write_state(state: State, path: Path) -> bytes:
-    """Write the file, which nobody may find before it is whole; returns its content.
+    """Write the file, which no other process may find before it is complete. Return its content.
 
     Raises:
-        OSError: it cannot be written. torch itself would say RuntimeError of a full disk.
+        OSError: it cannot be written. torch itself would raise RuntimeError for a full disk.
     """
     content = io.BytesIO()
     torch.save({each.name: getattr(state, each.name) for each in fields(state)}, content)
@@ -192,7 +193,7 @@ def parse_state(content: bytes, path: Path) -> State:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of nested containers whose tensors lie on the CPU and are nobody else's."""
+    """Return a copy of nested containers, whose tensors lie on the CPU and share no memory."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -203,7 +204,7 @@ def _copied(value: Any) -> Any:
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """Digest of names, types, shapes and bits: equal if and only if the weights are."""
+    """Return a digest of names, types, shapes and bits: equal if and only if the weights are."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -1,4 +1,4 @@
-"""BatchNorm over the images of all ranks, on CPU too, and with as many images on each rank as it likes.
+"""BatchNorm over the images of all ranks, on CPU too. Each rank may have any number of images.
 
 Shapes: B images of this rank, C channels, H W pixels, R ranks. A statistic is (C).
 """
@@ -16,12 +16,12 @@ from mvlab.models.norms import after_norm, batch_norms, is_timms
 
 
 def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
-    """Make all batch norms of `model` normalise over all ranks, in place where it can be. State dicts keep their names.
+    """Make all batch norms of `model` normalise over all ranks, in place where possible. State dicts keep their names.
 
-    To be called by every rank, before DistributedDataParallel. `device` is where the model will train.
+    Every rank must call it, before DistributedDataParallel. `device` is where the model will train.
 
     Raises:
-        UnknownNormError: one of them does more than normalise, in a way that nobody told us of.
+        UnknownNormError: a norm does more than normalise, in an unknown way.
     """
     norms = list(batch_norms(model))
     if unknown := {type(norm).__name__ for norm in norms if after_norm(norm) is None}:
@@ -41,14 +41,14 @@ def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 class UnknownNormError(UserError, ValueError):
-    """A batch norm of a class that may do more than normalise."""
+    """Error: a batch norm of a class that may do more than normalise."""
 
 
 class BatchNormOverRanks(nn.BatchNorm2d):
-    """nn.BatchNorm2d, but in training with several ranks it normalises over the images of all of them.
+    """nn.BatchNorm2d that in training with several ranks normalises over the images of all of them.
 
-    It talks on the default process group, as DistributedDataParallel does. All ranks run the same layers, so they
-    make these calls and those of DistributedDataParallel in the same order.
+    It communicates on the default process group, as DistributedDataParallel does. All ranks run the same layers, so
+    they make these calls and those of DistributedDataParallel in the same order.
     """
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class BatchNormOverRanks(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, latest: "Statistics") -> None:
-        """The running statistics move towards the latest, with the variance unbiased."""
+        """Move the running statistics towards the latest, with the unbiased variance."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -94,12 +94,12 @@ class Statistics:
     variance: Tensor
     """Biased variance: the mean square distance from the mean."""
     count: Tensor
-    """(1): how many values of each channel there are."""
+    """(1): number of values of each channel."""
 
 
 @torch.no_grad()
 def statistics_over_ranks(images_BCHW: Tensor) -> Statistics:
-    """Each rank's own mean and variance, put together: no difference of large sums."""
+    """Combine each rank's own mean and variance, without differences of large sums."""
     if images_BCHW.numel() == 0:
         raise ValueError(f"no images in a batch {tuple(images_BCHW.shape)}: every rank needs one")
     mean, variance = torch.batch_norm_update_stats(_widened(images_BCHW), None, None, 0.0)
@@ -156,5 +156,5 @@ class _Normalise(torch.autograd.Function):
 
 
 def _widened(values: Tensor) -> Tensor:
-    """float32 if it was narrower (autocast's bfloat16)."""
+    """Return the tensor as float32 if it was narrower (autocast's bfloat16)."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -15,15 +15,15 @@ SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """Interval at which an elastic run looks for machines while it is smaller than it could be."""
 
 OF_THE_KIND = 1 / 1024
-"""Part of its machine's kind of GPU that a rank takes: room for a thousand ranks, in sums without rounding."""
+"""Share of its machine's kind of GPU that a rank takes: room for a thousand ranks, in sums without rounding."""
 
 KEEP_FREED_MEMORY = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
 }
-"""For glibc. Ray Train calls the training function in a thread; what that frees, glibc gives back to the kernel and
-faults in again, thousands of pages at every step."""
+"""Settings for glibc. Ray Train calls the training function in a thread. Memory that the thread frees, glibc gives back
+to the kernel; then it faults in thousands of pages again at every step."""
 
 
 def _loop(config: dict[str, Assignment]) -> bool:
@@ -31,10 +31,10 @@ def _loop(config: dict[str, Assignment]) -> bool:
 
 
 def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
-    """Return a trainer that goes on, from the run's own checkpoints, whatever it loses.
+    """Return a trainer that resumes from the run's own checkpoints, whatever it loses.
 
-    Nothing is reported through Ray: what an epoch came to is in the run's folder before anybody hears of it. The
-    result's `return_value` is what `train` returned: whether the run came to its end.
+    Nothing is reported through Ray. An epoch's metrics are in the run's folder before anything else sees them. The
+    result's `return_value` is that of `train`: true if the run reached its end.
     """
     fixed = placement.min_workers == placement.workers
     scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields, here and below
@@ -64,7 +64,8 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
 
 
 def _resources(placement: Placement) -> dict[str, float]:
-    """Reservations of a rank. Ray counts the kind of a machine's GPUs as one, of which a rank takes a small part."""
+    """Return the reservations of a rank. Ray counts the kind of a machine's GPUs as one; a rank takes a small part of
+    it."""
     resources = {"CPU": placement.rank_cpus}
     if placement.use_gpu:
         resources["GPU"] = placement.gpu_share
@@ -74,6 +75,6 @@ def _resources(placement: Placement) -> dict[str, float]:
 
 
 def _elsewhere(placement: Placement) -> dict[str, str] | None:
-    """Ray's words for any machine but those that are unlike; one that comes later may be used."""
+    """Return Ray's label selector for all machines but those that are unlike. Machines that join later may be used."""
     ids = ",".join(node.id for node in placement.left_out)
     return {"ray.io/node-id": f"!in({ids})"} if ids else None

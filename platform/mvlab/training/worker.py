@@ -31,10 +31,10 @@ _told_to_end = threading.Event()
 
 
 def train(assignment: Assignment) -> bool:
-    """Do one rank's part of a run; true if it came to its end, false if it was told to stop.
+    """Do one rank's part of a run. Return true if it reached its end, false if it was told to stop.
 
     Raises:
-        Preempted: a rank's process got SIGTERM; all of them made a checkpoint, and a new group of workers resumes.
+        Preempted: a rank's process got SIGTERM. All ranks made a checkpoint, and a new group of workers resumes.
     """
     sys.setswitchinterval(SECONDS_A_THREAD_KEEPS_THE_GIL)
     context = ray.train.get_context()
@@ -65,7 +65,7 @@ class Notice:
 
 
 class EndWithACheckpoint(WorkerCallback):
-    """In every worker process: SIGTERM leaves it time for a checkpoint. Ray's own handler would end it at once.
+    """Leave every worker process time for a checkpoint at SIGTERM; Ray's own handler would end it at once.
 
     It runs in a worker's main thread, where handlers have to be set.
     """

@@ -52,7 +52,7 @@ def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Itera
 
 def _here(work: list[_Work]) -> Iterator[_Content]:
     """Read from a local disk. It fetches the next batch while one is decoded, so no thread takes our time."""
-    memory = np.empty(0, np.uint8)  # the same for all: fresh memory costs as much as reading into it
+    memory = np.empty(0, np.uint8)  # reused for all batches: fresh memory costs as much as reading into it
     for (reader, samples), (next_reader, next_samples) in zip_longest(work, work[1:], fillvalue=work[-1]):
         next_reader.expect(next_samples)
         num_bytes = int(reader.lengths[samples].sum())

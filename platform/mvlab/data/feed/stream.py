@@ -55,7 +55,7 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
         ray.exceptions.RayTaskError: a row is corrupt (caused by CorruptRowError, which names it).
     """
     readers, remaining = max(1, int(cpus)), iter(orders)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # hides its notices on progress bars and executions
     with ThreadPoolExecutor(1, thread_name_prefix="next-segment") as beside:
         segment = _start(remaining, readers, on_corrupt)
         while segment:
@@ -104,7 +104,7 @@ def _start_lane(blocks: list[Block], on_corrupt: OnCorrupt) -> Iterator[pa.Table
         override_num_blocks=len(source.tasks),
         num_cpus=0,
         concurrency=1,
-        # On the consumer's own machine: that is where its CPUs are reserved, and pixels need not travel.
+        # On the consumer's own machine: its CPUs are reserved there, and pixels need not travel.
         label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
     )
     return blocks_in_order(read, len(blocks))
@@ -114,7 +114,7 @@ def _configure(context: DataContext) -> None:
     """Configure Ray Data: a task's outputs stay in order, and each table is a block."""
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
-    context.target_max_block_size = 1  # byte: each table, of a single row, is a block
+    context.target_max_block_size = 1  # byte, so that each table, of a single row, is a block
 
 
 class _OrderSource(Datasource):

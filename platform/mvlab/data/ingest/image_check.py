@@ -67,6 +67,6 @@ def _tiled(jpeg: bytes, image: Image.Image) -> bytes | None:
         return None
     try:
         pixels = decode_box(tiled, (0, 0, *image.size))
-    except ValueError:  # of a size, say, that its data do not bear out: it stays as it is
+    except ValueError:  # e.g. the data do not match the size: it stays as it is
         return None
     return tiled if np.array_equal(pixels.transpose(1, 2, 0), np.asarray(image)) else None

@@ -130,9 +130,9 @@ def _run(orders: list[ShardOrder], listing: Listing, out: str, recipe: Recipe) -
         return
     rows = [{**asdict(order), "targets": json.dumps(order.targets)} for order in orders]
     attempt = partial(_attempt, src=listing.src, fields=listing.fields, out=absolute_uri(out), recipe=recipe)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # its notices on progress bars and executions
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # hides its notices on progress bars and executions
     ray.data.DataContext.get_current().enable_progress_bars = False
-    with warnings.catch_warnings():  # Ray, which is pinned, has no named parameter for how often a task is tried again
+    with warnings.catch_warnings():  # the pinned Ray has no named parameter for the number of retries
         warnings.simplefilter("ignore", RayDeprecationWarning)
         written = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             attempt, num_cpus=1, max_retries=MOST_DEATHS
@@ -249,7 +249,7 @@ def _begin(parts: Folder, job: dict[str, Any]) -> None:
 
 def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
     manifest = read_manifest(out, recipe.split)
-    if {**manifest.source, "format_version": FORMAT_VERSION} != job:  # an older format holds the same
+    if {**manifest.source, "format_version": FORMAT_VERSION} != job:  # an older format has the same content
         raise DataError(f"{out}/{recipe.split} is another data set already: choose another `out`")
     return manifest
 

@@ -24,7 +24,7 @@ from mvlab.data.store.storage import DataError
 
 META = "meta.mat"
 FILE_COLUMNS = frozenset({"imageid", "image_id", "image", "filename", "file_name", "file", "path", "id", "name"})
-"""Names of the column of the files in a table, in lower case."""
+"""Names, in lower case, of a table's column of files."""
 LABEL_COLUMNS = frozenset({"predictionstring", "label", "class", "class_name", "category", "wnid", "target"})
 BOXES = "predictionstring"
 """Kaggle's column, where the class is the first word and boxes follow."""
@@ -128,7 +128,7 @@ def _names_of(file: str) -> tuple[str, str]:
 
 
 def _columns(header: str) -> tuple[str, str] | None:
-    """Names of the columns of files and of labels, where the first line is the header of a table."""
+    """Return the names of the columns of files and labels; None if the first line is no header of a table."""
     columns = [column.strip() for column in next(csv.reader([header], delimiter=_delimiter(header)))]
     files = [column for column in columns if column.lower() in FILE_COLUMNS]
     labels = [column for column in columns if column.lower() in LABEL_COLUMNS]

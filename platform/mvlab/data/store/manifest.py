@@ -189,7 +189,7 @@ def read_index(folder: Folder) -> pa.Table:
         content = folder.read(INDEX)
     try:
         return pa.ipc.open_file(content).read_all()
-    except (pa.ArrowInvalid, OSError) as error:  # of bytes in memory: they are no such file
+    except (pa.ArrowInvalid, OSError) as error:  # the bytes in memory are no Arrow file
         raise DataError(f"{folder.at(INDEX)} is damaged: {error}. Copy it again, or ingest again") from error
 
 

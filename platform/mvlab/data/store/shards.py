@@ -163,7 +163,7 @@ class SplitReader:
     def expect(self, rows: NDArray[np.int64]) -> None:
         """Ask a local disk to fetch `rows` into memory, without waiting. For a remote store, it does nothing."""
         columns = self._shards[rows], self.lengths[rows], self._offsets[rows]
-        with suppress(OSError):  # reading will say so, and wait
+        with suppress(OSError):  # `read_all` will retry, and report it
             for number, length, offset in zip(*(column.tolist() for column in columns), strict=True):
                 shard = self._open(number)
                 if isinstance(shard, LocalFile):

@@ -83,7 +83,7 @@ class EvaluationView:
         compiled: bool = False,
     ) -> Geometry:
         """Return the centre crop of each image."""
-        del samples, targets, compiled  # every view has one signature; this one draws nothing
+        del samples, targets, compiled  # all views have the same signature; this one draws nothing
         sizes = zip(widths.tolist(), heights.tolist(), strict=True)
         crops = [centre_crop(width, height, self.config.crop, self.config.resize) for width, height in sizes]
         boxes = np.array(crops, np.float64).reshape(-1, 4)
