@@ -1,4 +1,4 @@
-"""From a network as a value to the network itself."""
+"""Construction of a network from its value."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from mvlab.networks import NetworkConfig
 def build_network(config: NetworkConfig, num_classes: int) -> nn.Module:
     """Return the network with random weights. Nothing is downloaded.
 
-    The background is none of a detector's classes, and one of a segmenter's.
+    `num_classes` excludes the background for a detector, and includes it for a segmenter.
 
     Raises:
         TypeError: the config builds something else.

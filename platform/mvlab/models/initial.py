@@ -1,4 +1,4 @@
-"""Fine-tuning: training begins with the weights of a checkpoint in place of random ones."""
+"""Fine-tuning: training starts from the weights of a checkpoint in place of random ones."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from mvlab.models.weights.saved import MARK, preprocessing_in
 from mvlab.models.weights.state_dict import is_state_dict, require_finite
 
 NAMES_SHOWN = 5
-"""In a message; a network has hundreds."""
+"""Largest number of names in a message: a network has hundreds."""
 
 
 class InitialWeightsError(UserError, ValueError):
-    """Weights that this network cannot begin with; the message says why, and what to do."""
+    """Error: this network cannot start from these weights. The message says why, and what to do."""
 
 
 def file_sha256(path: Path) -> str:
@@ -38,17 +38,17 @@ def file_sha256(path: Path) -> str:
 
 
 def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:
-    """Copies the weights of the checkpoint `file`, averaged ones where it has them, into `model`.
+    """Copy the weights of the checkpoint `file` into `model`; averaged weights if it has them.
 
-    All of them, except for a classifier of another number of classes: that stays as it was initialised.
+    It copies all but a classifier with another number of classes, which keeps its initial values.
 
     Args:
-        model: what to fine-tune; left as it is where something does not fit.
+        model: the network to fine-tune. It is unchanged if something does not fit.
         file: a checkpoint of this platform.
-        sha256: that `file` must have.
+        sha256: required sha256 of `file`.
 
     Returns:
-        Names of the weights that stayed as they were.
+        Names of the weights that keep their initial values.
 
     Raises:
         InitialWeightsError: the file is another one, cannot be read, or is of another network.
@@ -73,7 +73,7 @@ def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:
 
 
 def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
-    """State dict in a checkpoint; nothing in the file is executed."""
+    """Return the state dict in a checkpoint. Nothing in the file is executed."""
     found = file_sha256(file)
     if found != sha256:
         raise InitialWeightsError(
@@ -96,7 +96,8 @@ def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
 
 
 def _require_plain_images(contents: Mapping[str, Any], file: Path) -> None:
-    """
+    """Refuse weights that need normalised images.
+
     Raises:
         WeightsError: the weights are for images with a mean and a standard deviation; training has neither.
     """
@@ -109,9 +110,9 @@ def _require_plain_images(contents: Mapping[str, Any], file: Path) -> None:
 
 
 def _classifier(model: nn.Module) -> list[str]:
-    """Names of the parameters of what gives the logits: the last linear layer, with those that are in a list with it.
+    """Return the names of the parameters that give the logits: those of the last linear layer.
 
-    CrossViT has one for each of its two branches.
+    Layers in a list with it count too: CrossViT has one for each of its two branches.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:

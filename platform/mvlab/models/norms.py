@@ -10,12 +10,12 @@ TIMMS = ("timm.layers.norm_act", "BatchNormAct2d")
 
 
 def is_timms(norm: nn.Module) -> bool:
-    """Return whether the layer is timm's batch norm with its activation inside."""
+    """Tell whether the layer is timm's batch norm with its activation inside."""
     return (type(norm).__module__, type(norm).__name__) == TIMMS
 
 
 def after_norm(layer: nn.Module) -> nn.Module | None:
-    """Return what a batch norm computes after it has normalised, in evaluation.
+    """Return the layer that a batch norm computes after it has normalised, in evaluation.
 
     Returns:
         An identity for PyTorch's own layer, the activation for timm's, None for every other layer.

@@ -1,4 +1,4 @@
-"""Weights for networks that nobody trained, and images that nobody took, to convert and run networks with."""
+"""Plausible weights and images, untrained and synthetic, to convert and run networks with."""
 
 from collections.abc import Iterator
 
@@ -7,19 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BATCH = 32
-"""Images that statistics are of: of a map of one pixel, these are all that there is."""
+"""Number of images for statistics. For a map of one pixel, these are all its samples."""
 BRANCH = 0.3
-"""Times the scale of the last norm of a ResNet's residual branch: nearer to the identity, as training leaves it (or
-begins with it: Goyal et al. 2017, 5.1). A hundred layers without make noise of what was rounded first."""
+"""Factor of the scale of the last norm in a ResNet's residual branch. It brings the branch nearer to the identity, as
+training leaves it (or begins with it: Goyal et al. 2017, 5.1). Without it, a hundred layers amplify the first rounding
+errors to noise."""
 CELLS = (2, 5, 11, 23, 47, 95)
-"""Along either side of an image: the sizes of its clouds."""
+"""Number of clouds along either side of an image, for each size of clouds."""
 
 
 def clouds(count: int, height: int, width: int, *, seed: int) -> Tensor:
-    """Coloured clouds with some noise, float32 (count, 3, height, width) in [0, 1]; no two channels alike.
+    """Return coloured clouds with some noise, float32 (count, 3, height, width) in [0, 1]; no two channels are alike.
 
-    As in photographs, neighbouring pixels have much in common, and there is detail of every size. Deep networks whose
-    statistics are those of noise explode over photographs; where all is smooth, edges drown in what fp16 rounds away.
+    As in photographs, neighbouring pixels have much in common, and there is detail of every size. Deep networks with
+    the statistics of noise explode over photographs. In smooth images, edges drown in fp16's rounding errors.
     """
     generator = torch.Generator().manual_seed(seed)
     shapes = sum(
@@ -33,8 +34,10 @@ def clouds(count: int, height: int, width: int, *, seed: int) -> Tensor:
 
 @torch.no_grad()
 def plausible(model: nn.Module, side: int, *, seed: int = 0) -> nn.Module:
-    """Gives the model random weights, and statistics of what it sees then, as unlike their initial values as those of a
-    trained one, such that what it computes from `clouds` of `side` pixels neither grows nor fades on its way.
+    """Give the model random weights, and the normalisation statistics of its activations with these weights.
+
+    Both differ from their initial values as much as those of a trained model. The values that it computes from `clouds`
+    of `side` pixels neither grow nor fade from layer to layer.
 
     Returns:
         The model, in evaluation mode.

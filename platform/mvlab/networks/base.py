@@ -1,4 +1,4 @@
-"""A network as a value, which builds, names and scales itself. Importing it imports no torch."""
+"""Network as a value that builds, names and scales itself. Importing it imports no torch."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ SmallerScale = Literal["smoke", "mini"]
 
 @runtime_checkable
 class NetworkConfig(Protocol):
-    """A network that a run can train, report and record: a frozen dataclass, the platform's or your own.
+    """Network that a run can train, report and record: a frozen dataclass, the platform's or your own.
 
-    A class derived from this one says how it is called (`title`) and built (`build`), and inherits the rest.
+    A derived class defines its title (`title`) and how it is built (`build`), and inherits the rest.
     """
 
     __slots__ = ()
@@ -42,7 +42,7 @@ class NetworkConfig(Protocol):
 
     @property
     def full_title(self) -> str:
-        """The title, with what else tells networks of one title apart."""
+        """Return the title, with whatever distinguishes networks of one title."""
         return self.title
 
     @property
@@ -52,7 +52,7 @@ class NetworkConfig(Protocol):
 
     @property
     def stride(self) -> int:
-        """Ratio of the image's side to that of the last feature map; sides of images are multiples of it."""
+        """Ratio of the image's side to that of the last feature map. Sides of images are multiples of it."""
         return 32
 
     @property
@@ -61,10 +61,10 @@ class NetworkConfig(Protocol):
         return False
 
     def build_backbone(self, *, output_stride: int = 32) -> "Backbone":
-        """Return the network without what classifies, with random weights: maps for the head of another task.
+        """Return the network without its classifier, with random weights: feature maps for the head of another task.
 
         Args:
-            output_stride: stride of its last map; where that is not the network's own, its last stages are dilated.
+            output_stride: stride of the last map. If it is not the network's own, the last stages are dilated.
 
         Raises:
             ValueError: the network gives no maps, or none at this output stride.
@@ -72,17 +72,18 @@ class NetworkConfig(Protocol):
         raise ValueError(f"{self.title} gives no maps for a head: its config has no build_backbone")
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
-        """Return the network that stands for this one at a smaller scale; this one, unless a class says otherwise.
+        """Return the network for a smaller scale. By default, this is the network itself.
 
         Args:
             scale: the scale; smoke is the smaller one.
             side: pixels of its images.
-            keep_apart: networks of different sizes stay so, for experiments that compare them.
+            keep_apart: networks of different sizes stay different, for experiments that compare them.
         """
         return self
 
     def require_sizes(self, sides: Iterable[int]) -> None:
-        """
+        """Require image sizes that the network takes.
+
         Raises:
             ValueError: the network does not take square images with one of these sides, in pixels.
         """
@@ -95,13 +96,13 @@ class NetworkConfig(Protocol):
 
 
 def is_value(network: object) -> bool:
-    """Return whether a network is a frozen dataclass: nobody can change it, and equal ones are alike."""
+    """Tell whether a network is a frozen dataclass: it cannot change, and equal values mean equal networks."""
     parameters: Any = getattr(type(network), "__dataclass_params__", None)
     return parameters is not None and bool(parameters.frozen)
 
 
 TYPE = "type"
-"""Key beside the fields of a network whose class is not the platform's."""
+"""Key, beside the fields, of a network whose class is not the platform's."""
 
 
 def type_name(kind: type) -> str:
@@ -109,7 +110,7 @@ def type_name(kind: type) -> str:
 
 
 def network_as_dict(network: Any) -> dict[str, Any]:
-    """Return a network as nested plain values, for JSON. A class of somebody else's is named; ours differ in fields."""
+    """Return a network as nested plain values, for JSON. A foreign class is named; our classes differ in fields."""
     plain = asdict(network)
     for field in fields(network):
         value = getattr(network, field.name)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def _require_backbone(backbone: NetworkConfig) -> None:
-    """
+    """Require a backbone that can carry a head.
+
     Raises:
         ValueError: a head cannot stand on this network.
     """
@@ -56,7 +57,7 @@ class SSDLiteConfig(NetworkConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeepLabv3Config(NetworkConfig):
-    """DeepLabv3 (section 4.2.2): a segmenter. The head's numbers are those of the release."""
+    """DeepLabv3 (section 4.2.2): a segmenter. The defaults of the head are those of the release."""
 
     backbone: NetworkConfig
     output_stride: Literal[8, 16] = 16
@@ -66,7 +67,7 @@ class DeepLabv3Config(NetworkConfig):
     rates: tuple[int, int, int] = (6, 12, 18)
     """Dilations of the pyramid's 3x3 convolutions."""
     dropout: float = 0.1
-    """After the pyramid, and, of whole channels, before the classifier."""
+    """Dropout after the pyramid and, of whole channels, before the classifier."""
 
     def __post_init__(self) -> None:
         require_fields(self)

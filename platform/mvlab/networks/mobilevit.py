@@ -1,4 +1,4 @@
-"""MobileViT as a value: Table 4's columns, and what its ablations vary."""
+"""MobileViT as a value: Table 4's columns, and the fields that its ablations vary."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from mvlab.models.backbones.base import Backbone
 
 ATTENTION_HEADS = 4
-"""In each transformer layer of MobileViT, as in the release."""
+"""Attention heads in each transformer layer of MobileViT, as in the release."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MobileViTStage:
-    """A row pair of Table 4: the MV2 block that downsamples, and the MobileViT block after it."""
+    """Row pair of Table 4: the MV2 block that downsamples, and the MobileViT block after it."""
 
     channels: int
     """C, output channels of both blocks."""
@@ -35,7 +35,7 @@ class MobileViTStage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Widths:
-    """A column of Table 4: how wide and deep the network is."""
+    """Column of Table 4: width and depth of the network."""
 
     name: str
     stem: int
@@ -43,13 +43,13 @@ class Widths:
     mv2: tuple[int, int]
     """Channels of the MV2 blocks at output strides 2 and 4."""
     stages: tuple[MobileViTStage, MobileViTStage, MobileViTStage]
-    """Output strides 8, 16 and 32."""
+    """Stages at output strides 8, 16 and 32."""
     tail: int
     """Channels of the 1x1 convolution before global pooling."""
     expansion: int
     """MV2's expansion factor."""
     dropout: float
-    """After the attention's output and the second FFN layer."""
+    """Dropout after the attention's output and the second FFN layer."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -112,14 +112,14 @@ NANO = Widths(
     expansion=2,
     dropout=0.0,
 )
-"""Not the paper's: the same network, small enough to learn digits in half a minute on two cores."""
+"""Widths that are not the paper's: small enough to learn digits in half a minute on two cores."""
 
 
 SMALLER: dict[SmallerScale, Widths] = {"smoke": NANO, "mini": XXS}
 
 
 def halved(widths: Widths) -> Widths:
-    """Not the paper's: half as wide, one transformer layer a stage, and without dropout."""
+    """Widths that are not the paper's: half as wide, one transformer layer per stage, and no dropout."""
     stages = tuple(MobileViTStage(channels=stage.channels // 2, depth=1, dim=stage.dim // 2) for stage in widths.stages)
     return Widths(
         name=f"{widths.name}-half",
@@ -134,13 +134,13 @@ def halved(widths: Widths) -> Widths:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MobileViTConfig(NetworkConfig):
-    """MobileViT: a column of Table 4, and what the paper's ablations vary."""
+    """MobileViT: a column of Table 4, and the fields that the paper's ablations vary."""
 
     widths: Widths
     patch_sizes: tuple[int, int, int] = (2, 2, 2)
-    """h = w of the patches at output strides 8, 16 and 32 (Table 6)."""
+    """Side h = w of the patches at output strides 8, 16 and 32 (Table 6)."""
     kernel_size: int = 3
-    """n, of the MobileViT block's convolutions."""
+    """Kernel size n of the MobileViT block's convolutions."""
     skip_connection: bool = True
     """True if the block concatenates its input and fuses (Figure 12)."""
     classifier_dropout: float = 0.1
@@ -177,7 +177,8 @@ class MobileViTConfig(NetworkConfig):
         return mobilevit_backbone(self, output_stride=output_stride)
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
-        """Return one of the scale's widths. Kept apart, a network is half as wide (smoke) or as it is (mini)."""
+        """Return one of the scale's widths. With `keep_apart`, it is half as wide (smoke) or as wide as it is
+        (mini)."""
         if not keep_apart:
             return replace(self, widths=SMALLER[scale])
         return self if scale == "mini" else replace(self, widths=halved(self.widths))

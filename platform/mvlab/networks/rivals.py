@@ -35,11 +35,11 @@ NAMES: dict[str, str] = {
     "crossvit_tiny_240": "CrossViT-Ti",
     "crossvit_9_240": "CrossViT-9",
 }
-"""As the paper writes them (Tables 1 to 3, Figures 6 and 7), and their own papers where it leaves the size out."""
+"""Names as the paper writes them (Tables 1 to 3, Figures 6 and 7), or as in their own papers if it omits the size."""
 NAMED_WITH_WIDTH = ("MobileNetv1", "MobileNetv2", "ShuffleNetv2")
-"""Whose authors write the width behind the name, also where it is 1."""
+"""Networks whose authors write the width behind the name, even if it is 1."""
 SHARES: dict[SmallerScale, float] = {"smoke": 0.25, "mini": 0.5}
-"""Width of a CNN at a smaller scale, times its own."""
+"""Factor of a CNN's width at a smaller scale."""
 
 
 def _title(name: str, width: float) -> str:
@@ -65,11 +65,11 @@ TorchvisionName = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TorchvisionConfig(NetworkConfig):
-    """A CNN of torchvision's, by torchvision's name for it, without the width that some have in theirs."""
+    """CNN of torchvision's, by torchvision's name for it, without the width that some names include."""
 
     name: TorchvisionName
     width: float = 1.0
-    """The multiplier of all channels; of a ResNet, of the bottlenecks' inner channels."""
+    """Multiplier of all channels; for a ResNet, of the bottlenecks' inner channels."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -90,7 +90,7 @@ class TorchvisionConfig(NetworkConfig):
         return torchvision_backbone(self, output_stride=output_stride)
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
-        """Return a narrower one. Kept apart, it stays as it is at the scale mini."""
+        """Return a narrower network. With `keep_apart`, it stays as it is at the scale mini."""
         return self if keep_apart and scale == "mini" else replace(self, width=self.width * SHARES[scale])
 
 
@@ -115,18 +115,18 @@ ONE_SIZE: tuple[TimmName, ...] = (
     "cait_xxs24_224",
     "convit_tiny",
 )
-"""ViTs whose position embeddings are those of images of one size. (CrossViT resizes its input to 240 pixels itself.)"""
+"""ViTs with position embeddings for images of one size. (CrossViT resizes its input to 240 pixels itself.)"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimmConfig(NetworkConfig):
-    """A network of timm's, by timm's name for it: the rivals of Tables 1 to 3 and Figure 7 that torchvision lacks."""
+    """Network of timm's, by timm's name for it: the rivals of Tables 1 to 3 and Figure 7 that torchvision lacks."""
 
     name: TimmName
     width: float = 1.0
     """Multiplier of all channels; for MobileNetv1 only."""
     image_size: int | None = None
-    """Side of its images in pixels, for one of ONE_SIZE; the others take any."""
+    """Side of its images in pixels, for a network of ONE_SIZE. The others take any size."""
 
     def __post_init__(self) -> None:
         require_fields(self)
@@ -161,7 +161,7 @@ class TimmConfig(NetworkConfig):
         return timm_backbone(self, output_stride=output_stride)
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
-        """Return the same network; one that takes images of one size, for images of `side` pixels."""
+        """Return the same network. A network of ONE_SIZE is returned for images of `side` pixels."""
         return self if self.image_size is None else replace(self, image_size=side)
 
     def require_sizes(self, sides: Iterable[int]) -> None:

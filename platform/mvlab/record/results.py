@@ -15,7 +15,7 @@ from mvlab.tasks.base import VAL_EMA, MetricSpec
 
 
 class ResultsError(UserError, ValueError):
-    """There are no results to read."""
+    """Error: there are no results to read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,27 +23,27 @@ class RunResult:
     """One run: an arm of the experiment with one seed."""
 
     arm: str
-    """Its name among `Experiment.runs`."""
+    """Name of the run in `Experiment.runs`."""
     seed: int
     network: str
-    """The one that trained, which at a smaller scale may be a smaller one than the paper's."""
+    """Network that was trained. At a smaller scale, it may be smaller than the paper's."""
     planned_epochs: int
     epochs: Sequence[Mapping[str, float]]
-    """Metrics of each epoch that it ended, in order."""
+    """Metrics of each finished epoch, in order."""
     costs: Mapping[str, float]
     """Costs of the paper's network: cost/params, cost/macs, cost/attention_macs, cost/latency_ms,
     cost/latency_fastest_ms."""
     status: Status | None
     config_digest: str
-    """Digest of the config that it ended with: a study with accepted changes may have resumed with another."""
+    """Digest of the config that the run ended with. A study with accepted changes may have resumed with another."""
     dataset_digest: str
-    """Digest of the training split that it read last."""
+    """Digest of the training split that the run read last."""
     revision: str
     """Revision of the code, e.g. "0123456789ab" or "0123456789ab with changes"."""
     weights_sha256: str
     """sha256 of the EMA weights after the last finished epoch; empty before the first."""
     primary: str = "top1"
-    """Plain name of its task's primary metric."""
+    """Plain name of the task's primary metric."""
     was_told_to_stop: bool = False
     """True if successive halving stopped the run, whether or not it had time to stop."""
 
@@ -60,9 +60,9 @@ class RunResult:
         return len(self.epochs) == self.planned_epochs
 
     def value(self, metric: str) -> float | None:
-        """A metric of the last epoch, or one of these; None if the run has none, or is not complete.
+        """Return a metric of the last epoch, or one of these; None if the run has none, or is not complete.
 
-        updates: optimizer updates in all. train_s: seconds of training, without evaluation.
+        updates: number of optimizer updates. train_s: seconds of training, without evaluation.
         gap: training minus validation metric of the raw weights (Figure 9; under augmentation, as there).
         test/mean_top1, or of another primary metric: mean over the test resolutions.
         """
@@ -82,11 +82,11 @@ class RunResult:
         return last.get(metric)
 
     def curve(self, metric: str) -> list[float]:
-        """The metric after each epoch; empty if it was not measured after every one."""
+        """Return the metric after each epoch; empty if it was not measured after every one."""
         return [epoch[metric] for epoch in self.epochs] if all(metric in epoch for epoch in self.epochs) else []
 
     def by_resolution(self) -> dict[int, float]:
-        """Side of the test images in pixels -> primary metric of the EMA weights."""
+        """Return the primary metric of the EMA weights by side of the test images in pixels."""
         last = self.epochs[-1] if self.is_complete else {}
         found = {side: value for name, value in last.items() if (side := side_of(name)) is not None}
         return dict(sorted(found.items()))
@@ -94,7 +94,7 @@ class RunResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """A study's runs, and where their numbers come from."""
+    """Runs of a study, and the origin of their numbers."""
 
     experiment: str
     scale: str
@@ -105,28 +105,28 @@ class Results:
     runs: Sequence[RunResult]
 
     def values(self, reading: Reading) -> dict[int, float]:
-        """Seed -> value, of the complete runs that have one."""
+        """Return the value by seed, of the complete runs that have one."""
         ours = (run for run in self.runs if run.arm == reading.run)
         found = {run.seed: run.value(reading.metric or f"{VAL_EMA}/{run.primary}") for run in ours}
         return {seed: value for seed, value in sorted(found.items()) if value is not None}
 
     def sample_worth(self, metric: MetricSpec) -> float:
-        """Points that one validation sample is worth; 0 if the metric counts no samples, or no run is complete."""
+        """Return the points of one validation sample; 0 if the metric counts no samples, or no run is complete."""
         if not metric.step_per_sample:
             return 0.0
         return max((100 / run.epochs[-1]["val/samples"] for run in self.runs if run.is_complete), default=0.0)
 
     def test_sides(self) -> list[int]:
-        """Sides of the test images, pixels, at which any run was evaluated besides."""
+        """Return the sides of the test images, pixels, at which any run was evaluated in addition."""
         return sorted({side for run in self.runs for side in run.by_resolution()})
 
     def of_arm(self, arm: str) -> list[RunResult]:
-        """Its complete runs, by seed."""
+        """Return the complete runs of an arm, by seed."""
         return sorted((run for run in self.runs if run.arm == arm and run.is_complete), key=lambda run: run.seed)
 
 
 def read_results(path: Path) -> Results:
-    """The results in the journal at `path`.
+    """Read the results in the journal at `path`.
 
     Raises:
         ResultsError: no study was recorded there.
@@ -184,7 +184,7 @@ def run_result(
 
 
 def primary_of(study: Mapping[str, str]) -> str:
-    """Plain name of the primary metric of a study with these tags."""
+    """Return the plain name of the primary metric of a study with these tags."""
     return study.get(PRIMARY_TAG, "top1")
 
 

@@ -95,7 +95,7 @@ class Trainer:
         return self.scaler.is_enabled() or self.run.numerics.non_finite == "skip"
 
     def _gradients_stay(self, stay: bool) -> AbstractContextManager[None]:
-        """Sum gradients inside the block, without exchange between ranks, if they stay there."""
+        """Return a context that sums gradients on this rank without exchanging them, if they are to stay."""
         if stay and isinstance(self.model, DistributedDataParallel):
             return self.model.no_sync()
         return nullcontext()

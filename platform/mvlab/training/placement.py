@@ -16,20 +16,18 @@ from dataclasses import dataclass
 from mvlab.errors import UserError
 
 SHARES = 16
-"""CPUs are divided into sixteenths, and only where these are too large into smaller powers of two."""
+"""CPUs are divided into sixteenths; only where these are too large, into smaller powers of two."""
 CPUS_IN_FULL = 2
 """CPUs that serve a rank: one to compute on, and one for its feed."""
 MOST_READERS = 12
-"""Readers that a rank can use.
-
-A reader makes 800 images of ImageNet a second on a core of its own (the paper's batches, AMD EPYC), so that 12 make
-9,600: more than a rank trains on. Each costs the rank a third of a second of CPU before the first batch, and threads
-that share its interpreter with the training step; with 16 it was a whole second.
-"""
+"""Readers that a rank can use. A reader makes 800 images of ImageNet per second on a core of its own (the paper's
+batches, AMD EPYC). So 12 make 9,600, more than a rank trains on. Each reader costs the rank a third of a second of CPU
+before the first batch, and threads that share its interpreter with the training step. With 16 readers it was a whole
+second."""
 
 
 class PlacementError(UserError, ValueError):
-    """The cluster cannot run what was asked for."""
+    """Error: the cluster cannot run what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,9 @@ class Node:
     cpus: float
     gpus: float = 0.0
     accelerator: str = ""
-    """Kind of its GPUs, as Ray names it; empty where Ray knows none."""
+    """Kind of its GPUs, as Ray names it; empty if Ray knows none."""
     busy_cpus: float = 0.0
-    """CPUs that are reserved by others now."""
+    """CPUs that others reserve now."""
     busy_gpus: float = 0.0
     id: str = ""
 
@@ -53,19 +51,19 @@ class Placement:
     workers: int
     """Ranks of a trial."""
     min_workers: int
-    """Fewest ranks that it goes on with where there is no room for all."""
+    """Fewest ranks with which a trial resumes if there is no room for all."""
     concurrent_trials: int
     machines: int = 1
-    """Machines that the ranks of a trial lie on, at most."""
+    """Largest number of machines that the ranks of a trial lie on."""
     rank_cpus: float
     """CPUs that a rank reserves for itself and its feed."""
     use_gpu: bool
     gpu_share: float = 1.0
-    """Part of a GPU that a rank reserves where `use_gpu`; below 1, ranks of several runs compute on one."""
+    """Part of a GPU that a rank reserves if `use_gpu`. Below 1, ranks of several runs compute on one GPU."""
     accelerator: str = ""
     """Kind of GPU that every rank asks for; empty for any."""
     left_out: tuple[Node, ...] = ()
-    """Machines with GPUs that no run of a fixed number of ranks is put on: they are unlike the others."""
+    """Machines with GPUs that no run of a fixed number of ranks is placed on: they are unlike the others."""
     threads: int = 1
     """Torch's threads in a rank on CPU. Always 1: several ranks and trials fill a machine better than threads do, and
     the bits of a run do not change with the machine's size."""
@@ -85,16 +83,16 @@ class _Wanted:
     gpu_share: float
 
     def most_ranks(self, node: Node) -> int:
-        """Ranks that a machine serves: on every GPU, or else in full."""
+        """Return the ranks that a machine serves: on every GPU, or without GPUs, in full."""
         return _places(node.gpus, self.gpu_share) if self.use_gpu else int(node.cpus // CPUS_IN_FULL)
 
     def slots(self, node: Node, share: float) -> int:
-        """Ranks of `share` CPUs that a machine has room for."""
+        """Return the ranks of `share` CPUs that a machine has room for."""
         on_cpus = int(node.cpus // share)
         return min(on_cpus, self.most_ranks(node)) if self.use_gpu else on_cpus
 
     def fair_share(self, node: Node) -> float:
-        """CPUs of each rank where a machine serves as many as it can."""
+        """Return the CPUs of each rank if a machine serves as many ranks as it can."""
         return node.cpus / max(1, self.most_ranks(node))
 
     def has_room_now(self, nodes: Sequence[Node], share: float) -> bool:
@@ -138,10 +136,11 @@ def place(
     gpu_share: float = 1.0,
     mix_machines: bool = False,
 ) -> Placement:
-    """The placement for `trials` trials of `workers` ranks, or, while there is no room for them, of `min_workers`.
+    """Return the placement for `trials` trials of `workers` ranks, or of `min_workers` while there is no room for
+    these.
 
-    Where there are GPUs, each rank has `gpu_share` of one, and all runs are on machines that are alike, unless
-    `mix_machines`. Of several kinds the one is taken that serves most, or, where that is busy, one that is not.
+    With GPUs, each rank has `gpu_share` of one, and all runs are on machines that are alike, unless `mix_machines`. Of
+    several kinds, the one that serves most is taken; if that is busy, one that is not.
 
     Raises:
         PlacementError: there are GPUs, but too few together; or no CPU; or no worker; or no GPU to share.
@@ -176,7 +175,8 @@ def place(
 
 
 def packed(slots: Sequence[int], workers: int, runs: int) -> list[dict[int, int]]:
-    """Runs on machines with so many `slots`, one after the other, as Ray packs them: where most are left first.
+    """Place runs on machines with so many `slots`, one after the other, as Ray packs them: where most slots are left
+    first.
 
     Returns, for each run that has room, the number of its ranks by machine. So it lies on the fewest that hold it.
     """
@@ -193,7 +193,7 @@ def packed(slots: Sequence[int], workers: int, runs: int) -> list[dict[int, int]
 
 
 def describe(placement: Placement) -> str:
-    """The placement in a line, for people."""
+    """Describe the placement in one line, for people."""
     told: dict[str, object] = {
         "runs at once": placement.concurrent_trials,
         "ranks a run": placement.workers,
@@ -212,7 +212,7 @@ def describe(placement: Placement) -> str:
 
 
 def _pools(nodes: Sequence[Node], wanted: _Wanted, mix_machines: bool) -> Iterator[tuple[Node, ...]]:
-    """Machines that may serve the runs of a study together.
+    """Return the machines that may serve the runs of a study together.
 
     Without GPUs all may: a rank computes on one core, whatever the size of its machine. A run of one rank may be on any
     machine, but those that starve it can be left out.
@@ -232,7 +232,8 @@ def _kind(node: Node) -> tuple[float, float, str]:
 
 
 def _plan(nodes: tuple[Node, ...], wanted: _Wanted) -> _Plan | None:
-    """The most runs at once on these machines, and the most CPUs for their ranks; None if they cannot hold one."""
+    """Return the most runs at once on these machines, and the most CPUs for their ranks; None if they cannot hold
+    one."""
     slots = [wanted.most_ranks(node) for node in nodes]
     ranks = wanted.workers
     if sum(slots) >= ranks:
@@ -255,7 +256,8 @@ def _plan(nodes: tuple[Node, ...], wanted: _Wanted) -> _Plan | None:
 
 
 def _shares(nodes: Sequence[Node], wanted: _Wanted, ranks: int) -> list[float]:
-    """CPUs that a rank may get, the most first: a fair share of its machine, so that none of its GPUs is left idle."""
+    """Return CPUs that a rank may get, the most first: a fair share of its machine, so that none of its GPUs is
+    idle."""
     most = 1.0 + MOST_READERS
     if wanted.use_gpu:
         most = min(most, *(max(CPUS_IN_FULL, wanted.fair_share(node)) for node in nodes))
@@ -270,7 +272,7 @@ def _worth(plan: _Plan, wanted: _Wanted) -> tuple[bool, float, int, tuple[float,
 
 
 def _too_few_gpus(nodes: Sequence[Node], wanted: _Wanted) -> PlacementError:
-    """Names the most ranks that a run can have."""
+    """Describe the most ranks that a run can have."""
     asked, gpus = f"`workers` {wanted.workers}", sum(map(wanted.most_ranks, nodes))
     if gpus < wanted.least:
         return PlacementError(f"{asked}, but the cluster has {gpus} GPU(s): use `workers` {gpus}, or a larger cluster")
@@ -282,10 +284,10 @@ def _too_few_gpus(nodes: Sequence[Node], wanted: _Wanted) -> PlacementError:
 
 
 def _places(gpus: float, gpu_share: float) -> int:
-    """Ranks of `gpu_share` that so many GPUs have room for: none lies on two of them."""
+    """Return the ranks of `gpu_share` that so many GPUs have room for. No rank lies on two GPUs."""
     return int(gpus) * int(1 / gpu_share + 1e-9)
 
 
 def _exact(cpus: float) -> float:
-    """`cpus`, rounded down to a fraction whose sums are exact: Ray adds and divides shares as floats."""
+    """Return `cpus`, rounded down to a fraction with exact sums: Ray adds and divides shares as floats."""
     return int(cpus * SHARES) / SHARES if cpus * SHARES >= 1 else 2.0 ** math.floor(math.log2(cpus))

@@ -25,10 +25,10 @@ from mvlab.training.files import RunFolder
 
 TRACED_STEPS = 10
 WARM_UP_STEPS = 3
-"""Before them: the first ones start the feed and fill caches."""
+"""Steps before the traced ones: the first ones start the feed and fill caches."""
 OPERATORS = 10
 OURS = "mvlab: "
-"""Begins the names of our ranges in the trace."""
+"""Prefix of our ranges' names in the trace."""
 STEP = f"{OURS}step"
 
 
@@ -59,32 +59,32 @@ MEANING = {
 }
 
 SIZED = (Phase.DATA_WAIT, Phase.FORWARD, Phase.BACKWARD, Phase.OPTIMIZER)
-"""Phases that are worth telling for each size of batch."""
+"""Phases that the page shows for each size of batch."""
 
 PhaseOf = Callable[[Phase], AbstractContextManager[None]]
 
 
 def unprofiled(phase: Phase) -> AbstractContextManager[None]:
-    """A phase that nobody measures."""
+    """Return the context of a phase that is not measured."""
     return nullcontext()
 
 
 class Profiler:
-    """Traces up to `num_steps` steps of this rank (none, if 0), and writes down what it saw once they are over."""
+    """Tracer of up to `num_steps` steps of this rank (none, if 0). It writes down the result once they are over."""
 
     def __init__(self, title: str, folder: RunFolder, device: torch.device, num_steps: int) -> None:
         self.title, self.folder, self.device, self.num_steps = title, folder, device, num_steps
         self._on_gpu = device.type == "cuda"
         self._epoch = 0
         self._traced = range(0)
-        """Steps, counted from the first that this process takes."""
+        """Number of steps, counted from the first of this process."""
         self._done = 0
         self._batches: list[Batch] = []
         self._trace: torch.profiler.profile | None = None
         self._step = ExitStack()
 
     def begin(self, plan: EpochPlan) -> None:
-        """An epoch begins, or goes on; only the first that has steps left matters."""
+        """Note that an epoch starts or resumes. Only the first one with steps left matters."""
         if not self._traced and plan.num_steps and self.num_steps:
             first = min(WARM_UP_STEPS, (plan.num_steps - 1) // 2)
             self._traced = range(first, min(first + self.num_steps, plan.num_steps))
@@ -96,7 +96,7 @@ class Profiler:
         return nullcontext() if self._trace is None else self._range(phase)
 
     def stepped(self, batch: Batch) -> None:
-        """The batch's update is over, and the next step begins."""
+        """Note that the batch's update is over, and that the next step begins."""
         self._done += 1
         if self._trace is not None:
             self._step.close()
@@ -104,7 +104,7 @@ class Profiler:
         self._go_on()
 
     def close(self) -> None:
-        """Traces no more; the whole steps that were traced are written down."""
+        """Stop tracing, and write down the complete steps that were traced."""
         if self._trace is not None:
             trace, self._trace = self._trace, None
             self._step.close()
@@ -149,7 +149,7 @@ class Profiler:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that took its time, in ms."""
+    """Span of time in a trace, in ms."""
 
     name: str
     start: float
@@ -177,7 +177,7 @@ class Step:
 
 
 def read_steps(events: Iterable[Mapping[str, Any]], batches: Sequence[Batch], *, on_gpu: bool) -> list[Step]:
-    """The steps that these batches had, from the `traceEvents` of a Chrome trace."""
+    """Return the steps of these batches, from the `traceEvents` of a Chrome trace."""
     events = [event for event in events if event.get("ph") == "X"]  # what has a duration
     ours = [event for event in events if event["cat"] == "user_annotation" and event["name"].startswith(OURS)]
     if on_gpu:
@@ -213,7 +213,7 @@ def _read_step(
 
 
 def _spans(events: Iterable[Mapping[str, Any]]) -> list[Span]:
-    """By start; of those that start together, the longest first."""
+    """Return the spans by start; of those that start together, the longest first."""
     spans = [Span(each["name"], each["ts"] / 1000, (each["ts"] + each["dur"]) / 1000) for each in events]
     return sorted(spans, key=lambda span: (span.start, -span.end))
 
@@ -238,7 +238,7 @@ def _own_times(spans: Sequence[Span]) -> list[tuple[str, float]]:
 
 
 def _covered(spans: Iterable[Span]) -> float:
-    """The time, in ms, in which there is any of them."""
+    """Return the time, in ms, in which at least one span is active."""
     covered, end = 0.0, float("-inf")
     for span in sorted(spans, key=lambda span: span.start):
         covered += max(0.0, span.end - max(span.start, end))
@@ -247,7 +247,7 @@ def _covered(spans: Iterable[Span]) -> float:
 
 
 def summary(steps: Sequence[Step]) -> str:
-    """Three tables: the phases of a step, the sizes of batches, the operators."""
+    """Return three tables: the phases of a step, the sizes of batches, the operators."""
     whole = sum(step.whole for step in steps)
     phases = {str(phase): [step.phases[phase] for step in steps] for phase in Phase}
     phases[OTHER] = [step.whole - sum(step.phases.values()) for step in steps]
@@ -272,7 +272,7 @@ def summary(steps: Sequence[Step]) -> str:
 
 
 def _by_size(steps: Sequence[Step]) -> list[list[str]]:
-    """Batches of one size a row, with the ms that each phase takes an image (median)."""
+    """Return a row per batch size, with the ms that each phase takes per image (median)."""
     rows = []
     for images, side in sorted({(step.images, step.side) for step in steps}, key=lambda size: (size[1], size[0])):
         same = [step for step in steps if (step.images, step.side) == (images, side)]
