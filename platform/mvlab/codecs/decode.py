@@ -1,4 +1,4 @@
-"""Encoded image, box and output size -> uint8 pixels, by whichever codec is fastest for the image.
+"""Encoded image, box and output size -> uint8 pixels, by the fastest codec for the image.
 
 Imports no torch, and numba only for the first tiled JPEG: it runs in every reader process.
 """

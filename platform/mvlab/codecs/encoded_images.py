@@ -1,4 +1,4 @@
-"""Image files in memory, one after the other: what one call renders."""
+"""Image files in memory, one after the other: the input of one rendering call."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class EncodedImages:
-    """N of them."""
+    """N encoded images."""
 
     data: NDArray[np.uint8]
-    """Their bytes, without gaps."""
+    """Bytes of all images, without gaps."""
     ends: NDArray[np.int64]
-    """(N,): where each ends, and the next one starts."""
+    """(N,): end of each image, which is the start of the next one."""
 
     @classmethod
     def of(cls, images: Iterable[bytes]) -> "EncodedImages":
@@ -32,5 +32,5 @@ class EncodedImages:
 
 
 def as_array(image: bytes) -> NDArray[np.uint8]:
-    """A copy, since what is compiled for arrays that may be written to would be compiled again for others."""
+    """Return a copy: code compiled for writable arrays would be compiled again for read-only ones."""
     return np.frombuffer(bytearray(image), np.uint8)

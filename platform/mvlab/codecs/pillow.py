@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
-"""RGB: (3, H, W), or (N, 3, H, W) of a batch."""
+"""RGB pixels: (3, H, W), or (N, 3, H, W) of a batch."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels of the source image."""
 Size = tuple[int, int]
@@ -26,10 +26,11 @@ FORMATS = {
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
 }
-"""Formats that are decoded, and the suffixes of their files. Not all of Pillow's: it starts Ghostscript for EPS."""
+"""Formats that are decoded, with the suffixes of their files. Some of Pillow's are not: for EPS it starts
+Ghostscript."""
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 _ROUNDING = 1e-6
-"""Pixels by which the arithmetic of a box may be wrong: a box that leaves the image leaves it by more."""
+"""Largest error, in pixels, of a box's arithmetic. Beyond it, a box leaves the image."""
 _ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 """Object in a message. Its address differs from process to process."""
 
@@ -81,7 +82,7 @@ def _leaves(box: Box, image: Image.Image) -> bool:
 
 
 def _region(image: Image.Image, box: Box, padding: Colour) -> Image.Image:
-    """Crop whole pixels; `padding` where there are none."""
+    """Crop whole pixels. Those outside of the image have the colour `padding`."""
     if not _leaves(box, image):
         return image.crop(box)
     left, top, right, bottom = (round(side) for side in box)

@@ -1,4 +1,4 @@
-"""Backbones: networks without what classifies, whose feature maps heads read by output stride."""
+"""Backbones: networks without their classifiers. Heads read their feature maps by output stride."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 SIDE = 64
-"""Pixels of the image that strides and channels are found with."""
+"""Side in pixels of the image with which strides and channels are found."""
 
 
 class Backbone(nn.Module):
-    """Gives feature maps by output stride, the ratio of the image's side to the map's."""
+    """Backbone that gives feature maps by output stride, the ratio of the image's side to the map's."""
 
     channels: dict[int, int]
     """Output stride -> channels of the last map at it."""
@@ -21,11 +21,12 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def name_of(self, classifiers: str) -> str:
-        """Return the name here of what the classifier of this backbone calls so."""
+        """Return the backbone's name of a classifier's tensor."""
         return classifiers
 
     def require_strides(self, strides: Iterable[int], reader: str) -> None:
-        """
+        """Require maps at these output strides.
+
         Raises:
             ValueError: there is no map at one of these output strides, and `reader` reads it.
         """
@@ -37,7 +38,7 @@ class Backbone(nn.Module):
 
 
 class StagedBackbone(Backbone):
-    """Children of a classifier, one after the other."""
+    """Return the children of a classifier, one after the other."""
 
     def __init__(self, classifier: nn.Module, parts: Iterable[str]) -> None:
         super().__init__()

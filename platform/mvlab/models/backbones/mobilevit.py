@@ -9,11 +9,11 @@ from mvlab.networks import MobileViTConfig
 STAGE_STRIDES: dict[int, tuple[int, int, int]] = {32: (2, 2, 2), 16: (2, 2, 1), 8: (2, 1, 1)}
 """Strides of the MV2 blocks that begin the last three stages, by the output stride of the last."""
 LAST_DILATION: dict[int, int] = {32: 1, 16: 1, 8: 2}
-"""The release dilates the last stage by the stride that the one before gave up."""
+"""Dilation of the last stage in the release: the stride that the stage before gave up."""
 
 
 class MobileViTBackbone(Backbone):
-    """MobileViT without what classifies. Other tasks may want its last maps larger than a 32nd of the image."""
+    """MobileViT without its classifier. Other tasks may want its last maps larger than a 32nd of the image."""
 
     def __init__(self, config: MobileViTConfig, *, output_stride: int = 32) -> None:
         super().__init__()
@@ -95,7 +95,8 @@ def mobilevit_backbone(config: MobileViTConfig, *, output_stride: int) -> Backbo
 
 
 def initialise(module: nn.Module) -> None:
-    """The release's: kaiming normal (fan out) for convolutions, std 0.02 for linear layers, norms 1 and 0."""
+    """Initialise as the release does: kaiming normal (fan out) for convolutions, std 0.02 for linear layers, norms 1
+    and 0."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
     elif isinstance(module, nn.Linear):

@@ -1,4 +1,4 @@
-"""The rivals that timm has. timm is imported here, and nowhere else."""
+"""Rivals that timm has. Only this module imports timm."""
 
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from mvlab.networks import ONE_SIZE, TimmConfig
 
 
 class ImageSizeError(UserError, ValueError):
-    """A ViT is given images of another size than its position embeddings are made for."""
+    """Error: the image size is not the one that a ViT's position embeddings are made for."""
 
 
 def build_timm(config: TimmConfig, num_classes: int) -> nn.Module:
@@ -35,7 +35,7 @@ def build_timm(config: TimmConfig, num_classes: int) -> nn.Module:
 
 
 class TimmBackbone(Backbone):
-    """The maps of a CNN of timm's."""
+    """Backbone that gives the maps of a timm CNN."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
@@ -78,14 +78,14 @@ def _require_size(config: TimmConfig, _network: nn.Module, inputs: tuple[Tensor,
 
 
 def synchronised(model: nn.Module) -> nn.Module:
-    """Return the model with batch norms over all ranks, for a GPU; timm's keep their activations."""
+    """Return the model with batch norms over all ranks, for a GPU. timm's norms keep their activations."""
     convert: Any = convert_sync_batchnorm
     converted: nn.Module = convert(model)
     return converted
 
 
 def timm_cnn(name: str) -> nn.Module:
-    """A CNN by timm's name for it, without a classifier."""
+    """Build a CNN by timm's name for it, without a classifier."""
     network: nn.Module = timm.create_model(name, num_classes=0)
     return network
 

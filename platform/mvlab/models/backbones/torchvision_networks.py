@@ -1,7 +1,7 @@
-"""The CNNs of Tables 1, 2, 5 and Figure 6 that torchvision has.
+"""CNNs of Tables 1, 2, 5 and Figure 6 that torchvision has.
 
-The release trains ResNets of its own, with a 3x3 stem and a depthwise convolution in place of max pooling. The
-paper compares with PyTorch's ResNet-50 and says nothing of changes to it, so ours is PyTorch's.
+The release trains ResNets of its own, with a 3x3 stem and a depthwise convolution in place of max pooling. The paper
+compares with PyTorch's ResNet-50 and mentions no changes to it, so ours is PyTorch's.
 """
 
 from functools import partial
@@ -37,7 +37,7 @@ PARTS: dict[TorchvisionName, tuple[str, ...]] = {
     "resnet50": RESNET_PARTS,
     "resnet101": RESNET_PARTS,
 }
-"""Modules that make a backbone's maps, in order; of all others it is `features`."""
+"""Modules that make a backbone's maps, in order. For all other networks it is `features`."""
 
 
 def build_torchvision(config: TorchvisionConfig, num_classes: int, *, output_stride: int = 32) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Attention's products, on a CPU written out a part of the batch at a time; elsewhere by PyTorch's kernels."""
+"""Products of attention. A CPU computes them for a part of the batch at a time; other devices use PyTorch's kernels."""
 
 import torch
 from torch import Tensor
@@ -13,21 +13,22 @@ MOST_TOKENS: dict[tuple[bool, torch.dtype], int] = {
     (False, torch.float32): 256,
     (False, torch.bfloat16): 1024,
 }
-"""With which a CPU is faster at the products than at its kernel, by whether it trains and by precision: a seventh to
-ten times. What trains keeps all scores for the way back; with more tokens those would take too much memory."""
+"""Largest number of tokens for which a CPU is faster at the products than at its kernel, by training and precision. The
+gain is a seventh to ten times. Training keeps all scores for backward; with more tokens, these would take too much
+memory."""
 SCORES_AT_ONCE = 1 << 21
-"""They stay in a processor's caches; and glibc uses the memory of so many again, instead of asking for new."""
+"""Scores at a time. They stay in a processor's caches, and glibc uses their memory again instead of asking for new."""
 
 
 class AttentionInParts(Attention):
-    """`Attention` that leaves its products to `attend`."""
+    """`Attention` that computes its products with `attend`."""
 
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return attend(queries, keys, values, training=self.training)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, *, training: bool) -> Tensor:
-    """Scaled dot-product attention of (B, heads, N, d)."""
+    """Return the scaled dot-product attention of (B, heads, N, d)."""
     _, num_heads, num_tokens, _ = queries.shape
     if not is_eager_on_cpu(queries) or num_tokens > MOST_TOKENS.get((training, queries.dtype), 0):
         return F.scaled_dot_product_attention(queries, keys, values)

@@ -1,4 +1,4 @@
-"""Depthwise convolution with a stride, whose input gradient oneDNN is slow at in bf16: 3 to 37 times."""
+"""Depthwise convolution with a stride. In bf16, oneDNN is 3 to 37 times slower at its input gradient."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 class StridedDepthwiseConv2d(nn.Conv2d):
     """`nn.Conv2d` for the layers that `is_strided_depthwise` accepts.
 
-    Trained in bf16 on a CPU, its input gradient is a convolution as well: with stride 1, the kernel turned around, and
-    the output's gradient at its places among zeros. What is summed is the same, in fp32, and rounded once.
+    Trained in bf16 on a CPU, its input gradient is a convolution too. That has stride 1, the kernel turned around, and
+    the output's gradient at its places among zeros. The sum is the same, in fp32, and rounded once.
     """
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ class StridedDepthwiseConv2d(nn.Conv2d):
 
 
 def is_strided_depthwise(layer: nn.Module) -> bool:
-    """Return whether a layer is a plain strided convolution of each channel by itself, onto ceil(H / stride) rows.
+    """Tell whether a layer is a plain strided convolution of each channel by itself, onto ceil(H / stride) rows.
 
     It has no bias, and its kernel is odd: an even one has no middle.
     """

@@ -1,4 +1,4 @@
-"""A network compiled for images of one shape; images of other shapes go through it as it was."""
+"""Network compiled for images of one shape. Images of other shapes use the original network."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 
 class CompiledForOneShape(nn.Module):
-    """`model`, which only infers, as one program that PyTorch's Inductor makes of its operations, weights included.
+    """Return `model`, for inference only, as one program that PyTorch's Inductor makes, weights included.
 
-    It is written down as it runs on the example, so packed weights stay packed (`torch.compile` refuses them), and what
-    lies between their layers is fused. Takes ten seconds, and a C++ compiler on a CPU.
+    It is traced as it runs on the example. So packed weights stay packed (`torch.compile` refuses them), and operations
+    between their layers are fused. This takes ten seconds, and a C++ compiler on a CPU.
     """
 
     def __init__(self, model: nn.Module, example_BCHW: Tensor) -> None:

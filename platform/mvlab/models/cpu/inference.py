@@ -1,4 +1,4 @@
-"""A network prepared for inference: the same numbers, with fewer passes over memory."""
+"""Network prepared for inference: the same numbers, with fewer passes over memory."""
 
 import copy
 from itertools import pairwise
@@ -25,16 +25,16 @@ onednn: Any = torch.ops.mkldnn
 
 
 def for_inference(model: nn.Module, example_BCHW: Tensor, *, compiled: bool = False) -> nn.Module:
-    """A copy of `model` that only infers, in the precision and on the device of `example_BCHW`.
+    """Return a copy of `model` for inference only, in the precision and on the device of `example_BCHW`.
 
     BatchNorm is folded into the convolution before it. On a CPU, oneDNN applies activations while it writes, and keeps
-    weights in the layout that suits batches of the example's shape; others are as exact, and slower. Large batches go
+    weights in the layout for batches of the example's shape. Other shapes are as exact, but slower. Large batches go
     through it in parts. Such a copy can be neither copied nor saved. In fp32 its output is the model's to 1e-5.
 
     Args:
         model: a network of images.
-        example_BCHW: images of the shape that it will mostly see; what they show is of no matter.
-        compiled: also by PyTorch's Inductor, for the example's shape; takes ten seconds, and a C++ compiler.
+        example_BCHW: images of the shape that it will mostly see. Their content does not matter.
+        compiled: compile also with PyTorch's Inductor, for the example's shape; takes ten seconds, and a C++ compiler.
     """
     prepared = optimize(copy.deepcopy(model)).eval().requires_grad_(False).to(example_BCHW.device, torch.float32)
     for sequence in _sequences(prepared):
@@ -55,8 +55,11 @@ def for_inference(model: nn.Module, example_BCHW: Tensor, *, compiled: bool = Fa
 
 
 def _at_once(example: Tensor, *, compiled: bool) -> int:
-    """Images. What is compiled has one shape, no larger than the example's, and half as many: its maps then stay below
-    the 32 MiB from which glibc asks the system for new memory every time."""
+    """Return the images to compile for: no larger than the example's, and half as many.
+
+    A compiled program has one shape. Its maps then stay below 32 MiB; from there on, glibc asks the system for new
+    memory every time.
+    """
     pixels = PIXELS_AT_ONCE // 2 if compiled else PIXELS_AT_ONCE
     at_once = max(1, pixels // example.shape[2:].numel())
     return min(at_once, len(example)) if compiled else at_once
@@ -97,7 +100,7 @@ def _input_shapes(model: nn.Module, example: Tensor) -> dict[nn.Module, torch.Si
 
 
 def _pack_with_activation(sequence: nn.Sequential, shapes: dict[nn.Module, torch.Size]) -> None:
-    """A layer and the activation that follows it, with or without what was folded away in between."""
+    """Return a layer and the activation after it, with or without folded layers in between."""
     steps = [(index, module) for index, module in enumerate(sequence) if not isinstance(module, nn.Identity)]
     for (index, layer), (after, activation) in pairwise(steps):
         kind = ACTIVATIONS.get(type(activation))
@@ -106,7 +109,7 @@ def _pack_with_activation(sequence: nn.Sequential, shapes: dict[nn.Module, torch
 
 
 def _packed(layer: nn.Module, activation: str, shapes: dict[nn.Module, torch.Size]) -> nn.Module | None:
-    """Nothing where the layer is of another kind, or is not used."""
+    """Return None if the layer is of another kind, or is not used."""
     if layer not in shapes:
         return None
     if _is_plain(layer) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
@@ -117,12 +120,12 @@ def _packed(layer: nn.Module, activation: str, shapes: dict[nn.Module, torch.Siz
 
 
 def _is_plain(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Return whether a convolution computes what its weights, stride and padding say; a subclass may change these."""
+    """Tell whether a convolution computes what its weights, stride and padding say; a subclass may change these."""
     return type(layer) in (nn.Conv2d, StridedDepthwiseConv2d)
 
 
 class _InParts(nn.Module):
-    """A model of images, whose outputs are a tensor or several, a few images at a time."""
+    """Model that computes a few images at a time. Its outputs are a tensor or several."""
 
     def __init__(self, model: nn.Module, at_once: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A linear layer that oneDNN computes where MKL, which PyTorch asks in fp32, has no AVX-512: on AMD's processors."""
+"""Linear layer for AMD processors. PyTorch's fp32 uses MKL, which has no AVX-512 there, so oneDNN computes this one."""
 
 import functools
 
@@ -9,13 +9,14 @@ from torch.nn import functional as F
 from mvlab.models.cpu.cpu_dispatch import is_eager_on_cpu
 
 WORTHWHILE = 8_000_000
-"""Multiply-adds of a call. Of fewer, oneDNN takes longer to begin than it saves."""
+"""Multiply-adds of a call. Below this number, oneDNN's start takes longer than it saves."""
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`; in fp32, on a CPU whose AVX-512 MKL leaves idle, a 1x1 convolution over the rows as if pixels.
+    """`nn.Linear`. In fp32, on a CPU whose AVX-512 MKL does not use, a 1x1 convolution over the rows as if pixels.
 
-    The same sums in another order, there and back in half the time. What is exported or compiled is a linear layer.
+    It has the same sums in another order, and takes half the time forward and backward. Exported or compiled, it is a
+    linear layer.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Batch normalisation and SiLU in training on a CPU: fewer passes over memory than PyTorch's, and less of it kept.
+"""Batch normalisation and SiLU in training on a CPU, with fewer passes over memory than PyTorch, and less of it kept.
 
-What goes back is computed from the layer's input alone: what PyTorch keeps in between, its normalised map, takes as
-much memory again, and what is allocated anew at every step the kernel of the system has to hand over page by page.
+Backward is computed from the layer's input alone. PyTorch also keeps the normalised map, which takes as much memory
+again. Memory that is allocated anew at every step has to be mapped by the kernel of the system page by page.
 """
 
 import functools
@@ -20,7 +20,7 @@ from mvlab.models.cpu.cpu_dispatch import is_eager_on_cpu
 from mvlab.models.cpu.norm_silu_kernels import ROWS_AT_ONCE, Floats, Map
 
 WORTHWHILE = 1 << 20
-"""Numbers of a map. With fewer, there is nothing to gain."""
+"""Smallest size of a map, in numbers. For smaller ones, there is nothing to gain."""
 NUMBERS_OF_A_ROW = 512
 """At most, where a pixel has no more channels: short rows are slower."""
 PRECISIONS = (torch.float32, torch.bfloat16)
@@ -43,15 +43,15 @@ def norm_silu(norm: nn.Module, x_BCHW: Tensor) -> Tensor:
 
 
 def takes(layers: Sequence[nn.Module], x_BCHW: Tensor) -> bool:
-    """Return whether `norm_silu` computes these layers, and is worth it. For the same layers and shape it always is, or
-    never."""
+    """Tell whether `norm_silu` computes these layers, and is faster. For the same layers and shape, the answer is
+    constant."""
     if [type(layer) for layer in layers] != [nn.BatchNorm2d, nn.SiLU] or any(map(is_heard, layers)):
         return False
     return takes_norm(layers[0], x_BCHW)
 
 
 def takes_norm(norm: Any, x_BCHW: Tensor) -> bool:
-    """Return whether `norm_silu` normalises this map as the batch norm does, and is worth it."""
+    """Tell whether `norm_silu` normalises this map as the batch norm does, and is faster."""
     if not is_eager_on_cpu(x_BCHW) or x_BCHW.numel() < WORTHWHILE:
         return False
     if x_BCHW.dtype not in PRECISIONS or not x_BCHW.is_contiguous(memory_format=torch.channels_last):
@@ -62,7 +62,7 @@ def takes_norm(norm: Any, x_BCHW: Tensor) -> bool:
 
 
 def is_heard(layer: nn.Module) -> bool:
-    """Return whether a hook waits for the layer to be called."""
+    """Tell whether a hook waits for the layer to be called."""
     return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
@@ -80,7 +80,7 @@ def _has_openmp() -> bool:
 
 
 def _use_threads() -> None:
-    """As many as PyTorch; numba, when it starts its own, changes the number for both."""
+    """Use as many threads as PyTorch. When numba starts its own, it changes the number for both."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, _SETTINGS.NUMBA_NUM_THREADS))
     if torch.get_num_threads() != threads:
@@ -131,7 +131,7 @@ class _NormSiLU(torch.autograd.Function):
 def _statistics(rows: Map, num_channels: int) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance of each channel, float64.
 
-    They are the parts' put together, as a sum of terms that are not negative (Chan, Golub & LeVeque, 1979).
+    They combine those of the parts, as a sum of terms that are not negative (Chan, Golub & LeVeque, 1979).
     """
     sums = _sums(rows, 3)
     kernels.sum_up(rows, sums.numpy())

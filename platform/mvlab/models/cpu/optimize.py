@@ -1,8 +1,8 @@
-"""A finished network made faster on a CPU, from outside: its layers compute the same numbers in other ways.
+"""Speed-up of a finished network on a CPU, from outside: its layers compute the same numbers in other ways.
 
 A layer stays the same object, and becomes one of a faster class. So its parameters, their names and order, its hooks
-and the state dict stay what they are. A layer of a class that is not exactly known is left as it is: it may compute
-more. Where a faster way does not apply, PyTorch's own is taken: on other devices, compiled, or exported.
+and the state dict stay the same. A layer whose class is not exactly known is left as it is: it may compute more. Where
+a faster way does not apply, PyTorch's own is used: on other devices, compiled, or exported.
 """
 
 from itertools import pairwise
@@ -19,7 +19,7 @@ from mvlab.models.norms import is_timms
 
 
 def optimize(network: nn.Module) -> nn.Module:
-    """Make every layer that is known faster, in place. A second call changes nothing.
+    """Make every known layer faster, in place. A second call changes nothing.
 
     Returns:
         The same network.
@@ -31,13 +31,13 @@ def optimize(network: nn.Module) -> nn.Module:
 
 
 def runs_in_order(sequence: nn.Module) -> bool:
-    """Return whether a sequence calls its layers one after the other; a subclass may do otherwise."""
+    """Tell whether a sequence calls its layers one after the other; a subclass may do otherwise."""
     in_order = (nn.Sequential.forward, _InOrder.forward)
     return isinstance(sequence, nn.Sequential) and type(sequence).forward in in_order
 
 
 def _faster(layer: nn.Module) -> type[nn.Module]:
-    """Return the class that computes what the layer does, faster; its own where there is none."""
+    """Return the faster class for a layer, or its own class if there is none."""
     kind = type(layer)
     if kind is nn.Linear:
         return Linear
@@ -59,9 +59,9 @@ def _is_norm_and_silu(layers: tuple[nn.Module, nn.Module]) -> bool:
 
 
 class _Renamed(nn.Module):
-    """Base of classes that are made as they are needed, each for one class of layers, and go by the name of that one.
+    """Base of classes that are made on demand, each for one class of layers, with the name of that class.
 
-    By it people recognise the layer, and `norms.py` tells what it computes.
+    This name identifies the layer for people. `norms.py` uses the base to tell what it computes.
     """
 
     plain: ClassVar[type[nn.Module]]
@@ -72,7 +72,7 @@ class _Renamed(nn.Module):
 
 
 class _InOrder(_Renamed, nn.Sequential):
-    """A sequence that computes a batch norm and the SiLU after it at once."""
+    """Sequence that computes a batch norm and the SiLU after it in one operation."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         layers = list(self)
@@ -99,7 +99,7 @@ _RENAMED: dict[tuple[type[nn.Module], type[_Renamed]], type[_Renamed]] = {}
 
 
 def _renamed(plain: type[nn.Module], way: type[_Renamed]) -> type[_Renamed]:
-    """Return the class that computes what `plain` does in a faster `way`; always the same one."""
+    """Return the class that computes `plain` in a faster `way`; always the same one."""
     if (plain, way) not in _RENAMED:
         names = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "plain": plain, "way": way}
         _RENAMED[plain, way] = type(plain.__name__, (way, plain), names)

@@ -13,7 +13,7 @@ from mvlab.networks import DeepLabv3Config
 
 
 class DeepLabv3(nn.Module):
-    """Images (B, 3, H, W) in [0, 1] -> logits (B, classes, H, W), the background's among them."""
+    """Images (B, 3, H, W) in [0, 1] -> logits (B, classes, H, W), including the background's."""
 
     def __init__(self, config: DeepLabv3Config, num_classes: int) -> None:
         super().__init__()

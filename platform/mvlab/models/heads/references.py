@@ -1,4 +1,4 @@
-"""Detectors and segmenters that the paper compares with (Tables 1, 2, 10 and 12), of libraries' parts."""
+"""Detectors and segmenters that the paper compares with (Tables 1, 2, 10 and 12), built from libraries' parts."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -72,14 +72,14 @@ BUILDERS: dict[ReferenceName, Callable[[int], nn.Module]] = {
 
 
 def build_reference(config: ReferenceConfig, num_classes: int) -> nn.Module:
-    """With random weights, for `num_classes`, which for a detector do not count the background."""
+    """Build with random weights, for `num_classes`. For a detector, these do not count the background."""
     return BUILDERS[config.name](num_classes)
 
 
 class SSDLiteOnCNN(nn.Module):
     """Images (B, 3, H, W) -> box offsets (B, N, 4) and class logits (B, N, classes + 1), by torchvision's head.
 
-    It reads the CNN at strides 16 and 32, an inverted residual where it is widest: `maps` names modules, each with
+    It reads the CNN at strides 16 and 32, in an inverted residual where it is widest. `maps` names modules, each with
     its channels.
     """
 
@@ -100,7 +100,7 @@ class SSDLiteOnCNN(nn.Module):
 
 
 def _halving(in_channels: int, out_channels: int) -> nn.Sequential:
-    """To half the channels, to half the size, to `out_channels`."""
+    """Build an extra layer: to half the channels, to half the size, to `out_channels`."""
     hidden = out_channels // 2
     return nn.Sequential(
         Conv2dNormActivation(in_channels, hidden, 1, activation_layer=nn.ReLU6),
@@ -112,7 +112,7 @@ def _halving(in_channels: int, out_channels: int) -> nn.Sequential:
 class DeepLabv3OnCNN(nn.Module):
     """Images (B, 3, H, W) -> logits (B, classes, H / 16, W / 16), as DeepLab's authors build it.
 
-    timm's CNN, torchvision's pyramid, and a 1x1 convolution, without the 3x3 one that torchvision puts before it.
+    It has timm's CNN, torchvision's pyramid, and a 1x1 convolution without the 3x3 one that torchvision puts before it.
     """
 
     def __init__(self, backbone: str, num_classes: int) -> None:

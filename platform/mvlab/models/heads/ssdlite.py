@@ -69,7 +69,7 @@ class Separable(nn.Sequential):
 
 
 class Head(nn.Module):
-    """A map (B, C, H, W) -> what is predicted for its priors (B, priors, values)."""
+    """A map (B, C, H, W) -> the predictions for its priors (B, priors, values)."""
 
     def __init__(self, have: int, want: int, num_priors: int, num_values: int, *, separable: bool) -> None:
         super().__init__()
@@ -88,20 +88,20 @@ def priors_per_cell(ratios: tuple[int, ...]) -> int:
 
 
 def map_sizes(height: int, width: int) -> list[tuple[int, int]]:
-    """(rows, columns) of the maps that an image of this size becomes: 20, 10, 5, 3, 2 and 1 at 320 pixels."""
+    """Return (rows, columns) of the maps of an image of this size: 20, 10, 5, 3, 2 and 1 at 320 pixels."""
     strides = [16 * 2**index for index in range(len(ASPECT_RATIOS) - 1)]
     return [(-(-height // stride), -(-width // stride)) for stride in strides] + [(1, 1)]
 
 
 def priors(height: int, width: int) -> Tensor:
-    """(N, 4): centre x and y, width and height of each prior, as shares of the image, clipped to [0, 1]."""
+    """Return (N, 4): centre x and y, width and height of each prior, as shares of the image, clipped to [0, 1]."""
     sizes = zip(map_sizes(height, width), pairwise(SCALES), ASPECT_RATIOS, strict=True)
     boxes = [_priors_of_map(*size, _shapes(*scales, ratios)) for size, scales, ratios in sizes]
     return torch.cat(boxes).float().clamp(0, 1)
 
 
 def _shapes(scale: float, next_scale: float, ratios: tuple[int, ...]) -> list[tuple[float, float]]:
-    """Widths and heights of a cell's priors."""
+    """Return the widths and heights of a cell's priors."""
     larger = math.sqrt(scale * next_scale)
     roots = [root for ratio in ratios for root in (math.sqrt(ratio), 1 / math.sqrt(ratio))]
     return [(scale, scale), (larger, larger), *((scale * root, scale / root) for root in roots)]
@@ -115,7 +115,7 @@ def _priors_of_map(rows: int, columns: int, shapes: list[tuple[float, float]]) -
 
 
 def _initialise(module: nn.Module) -> None:
-    """The release's."""
+    """Initialise as the release does."""
     if isinstance(module, nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -12,14 +12,14 @@ from mvlab.networks import NetworkConfig
 
 
 def layout(config: NetworkConfig, num_classes: int) -> dict[str, Size]:
-    """Shape of everything in the network's state dict, by name."""
+    """Return the shape of every entry in the network's state dict, by name."""
     one, two = (_on_meta(config, count).state_dict() for count in (1, 2))
     return {name: Size(_extended(one[name].shape, two[name].shape, num_classes)) for name in one}
 
 
 @cache
 def spelled_out(config: NetworkConfig) -> dict[str, str]:
-    """Name -> the same, with convolution and BatchNorm called so: "stem.0.weight" -> "stem.conv.weight"."""
+    """Return names with convolution and BatchNorm spelled out: "stem.0.weight" -> "stem.conv.weight"."""
     network = _on_meta(config, 1)
     pairs = {name for name, module in network.named_modules() if isinstance(module, ConvNormAct)}
     return {name: _spelled(name, pairs) for name in network.state_dict()}
@@ -40,7 +40,7 @@ class ClassBiases:
 
 @cache
 def class_biases(config: NetworkConfig) -> ClassBiases:
-    """The last biases that there are more of with more classes."""
+    """Return the last biases whose number grows with the classes."""
     one, two = layout(config, 1), layout(config, 2)
     name = [name for name in one if one[name] != two[name] and len(one[name]) == 1][-1]
     per_class = two[name].numel() - one[name].numel()
@@ -48,7 +48,7 @@ def class_biases(config: NetworkConfig) -> ClassBiases:
 
 
 def _extended(one: Size, two: Size, num_classes: int) -> list[int]:
-    """A shape for any number of classes, from those for one and two."""
+    """Return a shape for any number of classes, from those for one and two."""
     return [first + (num_classes - 1) * (second - first) for first, second in zip(one, two, strict=True)]
 
 

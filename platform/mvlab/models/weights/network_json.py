@@ -1,4 +1,4 @@
-"""A network's config as JSON and back: in files of weights, and, as the part `model`, in a run's config."""
+"""A network's config <-> JSON: in files of weights, and as the part `model` of a run's config."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ OURS: tuple[type[NetworkConfig], ...] = (
     SSDLiteConfig,
     DeepLabv3Config,
 )
-"""Classes that fields alone tell apart."""
+"""Classes of networks whose fields alone distinguish them."""
 
 
 def network_to_json(network: NetworkConfig) -> str:
@@ -31,7 +31,7 @@ def network_to_json(network: NetworkConfig) -> str:
 
 
 def network_from_json(text: str) -> NetworkConfig:
-    """The inverse of `network_to_json`.
+    """Return the network of this JSON: the inverse of `network_to_json`.
 
     Raises:
         ValueError: no kind of network that we build has such fields and values.
@@ -40,9 +40,9 @@ def network_from_json(text: str) -> NetworkConfig:
 
 
 def network_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
-    """Return the config whose fields have these plain values; fields that are younger than they have their defaults.
+    """Return the config whose fields have these plain values. Fields newer than the values have their defaults.
 
-    A class that is named is looked for in modules that are imported already. None is imported for a file's sake.
+    A named class is looked for in modules that are already imported. No module is imported because a file names it.
 
     Raises:
         ValueError: no kind of network that is known has such fields and values.
@@ -80,7 +80,7 @@ def _imported(name: str) -> type[NetworkConfig]:
 
 
 def from_plain(kind: Any, value: Any) -> Any:
-    """`value` as the type `kind`: JSON has neither dataclasses nor tuples."""
+    """Return `value` as the type `kind`: JSON has neither dataclasses nor tuples."""
     if kind is NetworkConfig:
         return network_from_dict(value)
     if is_dataclass(kind):

@@ -1,4 +1,4 @@
-"""Weights as we keep them: with the network's config, its classes, and how images are prepared for it."""
+"""Weights in our format: with the network's config, its classes, and the preprocessing of images."""
 
 import json
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedNetwork:
-    """A network, as a file of ours has it: one that `mvlab weights import` wrote, or a run's checkpoint."""
+    """Network in a file of ours: one that `mvlab weights import` wrote, or a run's checkpoint."""
 
     network: NetworkConfig
     num_classes: int
     """Number of classes: of a detector without the background, of a segmenter with it."""
     preprocessing: Preprocessing
     weights: dict[str, Tensor]
-    """Averaged ones, where training averaged them."""
+    """Weights; the averaged ones if training averaged them."""
     source: dict[str, str] = field(default_factory=dict)
     """Origin of imported weights: format, name and sha256 of what was read; which preprocessing was assumed."""
 
     def build(self) -> nn.Module:
-        """The network with these weights, in evaluation mode.
+        """Return the network with these weights, in evaluation mode.
 
         Raises:
             WeightsError: they are another network's.
@@ -50,10 +50,10 @@ class SavedNetwork:
 
 
 def write_saved(saved: SavedNetwork, path: Path) -> None:
-    """Writes what `read_saved` reads, and what fine-tuning begins with (`load_initial`).
+    """Write a file that `read_saved` reads, and that fine-tuning can start from (`load_initial`).
 
     Raises:
-        WeightsError: the file is called as one that holds tensors only.
+        WeightsError: the file has a name for files that hold tensors only.
         OSError: it cannot be written.
     """
     if is_safetensors(path):
@@ -70,7 +70,7 @@ def write_saved(saved: SavedNetwork, path: Path) -> None:
 
 
 def read_saved(path: Path) -> SavedNetwork:
-    """Reads what `mvlab weights import` wrote, or a run's state.pt.
+    """Read a file that `mvlab weights import` wrote, or a run's state.pt.
 
     Raises:
         WeightsError: it is neither, or broken, or nothing that this version reads.
@@ -93,7 +93,7 @@ def is_saved(contents: Mapping[str, Any]) -> bool:
 
 
 def preprocessing_in(contents: Mapping[str, Any]) -> Preprocessing:
-    """Return how images are prepared for the network in a file that `mvlab weights import` wrote."""
+    """Return the preprocessing in a file that `mvlab weights import` wrote."""
     return Preprocessing.from_dict(json.loads(contents["preprocessing"]))
 
 
