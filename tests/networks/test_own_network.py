@@ -190,9 +190,7 @@ class Upscaler(Tiny):
 
 
 def test_a_network_of_another_task_is_refused_by_name() -> None:
-    with pytest.raises(
-        ValueError, match="Upscaler is for super-resolution; classification trains"
-    ):
+    with pytest.raises(ValueError, match="Upscaler is for super-resolution; classification trains"):
         replace(RUN, model=Upscaler())
     with pytest.raises(ExportError, match="for super-resolution; packages are made for classification"):
         task_of(Upscaler())

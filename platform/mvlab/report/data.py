@@ -2,6 +2,7 @@
 
 from mvlab.data.store.manifest import Manifest
 from mvlab.markdown import markdown_table
+from mvlab.targets import TargetField
 
 
 def describe_manifest(manifest: Manifest) -> str:
@@ -10,6 +11,8 @@ def describe_manifest(manifest: Manifest) -> str:
     widths, heights, sizes = (manifest.image_sizes[what] for what in ("width", "height", "bytes"))
     rows = [
         ("images", f"{manifest.num_samples:,}"),
+        ("task", manifest.task),
+        ("targets", ", ".join(_target(field) for field in manifest.fields)),
         ("classes", f"{len(manifest.classes):,}"),
         ("width, px", _range(widths)),
         ("height, px", _range(heights)),
@@ -35,6 +38,12 @@ def describe_shards(manifest: Manifest) -> str:
             for shard in manifest.shards
         ],
     )
+
+
+def _target(field: TargetField) -> str:
+    """Name and type, e.g. "label int64", "boxes float32[4] each"."""
+    each = " each" if field.kind == "ragged" else ""
+    return f"{field.name} {field.dtype}{list(field.shape) or ''}{each}"
 
 
 def _range(low_middle_high: list[int]) -> str:

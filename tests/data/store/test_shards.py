@@ -14,10 +14,11 @@ from mvlab.data.data_set import describe_digits, embedded_digits, open_data
 from mvlab.data.ingest.write import write_split
 from mvlab.data.sources.digits import digits
 from mvlab.data.sources.sample import Sample
-from mvlab.data.store.manifest import FORMAT_VERSION, ROWS_PER_GROUP, Manifest, read_manifest
+from mvlab.data.store.manifest import FORMAT_VERSION, ROWS_PER_GROUP, Manifest, digest_of, read_manifest
 from mvlab.data.store.shards import CorruptRowError, SplitReader, open_split
 from mvlab.data.store.storage import DataError
 from mvlab.data.store.verify import verify
+from mvlab.targets import LABEL
 
 
 def picture(number: int) -> bytes:
@@ -161,6 +162,19 @@ def test_a_foreign_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "train" / "manifest.json").write_text(content)
     with pytest.raises(DataError, match="no manifest of this platform"):
         read_manifest(str(tmp_path), "train")
+
+
+def test_a_set_of_format_2_is_one_of_labels(tmp_path: Path) -> None:
+    """It was written before shards said which targets they hold, to the same bytes."""
+    manifest = write(tmp_path)
+    path = tmp_path / "train" / "manifest.json"
+    fields = json.loads(path.read_text())
+    del fields["task"], fields["fields"]
+    path.write_text(json.dumps(fields | {"format_version": 2}))
+    read = read_manifest(str(tmp_path), "train")
+    assert (read.task, read.fields, read.digest) == ("classification", (LABEL,), manifest.digest)
+    assert read.digest == digest_of(read.classes, read.shards, read.index_sha256)
+    assert SplitReader(str(tmp_path), read).targets(np.array([0]))["label"].dtype == np.int64
 
 
 def test_a_manifest_of_another_version_says_what_to_do(tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ def _of_import(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
 def _of_run(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
     """Return the network of a run's checkpoint. Its preprocessing is that of the run's evaluation."""
     config = as_written_now(json.loads(contents["config"]))
-    evaluation = config["task"]["evaluation"]
+    evaluation = config["task"].get("evaluation")
+    if evaluation is None:
+        raise WeightsError(f"{path} is of a run for {config['task']['kind']}: its config says nothing of preprocessing")
     network, weights = network_from_dict(config["model"]), state_dict_in(contents, path)
     biases = class_biases(network)
     return SavedNetwork(
