@@ -53,7 +53,7 @@ def plausible(model: nn.Module, side: int, *, seed: int = 0) -> nn.Module:
             module.weight.uniform_(0.5, 1.5, generator=generator)
             module.bias.normal_(0.2, 0.2, generator=generator)
             if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None  # the average over all batches: of the one that follows
+                module.momentum = None  # average over all batches: there is only the one below
                 module.reset_running_stats()
     for norm in _last_norms_of_branches(model):
         norm.weight.mul_(BRANCH)

@@ -113,7 +113,7 @@ class Checkpoints:
         kept = {*paths[-self.keep.last :], *best(paths, self.keep, self.task)}
         leftovers = self.folder.glob(f"*{PARTIAL}*")
         for path in (*leftovers, *(path for path in paths if path not in kept)):
-            shutil.rmtree(path, ignore_errors=True)  # another process may be at it
+            shutil.rmtree(path, ignore_errors=True)  # another process may be removing it
 
 
 def best(paths: list[Path], keep: CheckpointPolicy, task: Task) -> list[Path]:

@@ -47,7 +47,7 @@ class Stalls:
     def _newest(self) -> str:
         try:
             return max((path.name for path in whole_checkpoints(self.checkpoints)), default="")
-        except OSError:  # what cannot be seen is no progress, and no reason to end the run either
+        except OSError:  # an unreadable folder shows no progress, but is no reason to end the run
             return self._stood_at
 
 

@@ -146,7 +146,7 @@ def first_difference(a: Sequence[Entry], b: Sequence[Entry]) -> Difference | Non
     batch and loss, so other gradients, all-reduce or optimizer. "missing": one ledger lacks the step.
     """
     for num_same, (ours, theirs) in enumerate(zip_longest(a, b)):
-        if ours and theirs and ours.position != theirs.position:  # the later of both is of a step to come
+        if ours and theirs and ours.position != theirs.position:  # the later entry belongs to a later step
             ours, theirs = (ours, None) if ours.position < theirs.position else (None, theirs)
         kind = _kind(ours, theirs)
         if kind and (present := ours or theirs):
@@ -199,7 +199,7 @@ def _flat(tensor: Tensor) -> Tensor:
     if tensor.ndim == 4:
         tensor = tensor.permute(0, 2, 3, 1)
     whole = tensor.contiguous()
-    return whole.as_strided((whole.numel(),), (1,)).view(torch.uint8)  # strides of one element may be any
+    return whole.as_strided((whole.numel(),), (1,)).view(torch.uint8)  # a single element may have any strides
 
 
 def _kind(ours: Entry | None, theirs: Entry | None) -> Kind | None:

@@ -178,7 +178,7 @@ class Step:
 
 def read_steps(events: Iterable[Mapping[str, Any]], batches: Sequence[Batch], *, on_gpu: bool) -> list[Step]:
     """Return the steps of these batches, from the `traceEvents` of a Chrome trace."""
-    events = [event for event in events if event.get("ph") == "X"]  # what has a duration
+    events = [event for event in events if event.get("ph") == "X"]  # events with a duration
     ours = [event for event in events if event["cat"] == "user_annotation" and event["name"].startswith(OURS)]
     if on_gpu:
         kernels = _spans(event for event in events if event["cat"] == "kernel")

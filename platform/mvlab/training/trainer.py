@@ -50,7 +50,7 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             use_gpu=placement.use_gpu,
             resources_per_worker=_resources(placement),
             placement_strategy="PACK",
-            # An elastic run takes whatever machine is left: Ray counts those without looking at labels.
+            # An elastic run takes any machine that is left: Ray counts machines without regard to labels.
             label_selector=_elsewhere(placement) if fixed else None,
         ),
         run_config=running(

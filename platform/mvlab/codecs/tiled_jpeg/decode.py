@@ -30,14 +30,14 @@ from mvlab.compiled import compiled
 Planes = NDArray[np.uint8]
 Four = tuple[int, int, int, int]
 Scratch = tuple[Entries, Int32s, Bytes, Coefficients, Int32s]
-"""Arrays to work in: as `_Scratch` makes them."""
+"""Scratch arrays, as `_Scratch` makes them."""
 
 MOST_KEPT = 1 << 23
-"""Numbers of an array that is kept for the next image: a single huge one would hold its memory for ever."""
+"""Largest size of an array that is kept for the next image. A single huge one would hold its memory forever."""
 
 
 class _Scratch(threading.local):
-    """Arrays used again for every image of a thread: fresh memory costs as much as the inverse transform."""
+    """Scratch arrays of a thread, reused for every image: fresh memory costs as much as the inverse transform."""
 
     def __init__(self) -> None:
         self.arrays: Scratch = (
@@ -59,10 +59,10 @@ def cut_tiles(
     """Fill `out` with the pixels in boxes of tiled JPEGs (layout.py), each resized to its place.
 
     Args:
-        jpegs: N of them.
-        chosen: numbers of those to cut.
+        jpegs: N encoded JPEGs.
+        chosen: indices of those to cut.
         boxes: (N, 4), as `Box`.
-        mirrored: (N,), those to mirror left to right.
+        mirrored: (N,), true for those to mirror left to right.
         out: (N, 3, height, width)
         padding: red, green, blue where a box leaves its image.
 
@@ -87,7 +87,7 @@ def decode_box(jpeg: bytes, box: Box) -> NDArray[np.uint8]:
 
 
 def _error(jpeg: bytes, box: Box) -> ValueError:
-    """Reason why this cannot be decoded."""
+    """Return the reason why this cannot be decoded."""
     is_tiled, tiled = read_index(as_array(jpeg))
     if not is_tiled:
         return ValueError("not a tiled JPEG: it holds no index of tiles, or one that contradicts itself")
@@ -101,7 +101,7 @@ def _cut_all(
     data: Bytes, ends: Ints, chosen: Ints, boxes: Ints, mirrored: NDArray[np.bool_], out: Planes,
     padding: tuple[int, int, int], scratch: Scratch,
 ) -> int:  # fmt: skip
-    """Do as `cut_tiles`; return the number of the first that cannot be cut, or -1."""
+    """Do as `cut_tiles`. Return the index of the first that cannot be cut, or -1."""
     for k in range(len(chosen)):
         i = int(chosen[k])
         start, box = ends[i - 1] if i > 0 else 0, _box(boxes, i)
@@ -126,7 +126,7 @@ def _box(boxes: Ints, i: int) -> Box:
 
 @compiled
 def _part_within(jpeg: Bytes, box: Box) -> Box:
-    """Part of the box that lies in the image; the box itself where the JPEG is not tiled."""
+    """Return the part of the box that lies in the image; the box itself if the JPEG is not tiled."""
     is_tiled, tiled = read_index(jpeg)
     if not is_tiled:
         return box
@@ -135,7 +135,7 @@ def _part_within(jpeg: Bytes, box: Box) -> Box:
 
 @compiled
 def _pad(columns: Planes, part: Box, box: Box, padding: tuple[int, int, int], kept: Bytes) -> Planes:
-    """Columns of `box` from those of the part that lies in the image."""
+    """Return the columns of `box` from those of the part that lies in the image."""
     width, stride = box[2] - box[0], (box[3] - box[1] + 7) // 8 * 8
     out: Planes = _take(kept, 3 * width * stride).reshape(3, width, stride)
     top, height = part[1] - box[1], part[3] - part[1]
@@ -155,7 +155,7 @@ def _lies_within(box: Box, tiled: TiledJpeg) -> bool:
 
 @compiled
 def _take(kept: Any, size: int) -> Any:
-    """An array of that size, the one that is kept if it is long enough."""
+    """Return an array of that size: the kept one if it is long enough."""
     return kept[:size] if size <= len(kept) else np.empty(size, kept.dtype)
 
 
@@ -258,7 +258,7 @@ def _layout(num_components: int, across: int, down: int, wide: int, high: int) -
 def _put_together(
     planes: Int32s, grid: Ints, colours: int, window: tuple[int, int, int, int, int], out: Planes
 ) -> None:
-    """The components' pixels as RGB ones."""
+    """Convert the components' pixels to RGB."""
     left, top, height, full_width, full_height = window
     width, last, across, down = out.shape[1], len(grid) - 1, grid[0, 2], grid[0, 3]
     size = -(-full_width // across), -(-full_height // down)  # of the other components
@@ -280,6 +280,6 @@ def _put_together(
 
 @compiled
 def _plane(words: Int32s, groups: int, width: int) -> Bytes:
-    """A component's pixels (`inverse_transform`) as (width, height or more)."""
+    """Return a component's pixels (`inverse_transform`) as (width, height or more)."""
     stride = groups * LANES * 8
     return words[: width * stride // 4].view(np.uint8).reshape(width, stride)

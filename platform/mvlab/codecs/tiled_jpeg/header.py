@@ -9,7 +9,7 @@ from mvlab.codecs.tiled_jpeg.pixels import Int32s
 from mvlab.compiled import compiled
 
 BROKEN, GREY, YCC, RGB = range(4)
-"""Coding of the colours; BROKEN where the bytes make no sense."""
+"""Coding of the colours; BROKEN if the bytes make no sense."""
 APP0, APP14, DHT, DQT = 0xE0, 0xEE, 0xC4, 0xDB
 FRAMES = (0xC0, 0xC1)
 """Baseline, and extended sequential with Huffman codes."""
@@ -49,7 +49,8 @@ def read_header(
 
 @compiled
 def _colours(components: Ints, is_jfif: bool, transform: int) -> int:
-    """Coding of three components, as libjpeg guesses it: JFIF says YCbCr, Adobe says which, names may say RGB."""
+    """Return the coding of three components, as libjpeg guesses it: from JFIF, Adobe's segment, or the components'
+    names."""
     named_rgb = components[0, 3] == ord("R") and components[1, 3] == ord("G") and components[2, 3] == ord("B")
     is_rgb = not is_jfif and (transform == 0 or (transform < 0 and named_rgb))
     return RGB if is_rgb else YCC

@@ -45,9 +45,9 @@ class TiledJpeg(NamedTuple):
     width: int
     height: int
     mcu_width: int
-    """16 where chroma is subsampled horizontally, else 8."""
+    """Width of an MCU: 16 if chroma is subsampled horizontally, else 8."""
     mcu_height: int
-    """16 where chroma is subsampled vertically, else 8. Also the height of a tile."""
+    """Height of an MCU and of a tile: 16 if chroma is subsampled vertically, else 8."""
     tile_width: int
     frame: int
     """Position of the SOF marker."""
@@ -93,9 +93,9 @@ def _short(jpeg: Bytes, place: int) -> Any:
 
 @compiled
 def tiles_of(tiled: TiledJpeg, box: Box) -> Box:
-    """First column, first row, column and row after the last, of the tiles that decide the pixels in `box`.
+    """Return first column, first row, column and row after the last, of the tiles that decide the pixels in `box`.
 
-    libjpeg-turbo interpolates subsampled chroma between nearest neighbours: that takes one more pixel each side.
+    libjpeg-turbo interpolates subsampled chroma between nearest neighbours, which takes one more pixel on each side.
     """
     left, top, right, bottom = box
     if tiled.mcu_width > _BLOCK:
@@ -108,7 +108,7 @@ def tiles_of(tiled: TiledJpeg, box: Box) -> Box:
 
 
 def write_index(tiled: TiledJpeg, lengths: NDArray[np.int64]) -> bytes:
-    """SOI and the APP9 segment. `lengths`: bytes of each tile with the marker after it, row by row."""
+    """Return SOI and the APP9 segment. `lengths`: bytes of each tile with the marker after it, row by row."""
     size = header_of(tiled) - len(_INDEX_MARK)
     sizes = (tiled.width, tiled.height, tiled.mcu_width, tiled.mcu_height, tiled.tile_width)
     head = _INDEX_HEAD.pack(_INDEX_MARK, size, _INDEX_NAME, *sizes, tiled.frame, tiled.scan)

@@ -19,24 +19,24 @@ from mvlab.codecs.tiled_jpeg.layout import MAX_TILE_BYTES, MAX_TILES, Bytes, Int
 from mvlab.codecs.tiled_jpeg.rewrite_kernels import CHROMA_DC, LUMA_DC, find_intervals, read_symbols, write_symbols
 
 _TILE_PIXELS = 48
-"""Width aimed at. On 160 ImageNet photos and training crops, 32 / 48 / 64 / 96 / 128 pixels make crop and decoding
-1.73 / 1.70 / 1.63 / 1.60 / 1.46 times as fast as decoding all; the files become 1.016 / 0.997 / 0.992 / 0.988 / 0.982
-times as large: restarts and index cost bytes, optimal Huffman codes save some."""
+"""Target width of a tile. On 160 ImageNet photos and training crops, 32 / 48 / 64 / 96 / 128 pixels make crop and
+decoding 1.73 / 1.70 / 1.63 / 1.60 / 1.46 times as fast as decoding the whole image. The files become 1.016 / 0.997 /
+0.992 / 0.988 / 0.982 times as large: restarts and index cost bytes, optimal Huffman codes save some."""
 _MIN_TILE_PIXELS = 16
 _SOI, _SOS, _DRI, _COM = 0xD8, 0xDA, 0xDD, 0xFE
 _HANDLED = {*FRAMES, DHT, _SOS, DQT, _DRI, *range(APP0, APP0 + 16), _COM}
 _JFIF = b"JFIF\0\1\2\0\0\1\0\1\0\0"
-"""Body of an APP0 that says no more than that the colours are YCbCr or grey (T.871, 10.1)."""
+"""Body of an APP0 that says only that the colours are YCbCr or grey (T.871, 10.1)."""
 _ADOBE_BYTES, _ADOBE_TRANSFORM = 12, 11
 """Size of the APP14 that says how colours are coded, and where: 0 is RGB, 1 is YCbCr."""
 _ALL_COEFFICIENTS = b"\x00\x3f\x00"
 """Last bytes of the SOS of a sequential scan: all coefficients, with all their bits."""
 _MAX_SIDE = 65_500
-"""libjpeg's own limit."""
+"""Limit of libjpeg."""
 
 
 class _UnhandledError(ValueError):
-    """A JPEG that stays as it is."""
+    """Error: a JPEG that is stored unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +51,30 @@ class _Header:
     tables: dict[int, bytes]
     """Class << 4 | number -> 16 counts of codes by length, then symbols."""
     restart: int
-    """MCUs; 0: never."""
+    """Restart interval in MCUs; 0: never."""
     scan: int
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width, height, in pixels."""
+        """Width and height in pixels."""
         height, width = struct.unpack_from(">HH", self.frame, 1)
         return width, height
 
     @property
     def sampling(self) -> tuple[int, int]:
-        """Luma blocks of an MCU, horizontally and vertically. A single component is never interleaved (A.2.2)."""
+        """Return the luma blocks of an MCU, horizontally and vertically. A single component is never interleaved
+        (A.2.2)."""
         return (self.frame[7] >> 4, self.frame[7] & 15) if len(self.components) == 3 else (1, 1)
 
 
 def retile(jpeg: bytes) -> bytes | None:
-    """The JPEG as `mvlab.codecs.tiled_jpeg.layout` reads it: other Huffman codes, same pixels from any decoder.
+    """Return the JPEG as `mvlab.codecs.tiled_jpeg.layout` reads it: other Huffman codes, same pixels from any decoder.
 
-    EXIF, ICC profiles and comments go.
+    EXIF, ICC profiles and comments are dropped.
 
     Returns:
-        None where it stays as it is: not a whole, sound baseline JPEG of one interleaved scan with 1 or 3 components
-        and chroma at full or half resolution.
+        None if the JPEG is to be stored unchanged: it is not a whole, sound baseline JPEG of one interleaved scan with
+            1 or 3 components and chroma at full or half resolution.
     """
     try:
         header = _parse(jpeg)
@@ -111,13 +112,13 @@ def _rewrite(header: _Header, data: Bytes) -> bytes:
 
 
 def _scan_header(frame: bytes) -> bytes:
-    """SOS of all components: the first with tables 0, the others with tables 1."""
+    """Return the SOS of all components: the first with tables 0, the others with tables 1."""
     components = [bytes([name, 0x11 if i else 0]) for i, name in enumerate(frame[6::3])]
     return _segment(_SOS, bytes([len(components)]) + b"".join(components) + _ALL_COEFFICIENTS)
 
 
 def _tile_mcus(columns: int, rows: int, mcu_width: int) -> int:
-    """MCUs of a tile: the divisor of `columns` that comes nearest to `_TILE_PIXELS`, by ratio; or all."""
+    """Return the MCUs of a tile: the divisor of `columns` nearest to `_TILE_PIXELS`, by ratio; or all."""
     target, narrowest = _TILE_PIXELS / mcu_width, _MIN_TILE_PIXELS // mcu_width
     worth = [k for k in range(narrowest, columns) if columns % k == 0 and columns // k * rows <= MAX_TILES]
     return min([*worth, columns], key=lambda k: abs(math.log(k / target)))
@@ -128,7 +129,7 @@ def _segment(marker: int, body: bytes) -> bytes:
 
 
 def _split(jpeg: bytes) -> tuple[list[tuple[int, bytes]], int]:
-    """(marker, body) of each segment up to SOS, and where the entropy-coded data start."""
+    """Return (marker, body) of each segment up to SOS, and the position of the entropy-coded data."""
     _require(jpeg[:2] == bytes([0xFF, _SOI]))
     segments, place, marker = [], 2, _SOI
     while marker != _SOS:
@@ -162,7 +163,7 @@ def _parse(jpeg: bytes) -> _Header:
 
 
 def _colours(segments: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """The segments by which decoders tell RGB from YCbCr."""
+    """Return the segments by which decoders tell RGB from YCbCr."""
     jfif = any(marker == APP0 and body[:5] == _JFIF[:5] and len(body) >= len(_JFIF) for marker, body in segments)
     adobe = [body for marker, body in segments if marker == APP14 and body[:5] == b"Adobe"]
     adobe = [body[:_ADOBE_BYTES] for body in adobe if len(body) >= _ADOBE_BYTES]
@@ -175,7 +176,7 @@ def _joined(segments: list[tuple[int, bytes]], marker: int) -> bytes:
 
 
 def _components(frame: bytes, scan: bytes, quantisers: set[int]) -> tuple[tuple[int, int], ...]:
-    """DC and AC table of each component, from SOF and SOS (B.2.2, B.2.3)."""
+    """Return the DC and AC table of each component, from SOF and SOS (B.2.2, B.2.3)."""
     _require(len(frame) >= 6 and len(scan) >= 1)
     precision, height, width, count = struct.unpack_from(">BHHB", frame)
     _require(precision == 8 and 0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE and count in (1, 3))
@@ -188,7 +189,7 @@ def _components(frame: bytes, scan: bytes, quantisers: set[int]) -> tuple[tuple[
 
 
 def _quantisers(body: bytes) -> set[int]:
-    """Numbers of the tables in the bodies of DQT (B.2.4.1)."""
+    """Return the numbers of the tables in the bodies of DQT (B.2.4.1)."""
     numbers, place = set(), 0
     while place < len(body):
         numbers.add(body[place] & 15)

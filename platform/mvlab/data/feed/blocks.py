@@ -19,8 +19,8 @@ FILLED = 0.8
 """Average share of a block's byte limit that is filled. Then few blocks have fewer images than others to stay below
 it."""
 BLOCKS_HELD = 5
-"""Blocks of each reader in the object store: one is read and one waits for it, two wait with the reader (Ray Data's
-default), one is being made. Between segments, there are twice as many for a moment."""
+"""Blocks of each reader in the object store: one is being read and the next one waits, two wait with the reader (Ray
+Data's default), one is being made. Between segments, there are twice as many for a moment."""
 SHARE_OF_STORE = 0.5
 """Share of a machine's object store that the feeds of all ranks on it may use."""
 

@@ -13,11 +13,11 @@ MOST_TOKENS: dict[tuple[bool, torch.dtype], int] = {
     (False, torch.float32): 256,
     (False, torch.bfloat16): 1024,
 }
-"""Largest number of tokens for which a CPU is faster at the products than at its kernel, by training and precision. The
-gain is a seventh to ten times. Training keeps all scores for backward; with more tokens, these would take too much
-memory."""
+"""Largest number of tokens for which a CPU is faster with these products than with PyTorch's kernel, by whether it
+trains and by precision. The gain is a seventh to ten times. Training keeps all scores for backward; with more tokens
+these would take too much memory."""
 SCORES_AT_ONCE = 1 << 21
-"""Scores at a time. They stay in a processor's caches, and glibc uses their memory again instead of asking for new."""
+"""Scores computed at a time. They stay in a processor's caches, and glibc uses their memory again."""
 
 
 class AttentionInParts(Attention):

@@ -55,10 +55,10 @@ def for_inference(model: nn.Module, example_BCHW: Tensor, *, compiled: bool = Fa
 
 
 def _at_once(example: Tensor, *, compiled: bool) -> int:
-    """Return the images to compile for: no larger than the example's, and half as many.
+    """Return the number of images to compute at once.
 
-    A compiled program has one shape. Its maps then stay below 32 MiB; from there on, glibc asks the system for new
-    memory every time.
+    A compiled network has one shape, no larger than the example's, and half as many images at once. Its maps then stay
+    below the 32 MiB from which glibc asks the system for new memory every time.
     """
     pixels = PIXELS_AT_ONCE // 2 if compiled else PIXELS_AT_ONCE
     at_once = max(1, pixels // example.shape[2:].numel())
@@ -109,7 +109,7 @@ def _pack_with_activation(sequence: nn.Sequential, shapes: dict[nn.Module, torch
 
 
 def _packed(layer: nn.Module, activation: str, shapes: dict[nn.Module, torch.Size]) -> nn.Module | None:
-    """Return None if the layer is of another kind, or is not used."""
+    """Return the layer packed for oneDNN, with its activation; None if it is of another kind or is not used."""
     if layer not in shapes:
         return None
     if _is_plain(layer) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str):

@@ -1,4 +1,4 @@
-"""Linear layer for AMD processors. PyTorch's fp32 uses MKL, which has no AVX-512 there, so oneDNN computes this one."""
+"""Linear layer that oneDNN computes on AMD's processors. There, MKL, which PyTorch uses in fp32, has no AVX-512."""
 
 import functools
 

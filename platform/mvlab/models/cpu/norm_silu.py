@@ -22,7 +22,7 @@ from mvlab.models.cpu.norm_silu_kernels import ROWS_AT_ONCE, Floats, Map
 WORTHWHILE = 1 << 20
 """Smallest size of a map, in numbers. For smaller ones, there is nothing to gain."""
 NUMBERS_OF_A_ROW = 512
-"""At most, where a pixel has no more channels: short rows are slower."""
+"""Largest number of values in a row, unless a pixel has more channels. Short rows are slower."""
 PRECISIONS = (torch.float32, torch.bfloat16)
 _SETTINGS: Any = numba.config
 

@@ -61,7 +61,7 @@ def _is_norm_and_silu(layers: tuple[nn.Module, nn.Module]) -> bool:
 class _Renamed(nn.Module):
     """Base of classes that are made on demand, each for one class of layers, with the name of that class.
 
-    This name identifies the layer for people. `norms.py` uses the base to tell what it computes.
+    People recognise the layer by this name, and `norms.py` tells by it what the layer computes.
     """
 
     plain: ClassVar[type[nn.Module]]

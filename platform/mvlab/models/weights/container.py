@@ -73,7 +73,7 @@ def _require_whole(content: bytes, path: Path) -> None:
             damaged = _damaged(archive)
     except (WeightsError, MemoryError):
         raise
-    except Exception as error:  # a flipped bit raises a dozen types: for names, offsets, methods, passwords
+    except Exception as error:  # a flipped bit raises a dozen exception types: for names, offsets, methods, passwords
         raise WeightsError(f"{path} is broken: {error}; it may be cut short: copy or download it again") from error
     if damaged is not None:
         raise WeightsError(f"{path} is damaged: the checksum of its part {damaged} is wrong; copy or download it again")

@@ -33,7 +33,7 @@ def read_contents(path: Path) -> dict[str, Any]:
         contents = load(content) if container == "safetensors" else _load_torch(content)
     except MemoryError:
         raise
-    except Exception as error:  # a broken file raises a dozen types, whose messages advise unsafe reading
+    except Exception as error:  # a broken file raises a dozen exception types, whose messages advise unsafe reading
         if code := re.search(r"GLOBAL (\w\S*)", str(error)):
             raise WeightsError(
                 f"{path} holds more than tensors: to read its {code[1]} could run code from the file, so it was not "

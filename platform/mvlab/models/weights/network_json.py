@@ -54,7 +54,7 @@ def network_from_dict(values: Mapping[str, Any]) -> NetworkConfig:
             try:
                 network: NetworkConfig = from_plain(kind, others)
                 return network
-            except (TypeError, ValueError) as error:  # a field is lacking, or is no name of this kind's
+            except (TypeError, ValueError) as error:  # a field is missing or unknown
                 why = str(error)
     raise ValueError(f"{json.dumps(values)} is no network that is built here: {why}")
 
