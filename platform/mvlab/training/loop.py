@@ -31,7 +31,7 @@ class NonFiniteError(ArithmeticError):
 
     @classmethod
     def at(cls, epoch: int, step: Step, batches: list[Batch]) -> Self:
-        error = cls(  # with the message alone: pickle calls this again in another process
+        error = cls(  # its only argument is the message: pickle repeats this call in another process
             f"the gradients of epoch {epoch + 1}, step {step.number + 1} are not finite (learning rate {step.lr:.2g}): "
             "lower optimizer.lr_peak, warm up longer, clip (optimizer.clip_norm), or leave such updates out "
             "(numerics.non_finite='skip')"

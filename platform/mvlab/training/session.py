@@ -159,10 +159,7 @@ class Session:
         metrics: dict[str, float] = {}
         for name, evaluator in evaluators.items():
             measured = evaluator.merged(AllRanks()).metrics()
-            if name not in (
-                VAL,
-                VAL_EMA,
-            ):  # a run has at most 40 metrics: only the primary one is compared
+            if name not in (VAL, VAL_EMA):  # a run has at most 40 metrics: only the primary one is compared
                 primary = self.job.run.task.primary.name
                 measured = {primary: measured[primary]}
             metrics |= {f"{name}/{metric}": value for metric, value in measured.items()}

@@ -1,6 +1,6 @@
 """Content of a checkpoint: everything that a run needs to resume, and the rules for what it may resume with.
 
-It has no generator. Every random number of a step comes from (seed, epoch, step, rank or sample), so the position is
+It has no generator. Every random number of a step comes from (seed, epoch, step, rank or sample). So the position is
 the state of all generators of all ranks. Nor has it the other ranks' BatchNorm statistics. Rank 0's are everyone's at
 every evaluation, and nothing else reads them.
 """
