@@ -90,7 +90,7 @@ class Experiment:
     varies: str
     """Dotted name of the field that the runs differ in, e.g. "model.patch_sizes"."""
     label: str
-    """Name for a row in tables and in MLflow, e.g. "patch"."""
+    """Heading of the rows in tables and figures, e.g. "patch"."""
     runs: Mapping[str, RunConfig]
     """Run name -> its configuration at paper scale."""
     rows: Mapping[str, Reading] = field(default_factory=dict)

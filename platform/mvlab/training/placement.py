@@ -22,8 +22,8 @@ CPUS_IN_FULL = 2
 MOST_READERS = 12
 """Readers that a rank can use. A reader makes 800 images of ImageNet per second on a core of its own (the paper's
 batches, AMD EPYC). So 12 make 9,600, more than a rank trains on. Each reader costs the rank a third of a second of CPU
-before the first batch. It also adds threads that share its interpreter with the training step. With 16 readers it was a
-whole second."""
+before the first batch; with 16 readers, it was a whole second. It also adds threads that share its interpreter with the
+training step."""
 
 
 class PlacementError(UserError, ValueError):
