@@ -55,7 +55,7 @@ from mvlab.data.sources.folders import list_images
 from mvlab.data.store.manifest import Manifest, SplitRef
 from mvlab.data.store.shards import open_split
 from mvlab.markdown import markdown_table
-from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.config import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
 from mvlab.training.trainer import KEEP_FREED_MEMORY
 

@@ -15,7 +15,8 @@ from mvlab.config import (
 from mvlab.networks import XS, XXS, MobileViTConfig, S, TorchvisionConfig, Widths
 from mvlab.samplers import MOBILENETV2_MULTI_SCALE as CNN_MULTI_SCALE
 from mvlab.samplers import MULTI_SCALE
-from mvlab.tasks.classification.task import AugmentationConfig, Classification, EvaluationConfig
+from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.task import Classification
 
 CNN_STANDARD = SamplerConfig(resolutions=(224,), base_resolution=224, base_batch=128)
 """Table 5's standard sampler at the resolution of its CNNs."""

@@ -190,7 +190,13 @@ def test_readers_import_no_torch() -> None:
     """Reader processes start in the time that their imports take."""
     rooms = ("codecs", "data/feed", "data/store", "ray_internals")
     single = (
-        *("targets", "tasks/base", "tasks/classification/task", "tasks/classification/view"),
+        *(
+            "targets",
+            "tasks/base",
+            "tasks/classification/task",
+            "tasks/classification/config",
+            "tasks/classification/view",
+        ),
         *("compiled", "data/geometry", "data/geometry_kernels", "data/plan", "data/randomness"),
     )
     paths = [

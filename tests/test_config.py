@@ -10,7 +10,7 @@ from mvlab.config import RunConfig, SamplerConfig, flatten
 from mvlab.experiment import vary
 from mvlab.networks import MobileViTConfig, S
 from mvlab.scale import SCALES, at_scale
-from mvlab.tasks.classification.task import EvaluationConfig
+from mvlab.tasks.classification.config import EvaluationConfig
 
 
 def test_the_recipe_is_section_4_1s() -> None:

@@ -27,7 +27,7 @@ from mvlab.networks import (
 from mvlab.targets import TargetField
 from mvlab.tasks.base import EvaluationPass, MetricSpec
 from mvlab.tasks.classification import task as classification
-from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.config import AugmentationConfig
 
 MOBILEVIT = MobileViTConfig(widths=XXS)
 VALID: dict[type, Any] = {

@@ -14,7 +14,7 @@ from mvlab.cli import job
 from mvlab.config import SamplerConfig
 from mvlab.experiment import Experiment
 from mvlab.scale import at_scale
-from mvlab.tasks.classification.task import EvaluationConfig
+from mvlab.tasks.classification.config import EvaluationConfig
 
 SMOKE = at_scale(mobilevit_s(), "smoke")
 TINY = replace(

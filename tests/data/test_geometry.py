@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from mvlab.data.geometry import Geometry, centre_crop
 from mvlab.data.geometry_kernels import fill
 from mvlab.data.randomness import Stream, generator
-from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.config import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
 
 sides = st.integers(1, 700)

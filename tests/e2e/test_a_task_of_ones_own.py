@@ -24,7 +24,7 @@ from mvlab.experiment import Claim, Experiment, vary
 from mvlab.scale import at_scale
 from mvlab.targets import TargetField
 from mvlab.tasks.base import EvaluationPass, MetricSpec, Task
-from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 from mvlab.tasks.classification.view import EvaluationView, TrainingView
 
 JOB = Path(__file__).parents[2] / "jobs" / "run.py"

@@ -18,7 +18,8 @@ from mvlab.models.build import build_network
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NANO, MobileViTConfig, NetworkConfig
-from mvlab.tasks.classification.task import Classification, EvaluationConfig
+from mvlab.tasks.classification.config import EvaluationConfig
+from mvlab.tasks.classification.task import Classification
 from mvlab.training.state import FILE, State, write_state
 
 CLASSES = tuple(f"class {number}" for number in range(10))

@@ -25,8 +25,9 @@ from mvlab.networks import NetworkConfig
 from mvlab.networks.base import SmallerScale, network_as_dict
 from mvlab.scale import at_scale
 from mvlab.study.config_from_json import run_from_dict
+from mvlab.tasks.classification.config import EvaluationConfig
 from mvlab.tasks.classification.objective import Tally
-from mvlab.tasks.classification.task import Classification, EvaluationConfig
+from mvlab.tasks.classification.task import Classification
 from mvlab.training.build import World, build_model, build_trainer
 from mvlab.training.schedule import Step
 

@@ -13,7 +13,7 @@ from mvlab.data.data_set import embedded_digits
 from mvlab.data.feed.render import Order
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
-from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.config import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
 
 SAMPLER = SamplerConfig(resolutions=(64,), base_resolution=64, base_batch=8)

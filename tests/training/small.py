@@ -17,7 +17,7 @@ from mvlab.data.ingest.write import write_split
 from mvlab.data.plan import Position, plan_epoch
 from mvlab.data.store.manifest import read_manifest
 from mvlab.scale import at_scale
-from mvlab.tasks.classification.task import EvaluationConfig
+from mvlab.tasks.classification.config import EvaluationConfig
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World, build_trainer
 from mvlab.training.checkpoint_policy import CheckpointPolicy

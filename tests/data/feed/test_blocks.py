@@ -12,7 +12,7 @@ from mvlab.data.feed.blocks import block_bytes, blocks_of, bytes_a_block
 from mvlab.data.feed.render import Order
 from mvlab.data.plan import PlannedBatch, plan_epoch
 from mvlab.data.store.manifest import SplitRef
-from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.config import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
 
 SCALES = (160, 192, 256, 288, 320)

@@ -21,7 +21,7 @@ from mvlab.data.feed.stream import stream
 from mvlab.data.plan import plan_epoch, plan_evaluation
 from mvlab.data.store.manifest import Manifest, read_manifest
 from mvlab.data.store.shards import SplitReader
-from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 from mvlab.tasks.classification.view import EvaluationView, TrainingView
 
 pytestmark = pytest.mark.cluster

@@ -18,7 +18,7 @@ from mvlab.data.feed.stream import stream
 from mvlab.data.geometry import Geometry
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
-from mvlab.tasks.classification.task import AugmentationConfig
+from mvlab.tasks.classification.config import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
 
 pytestmark = pytest.mark.cluster

@@ -20,7 +20,7 @@ from mvlab.data.feed.images import render
 from mvlab.data.geometry import Geometry
 from mvlab.data.ingest.image_check import take_in
 from mvlab.tasks.base import View
-from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 from mvlab.tasks.classification.view import EvaluationView, TrainingView
 
 sides = st.integers(1, 700)

@@ -18,7 +18,7 @@ from mvlab.data.store.manifest import read_manifest
 from mvlab.data.store.storage import Folder
 from mvlab.data.store.verify import verify
 from mvlab.sweep import cluster as cluster_module
-from mvlab.tasks.classification.task import EvaluationConfig
+from mvlab.tasks.classification.config import EvaluationConfig
 from mvlab.tasks.classification.view import EvaluationView
 
 pytestmark = pytest.mark.cluster

@@ -18,7 +18,8 @@ from mvlab.models.build import build_network
 from mvlab.networks import ONE_SIZE, TimmConfig, TimmName, TorchvisionConfig, TorchvisionName
 from mvlab.samplers import STANDARD
 from mvlab.scale import SCALES, at_scale
-from mvlab.tasks.classification.task import Classification, EvaluationConfig
+from mvlab.tasks.classification.config import EvaluationConfig
+from mvlab.tasks.classification.task import Classification
 
 TORCHVISION = [
     (TorchvisionConfig(name="mobilenet_v2"), theirs.MobileNet_V2_Weights),

@@ -11,7 +11,7 @@ from mvlab.data.geometry import NUM_DRAWS, Geometry, centre_crop, random_resized
 from mvlab.data.randomness import Stream, generator
 from mvlab.targets import Targets
 from mvlab.tasks.base import Ints
-from mvlab.tasks.classification.task import AugmentationConfig, EvaluationConfig
+from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 
 
 @dataclass(frozen=True, slots=True)
