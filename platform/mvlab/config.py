@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from mvlab.checks import require, require_fields, require_number
@@ -207,11 +207,27 @@ def as_written_now(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_differences(then: str, run: RunConfig) -> list[str]:
-    """List each field in which the JSON of a config differs from `run`, for people."""
+    """List each field in which the JSON of a config differs from `run`, for people.
+
+    A field that is younger than the record had its default then.
+    """
     before, now = flatten(as_written_now(json.loads(then))), flatten(json.loads(json.dumps(run.as_dict())))
+    before = {name: value for name, value in flatten(_defaults(run)).items() if name in now} | before
     names = sorted(before.keys() | now.keys())
     return [
         f"{name}: {before.get(name, 'absent')} then, {now.get(name, 'absent')} now"
         for name in names
         if before.get(name, "absent") != now.get(name, "absent")
     ]
+
+
+def _defaults(config: Any) -> dict[str, Any]:
+    """Nested plain values of the fields that have a default."""
+    found: dict[str, Any] = {}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if is_dataclass(value):
+            found[each.name] = _defaults(value)
+        elif each.default is not MISSING:
+            found[each.name] = json.loads(json.dumps(each.default))
+    return found

@@ -6,6 +6,7 @@ import pytest
 
 from mvlab.cli.find import known_experiments
 from mvlab.config import RunConfig, config_differences
+from mvlab.experiment import vary
 from mvlab.scale import SCALES, Scale, at_scale
 from mvlab.study.config_from_json import run_from_dict
 
@@ -34,7 +35,11 @@ def test_fields_that_are_younger_than_the_record_have_their_defaults() -> None:
     run = next(iter(RUNS.values()))
     values = plain(run)
     del values["initial_weights"], values["task"]["evaluation"]["also"]  # type: ignore[attr-defined]
+    del values["optimizer"]["lr_factors"]  # type: ignore[attr-defined]
     assert run_from_dict(values) == run
+    assert config_differences(json.dumps(values), run) == []
+    other = vary(run, "optimizer.lr_factors", (("classifier", 2.0),))
+    assert config_differences(json.dumps(values), other) == ["optimizer.lr_factors: [] then, [['classifier', 2.0]] now"]
 
 
 def test_a_record_from_before_there_were_tasks_is_one_of_classification() -> None:
