@@ -166,7 +166,7 @@ def test_a_worker_that_dies_again_and_again_ends_the_ingest(
     """Ray alone would start it for ever."""
     del cluster
 
-    def die(row: object, src: str, out: str, recipe: object) -> None:
+    def die(row: object, **_how: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(ingest_module, "_attempt", die)
