@@ -53,7 +53,10 @@ def rendered(image: bytes, geometry: Geometry, *, is_tiled: bool = False) -> np.
 @settings(max_examples=300)
 @given(data=st.data(), width=sides, height=sides)
 def test_pixels_are_torchvisions(data: st.DataObject, width: int, height: int) -> None:
-    """Equal to the bit for PIL images that are resized across, then down, and within a level for tensors."""
+    """Equal to the bit for PIL images that are resized across, then down; for tensors within a level for each pass.
+
+    Torch's weights for tensors have fewer bits.
+    """
     geometry = data.draw(geometries(width, height))
     jpeg = tiled(encoded(pixels(width, height), data.draw(st.sampled_from(["444", "420", "Gray"]))))
     image = decode_image(jpeg)
@@ -62,7 +65,7 @@ def test_pixels_are_torchvisions(data: st.DataObject, width: int, height: int) -
     theirs = by_torchvision(geometry, image, fill=FILL, across_first=True)
     assert np.array_equal(ours, np.asarray(theirs).transpose(2, 0, 1))
     tensor = by_torchvision(geometry, tv_tensors.Image(F.pil_to_tensor(image)), fill=FILL)
-    assert np.abs(ours.astype(int) - tensor.numpy()).max() <= 1
+    assert np.abs(ours.astype(int) - tensor.numpy()).max() <= 2
 
 
 @settings(max_examples=300)
