@@ -1,4 +1,4 @@
-"""What is relied on while Ray runs: how far a reader gets ahead, what an executor holds, where a hook runs."""
+"""Contract with Ray while it runs: how far a reader gets ahead, what an executor holds, where a hook runs."""
 
 import sys
 import threading

@@ -11,7 +11,7 @@ JOURNAL_FILE_TAG = "mvlab.journal_file"
 
 ROW_TAG, CONFIG_TAG, WEIGHTS_TAG = "mvlab.row", "mvlab.config_digest", "mvlab.weights_sha256"
 TASK_TAG, PRIMARY_TAG = "mvlab.task", "mvlab.primary_metric"
-"""Of a study: kind of its task, and plain name of the primary metric; before there were tasks, it had neither."""
+"""Tags of a study: kind of its task, and plain name of the primary metric. Studies from before tasks have neither."""
 PRUNED_TAG = "mvlab.pruned_at_epoch"
 """Epoch at which successive halving ended the run on purpose."""
 NOW = "mvlab.now."
