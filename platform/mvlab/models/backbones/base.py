@@ -1,5 +1,6 @@
 """Backbones: networks without their classifiers. Heads read their feature maps by output stride."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,15 +11,15 @@ SIDE = 64
 """Side in pixels of the image with which strides and channels are found."""
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """Backbone that gives feature maps by output stride, the ratio of the image's side to the map's."""
 
     channels: dict[int, int]
     """Output stride -> channels of the last map at it."""
 
+    @abstractmethod
     def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
         """Return the last map at each output stride, for images (B, 3, H, W) in [0, 1]."""
-        raise NotImplementedError
 
     def name_of(self, classifiers: str) -> str:
         """Return the backbone's name of a classifier's tensor."""
@@ -38,7 +39,7 @@ class Backbone(nn.Module):
 
 
 class StagedBackbone(Backbone):
-    """Return the children of a classifier, one after the other."""
+    """Backbone of the children of a classifier, one after the other."""
 
     def __init__(self, classifier: nn.Module, parts: Iterable[str]) -> None:
         super().__init__()
