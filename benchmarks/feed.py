@@ -57,7 +57,7 @@ from mvlab.data.store.shards import open_split
 from mvlab.markdown import markdown_table
 from mvlab.tasks.classification.config import AugmentationConfig
 from mvlab.tasks.classification.view import TrainingView
-from mvlab.training.trainer import KEEP_FREED_MEMORY
+from mvlab.training.freed_memory import KEEP_FREED_MEMORY
 
 RESOLUTIONS = (160, 192, 256, 288, 320)
 START, END = "start", "end"

@@ -40,7 +40,7 @@ from mvlab.models.cpu.optimize import optimize
 from mvlab.models.weights.timm import TIMM
 from mvlab.models.weights.transformers import TRANSFORMERS
 from mvlab.networks import XS, XXS, MobileViTConfig, S
-from mvlab.training.trainer import KEEP_FREED_MEMORY
+from mvlab.training.freed_memory import KEEP_FREED_MEMORY
 
 VARIANTS = {"xxs": XXS, "xs": XS, "s": S}
 SIDE = 256

@@ -74,7 +74,7 @@ def victim(tmp_path: Path, server: Server) -> Iterator[Victim]:
 def trial_process() -> psutil.Process:
     """Of the trial that runs: Ray Tune's, in which Ray Train's controller is looked after."""
     below = psutil.Process().children(recursive=True)
-    (trial,) = [process for process in below if process.name().startswith("ray::ImplicitFunc")]
+    (trial,) = [process for process in below if process.name().startswith("ray::Seat")]
     return trial
 
 

@@ -16,9 +16,11 @@ from ray.data._internal.execution.backpressure_policy import get_backpressure_po
 from ray.data._internal.execution.interfaces.physical_operator import OpTask
 from ray.data._internal.execution.metadata_fetcher import MetadataFetcher
 from ray.data._internal.execution.streaming_executor_state import OpBufferQueue
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal import constants as train_constants
 from ray.train.v2._internal.execution.context import TrainContext
 from ray.train.v2._internal.execution.preemption import PreemptionContext
+from ray.train.v2._internal.execution.worker_group import WorkerGroupContext
 from ray.train.v2.api.callback import RayTrainCallback
 from ray.tune import constants as tune_constants
 from ray.tune.experiment import Trial
@@ -44,7 +46,10 @@ def parameters(function: Any) -> list[str]:
         (OpBufferQueue.has_next, ["self", "output_split_idx"]),
         (cluster.available_resources_per_node, []),
         (cluster.read_ray_address, ["temp_dir"]),
+        (pace.StreamingExecutor.shutdown, ["self", "force", "exception"]),
         (train.WorkerCallback.after_init_train_context, ["self"]),
+        (train.WorkerGroupCallback.before_worker_group_start, ["self", "worker_group_context"]),
+        (train.WorkerGroupCallback.before_init_train_context, ["self", "workers"]),
         (train.get_train_context, []),
         (AsyncHyperBandScheduler.on_trial_add, ["self", "tune_controller", "trial"]),
         (AsyncHyperBandScheduler.on_trial_result, ["self", "tune_controller", "trial", "result"]),
@@ -77,6 +82,21 @@ def test_train_calls_our_callback_and_holds_warnings_for_us() -> None:
     assert ray.train.RunConfig(callbacks=[train.WorkerCallback()]).callbacks  # type: ignore[list-item]
     assert "preemption_context" in {field.name for field in fields(TrainContext)}
     assert PreemptionContext().preemption_info is None
+
+
+def test_a_trainer_starts_without_an_actor_for_data_sets_and_with_all_else() -> None:
+    scaling: Any = ray.train.ScalingConfig(num_workers=1)
+
+    def kinds(trainer: type[TorchTrainer]) -> list[type[Any]]:
+        return [type(each) for each in trainer(lambda: None, scaling_config=scaling)._create_default_callbacks()]
+
+    usual = kinds(TorchTrainer)
+    assert train.DatasetsCallback in usual
+    assert kinds(train.LeanTorchTrainer) == [each for each in usual if each is not train.DatasetsCallback]
+
+
+def test_a_group_of_workers_tells_its_size_and_what_each_is_to_have() -> None:
+    assert {"num_workers", "resources_per_worker"} <= {field.name for field in fields(WorkerGroupContext)}
 
 
 def test_tune_adds_no_printer_beside_ours() -> None:
@@ -114,7 +134,7 @@ def test_variables_are_still_read() -> None:
         *tune_constants.TUNE_ENV_VARS,
         *air_constants.AIR_ENV_VARS,
     }
-    assert read >= {*environment.TRAIN, *environment.TUNE}
+    assert read >= {*environment.ELASTIC, *environment.TUNE}
 
 
 def test_a_variable_that_is_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

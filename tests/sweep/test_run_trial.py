@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from training.small import RUN, state_at
 
-from mvlab.sweep import run_trial
-from mvlab.sweep.run_trial import FAILURE
+from mvlab.sweep.run_trial import FAILURE, attempt
+from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
+from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.execution_options import ExecutionOptions
@@ -21,22 +20,21 @@ from mvlab.training.state import FILE, read_state
 TRIAL = Trial("run", 0, RUN)
 
 
-def attempted(storage: Path, monkeypatch: pytest.MonkeyPatch, fit: Callable[[], bool]) -> dict[str, str]:
+class Workers(Slot):
+    """Slot whose group of workers is a function."""
+
+    def __init__(self, fit: Callable[[], bool]) -> None:
+        self.fit = fit
+
+    def do(self, run: Assignment) -> bool:
+        return self.fit()
+
+
+def attempted(storage: Path, fit: Callable[[], bool]) -> dict[str, str]:
     """Return the report of an attempt whose workers do `fit`."""
-
-    class Trainer:
-        """In place of Ray Train's."""
-
-        def __init__(self, *arguments: Any) -> None:
-            pass
-
-        def fit(self) -> SimpleNamespace:
-            return SimpleNamespace(return_value=fit())
-
-    monkeypatch.setattr(run_trial, "build_trainer", Trainer)
     placement = place([Node(2)], workers=1, trials=1)
-    return run_trial.attempt(
-        TRIAL, data="", execution=ExecutionOptions(), placement=placement, storage=storage, mark=storage
+    return attempt(
+        TRIAL, Workers(fit), data="", execution=ExecutionOptions(), placement=placement, storage=storage, mark=storage
     )
 
 
@@ -52,7 +50,7 @@ def write(storage: Path, epoch: int) -> Path:
 
 @pytest.mark.parametrize(("epoch", "starts"), [(RUN.epochs - 1, True), (RUN.epochs, False)])
 def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int, starts: bool
+    tmp_path: Path, epoch: int, starts: bool
 ) -> None:
     started = []
 
@@ -62,7 +60,7 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
         return True
 
     write(tmp_path, epoch)
-    assert attempted(tmp_path, monkeypatch, fit) == {}
+    assert attempted(tmp_path, fit) == {}
     assert bool(started) == starts
     last = Checkpoints(TRIAL.folder(tmp_path).checkpoints, CheckpointPolicy(), RUN.task).path_of(RUN.epochs, 0) / FILE
     assert (TRIAL.folder(tmp_path).results / FILE).read_bytes() == last.read_bytes()
@@ -70,21 +68,17 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
     assert read_epochs(TRIAL.folder(tmp_path).epochs) == history, "though it was killed before it wrote that down"
 
 
-def test_a_trial_that_was_told_to_stop_has_not_failed_whatever_became_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_that_was_told_to_stop_has_not_failed_whatever_became_of_the_file(tmp_path: Path) -> None:
     """Its workers know what they were told; by now the file may be gone."""
     write(tmp_path, RUN.epochs - 1)
-    assert attempted(tmp_path, monkeypatch, lambda: False) == {}
+    assert attempted(tmp_path, lambda: False) == {}
     assert not (TRIAL.folder(tmp_path).results / FILE).exists()
 
 
-def test_a_trial_whose_last_checkpoint_is_damaged_has_no_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_whose_last_checkpoint_is_damaged_has_no_result(tmp_path: Path) -> None:
     def fit() -> bool:
         write(tmp_path, RUN.epochs).write_bytes(b"")
         return True
 
-    assert f"{FILE} is truncated" in attempted(tmp_path, monkeypatch, fit)[FAILURE]
+    assert f"{FILE} is truncated" in attempted(tmp_path, fit)[FAILURE]
     assert not (TRIAL.folder(tmp_path).results / FILE).exists()

@@ -10,13 +10,12 @@ TUNE = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # otherwise Tune ends at Ctrl-C before the sweep has closed its record
     "RAY_AIR_NEW_OUTPUT": "0",  # otherwise Tune prints tables of its own between the lines of progress
 }
-TRAIN = {
-    # Seconds until a lost worker is noticed, 2 by default. A check interrupts the worker's training for a moment.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+ELASTIC = {
     # Seconds that an elastic run waits for as many workers as before, until it continues with fewer; 60 by default.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
 }
-"""Variables read by the process that calls `TorchTrainer.fit`, which passes them on."""
+"""Variables read by the process that calls `TorchTrainer.fit`, which passes them on. Each costs every worker's start a
+second: Ray imports itself twice in a process with variables of its own."""
 
 
 def set_defaults(variables: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ an event of the other. Without any of the following, `blocks` uses Ray Data's pu
 - `StreamingExecutor.set_external_consumer_bytes`: marks an external consumer; otherwise Ray ignores limits on output.
 - `StreamingExecutor._metadata_fetcher`, `InlineMetadataFetcher`: fetch a block's size and rows with the block; a thread
   of its own delivers them 0.1 s later.
+- `StreamingExecutor.shutdown`: ends the tasks of a consumer that wants no more; else the garbage collector does it.
 - `BackpressurePolicy` and the key `ENABLED_BACKPRESSURE_POLICIES_CONFIG_KEY`: the limit of one waiting block. Without
   it, blocks fill the object store. `ConcurrencyCapBackpressurePolicy` stays: `concurrency=1` relies on it.
 """
@@ -65,6 +66,7 @@ def _blocks(bundles: Iterator[Any], executor: StreamingExecutor, pace: "Pace", n
             raise AssertionError(f"more than {num_blocks} blocks")
     finally:
         pace.give_up()
+        executor.shutdown(force=False)  # at once, also if not all blocks were taken
 
 
 class OneBlockWaits(BackpressurePolicy):

@@ -11,6 +11,7 @@ from mvlab.network import answers
 from mvlab.ray_internals import environment
 from mvlab.ray_internals.cluster import available_resources_per_node, read_ray_address
 from mvlab.sweep.errors import ClusterError
+from mvlab.training.freed_memory import KEEP_FREED_MEMORY, inherited
 from mvlab.training.placement import Node
 
 ACCELERATOR = "accelerator_type:"
@@ -30,7 +31,8 @@ def connect() -> list[Node]:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     how = {"address": "auto"} if _is_running() else {"address": "local", "include_dashboard": False}
     try:
-        ray.init(**how, **quiet)
+        with inherited(KEEP_FREED_MEMORY):
+            ray.init(**how, **quiet)
     except OSError as error:
         raise ClusterError(f"Ray does not start: {error}. It works in RAY_TMPDIR; keep that path short") from error
     return machines()

@@ -1,12 +1,11 @@
-"""One trial, run by Ray Train inside a Ray Tune actor."""
+"""One trial, run by a slot inside a Ray Tune actor."""
 
 import shutil
 import traceback
 from pathlib import Path
-from typing import Any
 
 from mvlab.disk import naming_the_disk
-from mvlab.ray_internals import environment
+from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
 from mvlab.training.checkpoints import Checkpoints
@@ -15,14 +14,20 @@ from mvlab.training.files import write_epochs
 from mvlab.training.placement import Placement
 from mvlab.training.shared import require_shared
 from mvlab.training.state import FILE as CHECKPOINT
-from mvlab.training.trainer import build_trainer
 
 FAILURE = "failure"
 """Key of a trial's failure in its report to Tune."""
 
 
 def attempt(
-    trial: Trial, *, data: str, execution: ExecutionOptions, placement: Placement, storage: Path, mark: Path
+    trial: Trial,
+    slot: Slot,
+    *,
+    data: str,
+    execution: ExecutionOptions,
+    placement: Placement,
+    storage: Path,
+    mark: Path,
 ) -> dict[str, str]:
     """Run a trial, and return its failure as text under FAILURE, or an empty dict.
 
@@ -31,14 +36,21 @@ def attempt(
     """
     try:
         with naming_the_disk(storage):
-            run_trial(trial, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
+            run_trial(trial, slot, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
     except Exception:  # noqa: BLE001 - any error ends this trial, and no other
         return {FAILURE: traceback.format_exc()}
     return {}
 
 
 def run_trial(
-    trial: Trial, *, data: str, execution: ExecutionOptions, placement: Placement, storage: Path, mark: Path
+    trial: Trial,
+    slot: Slot,
+    *,
+    data: str,
+    execution: ExecutionOptions,
+    placement: Placement,
+    storage: Path,
+    mark: Path,
 ) -> None:
     """Train from the newest checkpoint, if there is one, and copy the last checkpoint to the trial's results.
 
@@ -52,7 +64,6 @@ def run_trial(
         DamagedCheckpointError: the last checkpoint is damaged.
     """
     require_shared(mark)
-    environment.set_defaults(environment.TRAIN)
     folder = trial.folder(storage)
     if folder.stop.exists():
         return
@@ -70,10 +81,8 @@ def run_trial(
     )
     checkpoints = Checkpoints(folder.checkpoints, execution.keep, trial.run.task)
     state, _ = checkpoints.newest()
-    if state is None or state.epoch < trial.run.epochs:
-        result: Any = build_trainer(assignment, placement, storage).fit()  # Ray's types still describe version 1
-        if not result.return_value:
-            return
+    if (state is None or state.epoch < trial.run.epochs) and not slot.do(assignment):
+        return
     state = checkpoints.read(trial.run.epochs, 0)  # raises if it is damaged
     write_epochs(folder.epochs, state.history)  # a killed process may have written only the checkpoint
     shutil.copyfile(checkpoints.path_of(trial.run.epochs, 0) / CHECKPOINT, folder.results / CHECKPOINT)

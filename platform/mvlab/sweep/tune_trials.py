@@ -9,45 +9,78 @@ from pathlib import Path
 from ray import cloudpickle, tune
 
 from mvlab.ray_internals.cluster import HEAD
+from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS
+from mvlab.training.placement import Placement
+
+Attempt = Callable[[Trial, Slot], dict[str, str]]
+"""Function that does a trial in a slot, and returns its report."""
+
+
+class Seat(tune.Trainable):
+    """Process of Ray Tune that has a slot, and does one trial of the sweep after the other in it."""
+
+    def setup(
+        self,
+        config: dict[str, str],
+        attempt: Attempt,
+        by_slug: Mapping[str, Trial],
+        placement: Placement,
+        storage: Path,
+    ) -> None:
+        """Take the first trial. The arguments after `config` are the same for all."""
+        self.attempt, self.by_slug = attempt, by_slug
+        self.slot = Slot(placement, storage)
+
+    def reset_config(self, new_config: dict[str, str]) -> bool:
+        """Take the next trial. Tune has set `config` already."""
+        return True
+
+    def step(self) -> dict[str, str | bool]:
+        """Do the trial."""
+        return {**self.attempt(self.by_slug[self.config["trial"]], self.slot), "done": True}
+
+    def cleanup(self) -> None:
+        """Free the workers. Tune calls this when no trial is left for the process."""
+        self.slot.close()
 
 
 def tune_trials(
     by_slug: Mapping[str, Trial],
-    do: Callable[[Trial], dict[str, str]],
+    attempt: Attempt,
     reporter: tune.Callback,
     *,
-    at_once: int,
+    placement: Placement,
     storage: Path,
 ) -> tune.Tuner:
-    """Return a tuner that runs `do` on every trial, and reports its results to `reporter`.
+    """Return a tuner that runs `attempt` on every trial, and reports its results to `reporter`.
 
     A trial whose process was lost starts again while it has at most MOST_WITHOUT_PROGRESS failures. `reporter` counts
     them.
     """
-
     _send_along(by_slug.values())
-
-    def trainable(config: dict[str, str]) -> dict[str, str]:
-        return do(by_slug[config["trial"]])
-
+    name = f"tune-{time.time_ns()}"
+    seat = tune.with_parameters(
+        Seat, attempt=attempt, by_slug=by_slug, placement=placement, storage=storage / name / "slots"
+    )
     return tune.Tuner(
         # Tune counts only the waiting actor. Train places the workers, and `placement` counts them. The actor waits on
         # the head node: if that is lost, everything ends anyway.
-        tune.with_resources(trainable, tune.PlacementGroupFactory([{HEAD: 0.001}])),
+        tune.with_resources(seat, tune.PlacementGroupFactory([{HEAD: 0.001}])),
         param_space={"trial": tune.grid_search(list(by_slug))},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=at_once,
-            reuse_actors=True,  # the next trial need not import torch again
+            max_concurrent_trials=placement.concurrent_trials,
+            reuse_actors=True,  # and with them their slots
             trial_name_creator=lambda trial: trial.config["trial"],
             trial_dirname_creator=lambda trial: trial.config["trial"],
         ),
         run_config=tune.RunConfig(
-            name=f"tune-{time.time_ns()}",
+            name=name,
             storage_path=str(storage),
             verbose=0,
             callbacks=[reporter],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs make their own
             failure_config=tune.FailureConfig(max_failures=MOST_WITHOUT_PROGRESS),
         ),
     )

@@ -65,7 +65,7 @@ def run_sweep(
     with marked(storage) as mark, closing(reporter.console), follow(logs, reporter.hear):
         started = time.monotonic()
         do = partial(attempt, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
-        tune_trials(by_slug, do, reporter, at_once=placement.concurrent_trials, storage=storage).fit()
+        tune_trials(by_slug, do, reporter, placement=placement, storage=storage).fit()
         trained_s = time.monotonic() - started
         for trial, failure in exported(reporter.trained, data=data, storage=storage, is_stopped=reporter.is_stopped):
             reporter.take_export(trial, failure)

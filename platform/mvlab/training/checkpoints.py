@@ -96,6 +96,11 @@ class Checkpoints:
             self._writing.result()
             self._writing = None
 
+    def close(self) -> None:
+        """Do the same as `wait`, and end the writer's thread."""
+        self._writer.shutdown()
+        self.wait()
+
     def _write(self, state: State, then: Callable[[], object]) -> None:
         """Write a checkpoint, in place of the same one from before a restart if it is there."""
         path = self.folder / state.name

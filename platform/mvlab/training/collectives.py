@@ -96,7 +96,8 @@ class Latch:
 class Consensus:
     """Agreement of all ranks on the greatest wish at each update: asked before a step, answered after it.
 
-    It has its own process group on the CPU. So no gradient waits for it, and it waits for no GPU.
+    It has its own process group on the CPU. So no gradient waits for it, and it waits for no GPU. `close` ends the
+    group: a process does many runs.
     """
 
     def __init__(self) -> None:
@@ -116,3 +117,9 @@ class Consensus:
             self._asked.wait()
             self._asked = None
         return Wish(int(self._wish[0]))
+
+    def close(self) -> None:
+        """End the process group. Every rank must call it, and nothing else afterwards."""
+        if self._group is not None:
+            distributed.destroy_process_group(self._group)
+            self._group = None

@@ -11,6 +11,7 @@ from mvlab.disk import DiskError
 from mvlab.models.initial import InitialWeightsError
 from mvlab.training.files import whole_checkpoints
 from mvlab.training.loop import NonFiniteError
+from mvlab.training.run_queue import RunQueue
 from mvlab.training.shared import NotSharedError
 from mvlab.training.state import CheckpointError, DamagedCheckpointError
 from mvlab.training.sync_batch_norm import UnknownNormError
@@ -52,17 +53,24 @@ class Stalls:
 
 
 class GiveUp(ray.train.UserCallback):
-    """Guard that ends a run whose failure is certain to recur: Train, told to retry forever, then stops."""
+    """Guard that ends a group of workers whose failure is certain to recur: Train, told to retry forever, then stops.
 
-    def __init__(self, checkpoints: Path) -> None:
-        self.stalls = Stalls(checkpoints)
+    Failures count by run: those of one run are no fault of the next one in the queue.
+    """
+
+    def __init__(self, queue: RunQueue) -> None:
+        self.queue = queue
+        self._stalls: dict[Path, Stalls] = {}
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         """Raise the failure that ends the run, if one does."""
         for error in worker_exceptions.values():
             if cause := certain(error):
                 raise cause
-        if (failures := self.stalls.count()) > MOST_WITHOUT_PROGRESS:
+        if (run := self.queue.current()) is None:
+            return
+        checkpoints = run.folder.checkpoints
+        if (failures := self._stalls.setdefault(checkpoints, Stalls(checkpoints)).count()) > MOST_WITHOUT_PROGRESS:
             *_, error = worker_exceptions.values()
             raise NoProgressError(
                 f"{failures} failures in a row without a new checkpoint, the last one: {error}"

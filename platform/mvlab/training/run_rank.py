@@ -3,10 +3,10 @@
 Knows neither Ray nor MLflow. A function supplies the batches; reports go to files and to another function.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -38,8 +38,8 @@ from mvlab.training.state import State, require_same_run, restore
 class Surroundings:
     """Interface between a rank and the machinery that runs it."""
 
-    feed: Callable[[Iterator[Order]], Iterator[Batch]]
-    """Make the batches of these orders, one after the other."""
+    feed: Callable[[Iterator[Order]], Generator[Batch]]
+    """Make the batches of these orders, one after the other. Closing it releases what makes them."""
     notice: Callable[[], Wish]
     """Tell whether somebody wants a checkpoint, or this rank to stop. It is called at every step and must be quick."""
 
@@ -64,28 +64,16 @@ def run_rank(job: Assignment, world: World, surroundings: Surroundings) -> bool:
 def _train(job: Assignment, world: World, surroundings: Surroundings) -> bool:
     """Do the work of `run_rank`."""
     session = open_session(job, world, surroundings.notice)
-    batches = surroundings.feed(session.orders())
     try:
-        while session.epoch < job.run.epochs:
-            if not session.train_epoch(batches):
-                session.settle()
-                return False
-            started = perf_counter()
-            validated = session.evaluate_epoch(batches)
-            if validated is None:
-                session.checkpoint()
-                session.settle()
-                return False
-            session.end_epoch(validated, perf_counter() - started)
+        with closing(surroundings.feed(session.orders())) as batches:
+            return session.train_to_the_end(batches)
     except NonFiniteError as error:
         for index, batch in enumerate(error.batches):
             path = job.folder.results / f"non-finite-rank{world.rank}-{index}.npz"
             np.savez(path, allow_pickle=False, step=batch.step, pixels=batch.pixels, **arrays_of(batch.targets))
         raise
     finally:
-        session.profiler.close()
-        session.checkpoints.wait()
-    return True
+        session.close()
 
 
 def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> Session:
@@ -132,8 +120,7 @@ def open_session(job: Assignment, world: World, notice: Callable[[], Wish]) -> S
         session.ledger = Ledger(folder.ledger, world.rank, epoch=session.epoch, step=session.position.step)
     if session.is_writer:
         write_epochs(folder.epochs, session.history)
-        if state:
-            folder.say(_going_on(session, state))
+        folder.say(_going_on(session, state) if state else "the network is there, making the first batches")
     return session
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from time import monotonic, time_ns
+from time import monotonic, perf_counter, time_ns
 from typing import Any
 
 import torch
@@ -80,6 +80,21 @@ class Session:
                 for planned in self.evaluation_plan(each):
                     yield Order(planned, self.validation.ref(data), each.view)
             start = EPOCH_START
+
+    def train_to_the_end(self, batches: Iterator[Batch]) -> bool:
+        """Do the rest of the run. Return false if it was told to stop: then there is a checkpoint of where it is."""
+        while self.epoch < self.job.run.epochs:
+            if not self.train_epoch(batches):
+                self.settle()
+                return False
+            started = perf_counter()
+            validated = self.evaluate_epoch(batches)
+            if validated is None:
+                self.checkpoint()
+                self.settle()
+                return False
+            self.end_epoch(validated, perf_counter() - started)
+        return True
 
     def plan(self, epoch: int, start: Position) -> EpochPlan:
         run, rows = self.job.run, self.training.group_rows
@@ -258,6 +273,12 @@ class Session:
         self.consensus.ask(self.notice())  # what was asked for stands, and a stop may have come on top of it
         if self.consensus.answer() == Wish.LEAVE:
             raise Preempted("a worker was told to end: its run goes on with another")
+
+    def close(self) -> None:
+        """Wait until everything is on the disk, and release what outlives the session otherwise."""
+        self.profiler.close()
+        self.consensus.close()
+        self.checkpoints.close()
 
 
 def memory_metrics(device: torch.device) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""RunConfig + placement -> a Ray Train (v2) TorchTrainer."""
+"""Queue of runs + placement -> a Ray Train (v2) TorchTrainer."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,13 @@ from typing import Any
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from mvlab.training.assignment import Assignment
+from mvlab.ray_internals.train import LeanTorchTrainer
+from mvlab.training.announcements import Announcements
 from mvlab.training.failures import GiveUp
+from mvlab.training.freed_memory import KEEP_FREED_MEMORY, missing_here
 from mvlab.training.placement import Placement
-from mvlab.training.worker import EndWithACheckpoint, train
+from mvlab.training.run_queue import RunQueue
+from mvlab.training.worker import EndWithACheckpoint, serve
 
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """Interval at which an elastic run looks for machines while it is smaller than it could be."""
@@ -17,33 +20,28 @@ SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 OF_THE_KIND = 1 / 1024
 """Share of its machine's kind of GPU that a rank takes: room for a thousand ranks, in sums without rounding."""
 
-KEEP_FREED_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-}
-"""Settings for glibc. Ray Train calls the training function in a thread. Memory that the thread frees, glibc gives back
-to the kernel; then it faults in thousands of pages again at every step."""
+
+def _loop(config: dict[str, RunQueue]) -> None:
+    serve(config["queue"])
 
 
-def _loop(config: dict[str, Assignment]) -> bool:
-    return train(config["assignment"])
+def build_trainer(queue: RunQueue, placement: Placement, storage: Path) -> TorchTrainer:
+    """Return a trainer whose workers do the runs of `queue`, each from its own checkpoints, whatever they lose.
 
+    Nothing is reported through Ray. An epoch's metrics are in the run's folder before anything else sees them. `fit`
+    returns when the queue is closed, and raises the failure of a run that would fail again.
 
-def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -> TorchTrainer:
-    """Return a trainer that resumes from the run's own checkpoints, whatever it loses.
-
-    Nothing is reported through Ray. An epoch's metrics are in the run's folder before anything else sees them. The
-    result's `return_value` is that of `train`: true if the run reached its end.
+    Args:
+        storage: folder for Ray Train's own files, of which there are hardly any.
     """
     fixed = placement.min_workers == placement.workers
     scaling: Any = ray.train.ScalingConfig  # Ray's types still show version 1's fields, here and below
     running: Any = ray.train.RunConfig
     loop: Any = _loop
-    ends: list[Any] = [EndWithACheckpoint(), GiveUp(assignment.folder.checkpoints)]
-    return TorchTrainer(
+    watchers: list[Any] = [EndWithACheckpoint(), GiveUp(queue), Announcements(queue)]
+    return LeanTorchTrainer(
         loop,
-        train_loop_config={"assignment": assignment},
+        train_loop_config={"queue": queue},
         scaling_config=scaling(
             num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),
             elastic_resize_monitor_interval_s=SECONDS_BETWEEN_LOOKS_FOR_ROOM,
@@ -54,11 +52,11 @@ def build_trainer(assignment: Assignment, placement: Placement, storage: Path) -
             label_selector=_elsewhere(placement) if fixed else None,
         ),
         run_config=running(
-            name=assignment.name,
+            name=queue.name,
             storage_path=str(storage),
             failure_config=ray.train.FailureConfig(max_failures=-1),
-            callbacks=ends,
-            worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
+            callbacks=watchers,
+            worker_runtime_env={"env_vars": missing_here(KEEP_FREED_MEMORY)},
         ),
     )
 

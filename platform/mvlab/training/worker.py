@@ -1,21 +1,26 @@
-"""Function that Ray Train runs on each rank: `run_rank`, with Ray as its surroundings."""
+"""Function that Ray Train runs on each rank: `run_rank` for each run of a queue, with Ray as its surroundings."""
 
+import gc
 import os
 import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import FrameType
 
 import ray.train
 import ray.train.torch
+import torch
 
 from mvlab.data.feed.stream import stream
 from mvlab.ray_internals.train import WorkerCallback, is_machine_going
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
-from mvlab.training.collectives import Wish
+from mvlab.training.collectives import Preempted, Wish, from_rank_0
+from mvlab.training.run_queue import RunQueue
 from mvlab.training.run_rank import Surroundings, run_rank
 
 SECONDS_AFTER_SIGTERM = 10.0
@@ -27,11 +32,18 @@ SECONDS_A_THREAD_KEEPS_THE_GIL = 0.0005
 """Longest hold of the GIL by another thread while the training thread wants it: a tenth of Python's default. Ray's
 threads wake often, for milliseconds."""
 
+PEAK_MEMORY = Path("/proc/self/clear_refs")
+RESET_THE_PEAK = "5"
+"""Number that, written to PEAK_MEMORY, sets the peak of a process's memory to what it has now (Linux: proc(5))."""
+
 _told_to_end = threading.Event()
 
 
-def train(assignment: Assignment) -> bool:
-    """Do one rank's part of a run. Return true if it reached its end, false if it was told to stop.
+def serve(queue: RunQueue) -> None:
+    """Do one rank's part of the runs in `queue`, one after the other, until it is closed.
+
+    The process, its imports and the process group stay from run to run. A group of workers that is started again
+    begins with the first run that is not over.
 
     Raises:
         Preempted: a rank's process got SIGTERM. All ranks made a checkpoint, and a new group of workers resumes.
@@ -39,11 +51,38 @@ def train(assignment: Assignment) -> bool:
     sys.setswitchinterval(SECONDS_A_THREAD_KEEPS_THE_GIL)
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+    (number,) = from_rank_0([queue.first_open()], world.device)
+    while (assignment := queue.wait_for(number, _leave_if_told_to_end)) is not None:
+        reached_end = train(assignment, world)
+        if world.rank == 0:
+            queue.end(number, reached_end=reached_end)
+        number += 1
+        forget(assignment)
+
+
+def train(assignment: Assignment, world: World) -> bool:
+    """Do one rank's part of a run. Return true if it reached its end, false if it was told to stop."""
     surroundings = Surroundings(
         feed=partial(stream, cpus=assignment.feed_cpus, on_corrupt=assignment.execution.on_corrupt),
         notice=Notice(assignment),
     )
     return run_rank(assignment, world, surroundings)
+
+
+def forget(assignment: Assignment) -> None:
+    """Free what a run has left in this process. The next one's peak of memory is to be its own."""
+    gc.collect()
+    if assignment.run.numerics.compile:
+        torch.compiler.reset()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):  # not Linux, or a container that forbids it: then the peak is that of all runs
+        PEAK_MEMORY.write_text(RESET_THE_PEAK)
+
+
+def _leave_if_told_to_end() -> None:
+    if _told_to_end.is_set():
+        raise Preempted("a worker was told to end between two runs")
 
 
 class Notice:

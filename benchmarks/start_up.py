@@ -1,0 +1,165 @@
+"""Start-up of a sweep's trials: time to the first step, and the processes that a sweep starts.
+
+    python benchmarks/start_up.py [--trials 4] [--workers 2]
+
+Trials are Table 6's first row at smoke scale, one epoch each, without export. The first trial's time counts from the
+start of the sweep, on a cluster that is there already. That of each next one counts from the end of the last epoch of
+the trial before, its checkpoint included. Both end with the first training step. A step's time is computed from what
+the run records of its first epoch, so that nothing is added to what is measured.
+
+Processes are those of the cluster that were not there before the sweep, by name and purpose. Memory is their resident
+memory at its peak, without what they share. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+
+from experiments.table6_patch_size import EXPERIMENT
+from mvlab.data.data_set import embedded_digits
+from mvlab.markdown import markdown_table
+from mvlab.record.journal import Event, Journal
+from mvlab.sweep import cluster
+from mvlab.sweep.trial import Trial, plan_trials
+from mvlab.sweep.tuner import run_sweep
+from mvlab.training.execution_options import ExecutionOptions
+from mvlab.training.files import read_epochs
+from mvlab.training.placement import place
+
+PURPOSES = {
+    "Seat": "Ray Tune's actor: gives a slot its trials",
+    "ImplicitFunc": "Ray Tune's actor: does one trial after the other",
+    "TrainController": "Ray Train's controller: starts, watches and restarts a group of workers",
+    "PlacementGroupCleaner": "Ray Train: frees the workers' reservation if the controller is killed",
+    "SynchronizationActor": "Ray Train: barrier of ray.train.report, which is not used here",
+    "DatasetManager": "Ray Train: data sets given to a trainer, of which there are none",
+    "RayTrainWorker": "a rank",
+    "_StatsActor": "Ray Data: statistics",
+    "_ReadTask": "a reader of a rank's feed",
+    "ReadOrderSource": "a reader of a rank's feed",
+    "IDLE": "a worker of Ray without work: kept for the next task",
+}
+SECONDS_BETWEEN_LOOKS = 0.1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=4)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        storage = Path(folder)
+        data = embedded_digits(storage)
+        (planned,) = plan_trials(EXPERIMENT, list(EXPERIMENT.runs)[:1], "smoke", 1)
+        trials = [Trial(f"run {index}", 0, replace(planned.run, epochs=1)) for index in range(options.trials)]
+        nodes = cluster.connect()
+        placement = place(nodes, workers=options.workers, trials=len(trials))
+        journal = Journal(storage / "journal.jsonl")
+        with watched() as seen:
+            began = time.time()
+            run_sweep(
+                trials,
+                journal,
+                lambda trial: journal.append(Event(run=trial.name, kind="begin")),
+                data=data.uri,
+                execution=ExecutionOptions(export=False),
+                placement=placement,
+                storage=storage,
+            )
+        cluster.disconnect()
+        times = [first_and_last(trial, storage) for trial in trials]
+    show(began, times, seen)
+
+
+def first_and_last(trial: Trial, storage: Path) -> tuple[float, float]:
+    """Return the times at which a trial's first step began to compute, and its last epoch was over."""
+    first, *_ = epochs = read_epochs(trial.folder(storage).epochs)
+    waited_s = first["data_wait_share"] * first["train_s"]
+    return first["time_ms"] / 1000 - first["epoch_s"] + waited_s, epochs[-1]["time_ms"] / 1000
+
+
+@dataclass(slots=True)
+class Seen:
+    """Processes that a sweep started."""
+
+    names: dict[int, set[str]] = field(default_factory=dict)
+    peak_mb: dict[int, float] = field(default_factory=dict)
+    cpu_s: dict[int, float] = field(default_factory=dict)
+
+    def look(self, before: set[int]) -> None:
+        """Note all processes below this one that were not there `before`."""
+        for process in psutil.Process().children(recursive=True):
+            if process.pid in before:
+                continue
+            with suppress(psutil.NoSuchProcess):
+                title = (process.cmdline() or [process.name()])[0]
+                if title.startswith("ray::"):
+                    self.names.setdefault(process.pid, set()).add(title.removeprefix("ray::").split(".")[0])
+                else:
+                    self.names.setdefault(process.pid, set())
+                self.peak_mb[process.pid] = max(self.peak_mb.get(process.pid, 0.0), process.memory_info().rss / 1e6)
+                used = process.cpu_times()
+                self.cpu_s[process.pid] = used.user + used.system
+
+
+@contextmanager
+def watched() -> Iterator[Seen]:
+    """Inside the context, watch the processes below this one."""
+    seen, done = Seen(), threading.Event()
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def work() -> None:
+        while not done.wait(SECONDS_BETWEEN_LOOKS):
+            seen.look(before)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def show(began: float, times: list[tuple[float, float]], seen: Seen) -> None:
+    """Print the processes, the times, and a line of JSON."""
+    kinds: dict[str, list[int]] = {}
+    for pid, names in seen.names.items():
+        named = sorted(names - {"IDLE"}) or sorted(names) or ["short-lived"]
+        kinds.setdefault("/".join(named), []).append(pid)
+    rows = [
+        [
+            kind,
+            str(len(pids)),
+            f"{statistics.fmean(seen.peak_mb.get(pid, 0.0) for pid in pids):.0f}",
+            f"{sum(seen.cpu_s.get(pid, 0.0) for pid in pids):.1f}",
+            "; ".join(dict.fromkeys(text for name, text in PURPOSES.items() if name in kind)),
+        ]
+        for kind, pids in sorted(kinds.items(), key=lambda each: -len(each[1]))
+    ]
+    print(markdown_table(["process", "number", "peak MB each", "CPU s in all", "purpose"], rows))
+    first_s = times[0][0] - began
+    next_s = [start - end for (_, end), (start, _) in pairwise(times)]
+    print(f"\nfirst trial: {first_s:.1f} s; next ones: {', '.join(f'{each:.1f}' for each in next_s)} s")
+    count = Counter({kind: len(pids) for kind, pids in kinds.items()})
+    summary = {
+        "first_trial_s": round(first_s, 1),
+        "next_trial_s": round(statistics.median(next_s), 1) if next_s else None,
+        "processes": count.total(),
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""A slot: one group of workers that does run after run, for real; and what a failure in it costs."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+from training.small import RUN, few_digits
+
+from mvlab.record.journal import Event, Journal
+from mvlab.record.tags import WEIGHTS_TAG
+from mvlab.sweep import cluster
+from mvlab.sweep.trial import Trial
+from mvlab.sweep.tuner import run_sweep
+from mvlab.training.checkpoint_policy import CheckpointPolicy
+from mvlab.training.execution_options import ExecutionOptions
+from mvlab.training.placement import Node, place
+
+pytestmark = pytest.mark.cluster
+
+WORKERS = 2
+OTHER = replace(RUN, model=RUN.model.scaled("smoke"), seed=7, epochs=1)
+LONG = replace(RUN, epochs=40)
+HOPELESS = replace(RUN, optimizer=replace(RUN.optimizer, lr_start=1e30, lr_peak=1e30, lr_end=1e30))
+"""Run whose gradients are not finite after an update."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Digits, on a cluster of two CPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        cluster.connect()
+        try:
+            yield few_digits(tmp_path_factory.mktemp("digits"))
+        finally:
+            cluster.disconnect()
+
+
+def sweep(trials: list[Trial], journal: Journal, data: str) -> None:
+    run_sweep(
+        trials,
+        journal,
+        lambda trial: journal.append(Event(run=trial.name, kind="begin")),
+        data=data,
+        execution=ExecutionOptions(export=False, keep=CheckpointPolicy(every_minutes=None)),
+        placement=place([Node(2)], workers=WORKERS, trials=len(trials)),
+        storage=journal.path.parent,
+    )
+
+
+def digests(journal: Journal) -> dict[str, list[str]]:
+    """Return the digests of the weights after every epoch, by run."""
+    return {name: [*run.epochs.values()] for name, run in journal.runs().items()}
+
+
+def ranks() -> list[psutil.Process]:
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if process.is_running() and "RayTrainWorker" in process.name()]
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do `work` while the block runs, and require that it came to its end."""
+    failures: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised in the test's own thread
+            failures.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    yield
+    thread.join(60)
+    assert not thread.is_alive()
+    assert not failures, failures
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Wait for an event, a minute at most."""
+    limit = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < limit, "it did not come"
+        time.sleep(0.02)
+
+
+def has_epochs(journal: Journal, run: str, number: int) -> bool:
+    return len(Journal(journal.path).runs()[run].epochs) >= number if run in Journal(journal.path).runs() else False
+
+
+@pytest.fixture(scope="module")
+def alone(data: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Digests of a run that has a group of workers for itself."""
+    journal = Journal(tmp_path_factory.mktemp("alone") / "journal.jsonl")
+    sweep([Trial("alone", 0, RUN)], journal, data)
+    return digests(journal)["alone seed 0"]
+
+
+def test_a_run_has_the_same_bits_first_fourth_and_alone_and_all_have_one_group_of_workers(
+    data: str, tmp_path: Path, alone: list[str]
+) -> None:
+    """Also after runs of another network, seed and length, in the same processes."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    runs = {"first": RUN, "second": OTHER, "third": replace(RUN, seed=3), "fourth": RUN}
+    seen: set[int] = set()
+
+    def watch() -> None:
+        while not has_epochs(journal, "fourth seed 0", RUN.epochs):
+            seen.update(process.pid for process in ranks())
+            time.sleep(0.1)
+
+    with beside(watch):
+        sweep([Trial(name, 0, run) for name, run in runs.items()], journal, data)
+    found = digests(journal)
+    assert found["first seed 0"] == found["fourth seed 0"] == alone
+    assert found["third seed 0"] != alone
+    assert len(seen) == WORKERS
+
+
+def test_a_lost_rank_costs_its_own_run_a_resume_and_no_other_anything(
+    data: str, tmp_path: Path, alone: list[str]
+) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+
+    def kill() -> None:
+        until(lambda: has_epochs(journal, "second seed 0", 1))
+        ranks()[0].send_signal(signal.SIGKILL)
+
+    with beside(kill):
+        sweep([Trial(name, 0, RUN) for name in ("first", "second", "third")], journal, data)
+    assert digests(journal) == dict.fromkeys(("first seed 0", "second seed 0", "third seed 0"), alone)
+    assert set(journal.statuses().values()) == {"FINISHED"}
+    assert journal.runs()["second seed 0"].epochs.keys() == {1, 2}, "no gap, nothing twice"
+
+
+def test_a_failed_run_leaves_those_beside_it_as_they_are(data: str, tmp_path: Path, alone: list[str]) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    sweep([Trial("good", 0, RUN), Trial("hopeless", 0, HOPELESS), Trial("late", 0, RUN)], journal, data)
+    assert journal.statuses() == {
+        "good seed 0": "FINISHED",
+        "hopeless seed 0": "FAILED",
+        "late seed 0": "FINISHED",
+    }
+    assert digests(journal)["late seed 0"] == digests(journal)["good seed 0"] == alone
+
+
+def test_a_run_that_is_told_to_stop_leaves_its_workers_to_the_next(data: str, tmp_path: Path, alone: list[str]) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    long, late = Trial("long", 0, LONG), Trial("late", 0, RUN)
+
+    def stop() -> None:
+        until(lambda: has_epochs(journal, long.name, 1))
+        group = {process.pid for process in ranks()}
+        long.folder(tmp_path).stop.touch()
+        until(lambda: has_epochs(journal, late.name, 1))
+        assert {process.pid for process in ranks()} == group
+
+    with beside(stop):
+        sweep([long, late], journal, data)
+    assert digests(journal)[late.name] == alone
+    assert 1 <= len(digests(journal)[long.name]) < LONG.epochs
+    assert any(long.folder(tmp_path).checkpoints.iterdir())
+
+
+def test_nothing_is_left_after_a_sweep(data: str, tmp_path: Path, alone: list[str]) -> None:
+    until(lambda: not ranks())
+    until(lambda: ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"])
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("slot")]
+    assert WEIGHTS_TAG
