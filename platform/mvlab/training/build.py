@@ -13,6 +13,7 @@ from mvlab.training.ema import Ema
 from mvlab.training.loop import Trainer
 from mvlab.training.optimizer import build_optimizer
 from mvlab.training.sync_batch_norm import synchronise
+from mvlab.training.without_compiler import PlainDistributedDataParallel
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
     model = bare
     if world.size > 1:
         # BatchNorm's statistics need not be sent at every step: evaluation shares rank 0's.
-        model = DistributedDataParallel(bare, forward_sync_buffers=False, gradient_as_bucket_view=True)
+        parallel = DistributedDataParallel if numerics.compile else PlainDistributedDataParallel
+        model = parallel(bare, forward_sync_buffers=False, gradient_as_bucket_view=True)
     if numerics.compile:
         torch._dynamo.config.recompile_limit = max(8, 2 * len(run.sampler.resolutions) + 2)
         model = torch.compile(model, dynamic=False)  # type: ignore[assignment]
@@ -51,7 +53,7 @@ def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
         model=model,
         bare=bare,
         ema=Ema(bare, run.ema_decay),
-        optimizer=build_optimizer(bare, run.optimizer),
+        optimizer=build_optimizer(bare, run.optimizer, compiled=numerics.compile),
         objective=run.task.objective(),
         scaler=torch.amp.GradScaler(world.device.type, enabled=numerics.precision == "fp16"),
         rank=world.rank,

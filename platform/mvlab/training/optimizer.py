@@ -5,26 +5,31 @@ from torch import nn
 
 from mvlab.checks import require_one_of
 from mvlab.config import OptimizerConfig
+from mvlab.training.without_compiler import plain_optimizer
 
 LR_FACTOR = "lr_factor"
 """Key of a parameter group whose learning rate is a multiple of the step's."""
 Named = list[tuple[str, nn.Parameter]]
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, config: OptimizerConfig, *, compiled: bool = False) -> torch.optim.Optimizer:
     """Return AdamW or SGD over all parameters. `config.decay` names those with weight decay.
 
     It is fused: one kernel for all parameters takes a third of the time on a CPU, where a step has few images.
+
+    Args:
+        compiled: True if the model is compiled. Otherwise torch's compiler is not even imported.
 
     Raises:
         ValueError: a prefix in `config.lr_factors` begins the name of no parameter.
     """
     groups = _groups(model, config)
+    sgd, adamw = torch.optim.SGD, torch.optim.AdamW
+    if not compiled:
+        sgd, adamw = plain_optimizer(sgd), plain_optimizer(adamw)
     if config.name == "sgd":
-        return torch.optim.SGD(
-            groups, lr=config.lr_start, momentum=config.momentum, nesterov=config.nesterov, fused=True
-        )
-    return torch.optim.AdamW(groups, lr=config.lr_start, betas=config.betas, fused=True)
+        return sgd(groups, lr=config.lr_start, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+    return adamw(groups, lr=config.lr_start, betas=config.betas, fused=True)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
