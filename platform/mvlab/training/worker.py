@@ -16,6 +16,7 @@ import ray.train.torch
 import torch
 
 from mvlab.data.feed.stream import stream
+from mvlab.ray_internals.statistics import leave_out_statistics
 from mvlab.ray_internals.train import WorkerCallback, is_machine_going
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
@@ -49,6 +50,7 @@ def serve(queue: RunQueue) -> None:
         Preempted: a rank's process got SIGTERM. All ranks made a checkpoint, and a new group of workers resumes.
     """
     sys.setswitchinterval(SECONDS_A_THREAD_KEEPS_THE_GIL)
+    leave_out_statistics()
     context = ray.train.get_context()
     world = World(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
     (number,) = from_rank_0([queue.first_open()], world.device)
