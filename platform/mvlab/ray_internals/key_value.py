@@ -1,12 +1,17 @@
 """Internals of Ray Core: the head's key-value store, which every process of the cluster reaches.
 
-- `_internal_kv_put`, `_internal_kv_get`, `_internal_kv_del`: values of a few kilobytes, in a namespace of our own.
-  An actor in their place would be one more process (0.2 GB) for every sweep, and one more that can be lost.
+- `_internal_kv_put`, `_internal_kv_get`, `_internal_kv_list`, `_internal_kv_del`: values of a few kilobytes, in a
+  namespace of our own. An actor in their place would be one more process (0.2 GB) for every sweep, and one more that can be lost.
 
 The store ends with the cluster. Whoever puts a value deletes it.
 """
 
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_get,
+    _internal_kv_list,
+    _internal_kv_put,
+)
 
 NAMESPACE = b"mvlab"
 
@@ -20,6 +25,11 @@ def get(key: str) -> bytes | None:
     """Return the value of a key; None if there is none."""
     value: bytes | None = _internal_kv_get(key.encode(), namespace=NAMESPACE)
     return value
+
+
+def keys(prefix: str) -> list[str]:
+    """Return the keys that begin with `prefix`."""
+    return [key.decode() for key in _internal_kv_list(prefix.encode(), namespace=NAMESPACE)]
 
 
 def delete_all(prefix: str) -> None:
