@@ -66,6 +66,7 @@ ONLY_IN = {
         "training/worker.py",
         "training/trainer.py",
         "training/failures.py",
+        "training/run_queue.py",
         "sweep/",
     },
     "mlflow": {"record/"},
@@ -220,6 +221,7 @@ WRITES_PLAINLY = {
     "training/files.py",  # lines for people
     "training/checkpoints.py",  # into a folder that `atomic_folder` publishes; renames what it refuses
     "training/state.py",
+    "training/peak_memory.py",  # a switch of the kernel's
     "record/lock.py",  # the file itself is the lock, and is made or not
     "export/on_device_latency.py",  # runs on a Mac without mvlab
 }

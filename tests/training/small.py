@@ -1,6 +1,6 @@
 """A run of a second on a few digits, in one process or on some ranks, without Ray."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -46,7 +46,7 @@ EVALUATED = replace(RUN, epochs=1, optimizer=replace(RUN.optimizer, warmup_updat
 TIMING = ("_s", "_ms", "_wait_share", "_gb")
 """Ends of the names of what no two runs have in common."""
 
-Feed = Callable[[Iterator[Order]], Iterator[Batch]]
+Feed = Callable[[Iterator[Order]], Generator[Batch]]
 
 
 def few_digits(folder: Path) -> str:
@@ -74,7 +74,7 @@ def assign(folder: Path, data: str, run: RunConfig = RUN, *, planned_world: int 
     )
 
 
-def feed(orders: Iterator[Order]) -> Iterator[Batch]:
+def feed(orders: Iterator[Order]) -> Generator[Batch]:
     """Some batches ahead, as the platform's own."""
     while some := list(islice(orders, 4)):
         yield from render_batches(some)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -53,7 +53,7 @@ class Recorded:
     def __init__(self) -> None:
         self.samples: list[tuple[int, int, list[int]]] = []
 
-    def __call__(self, orders: Iterator[Order]) -> Iterator[Batch]:
+    def __call__(self, orders: Iterator[Order]) -> Generator[Batch]:
         for order in orders:
             if isinstance(order.view, TrainingView):
                 self.samples.append((order.view.epoch, order.planned.step, order.planned.samples.tolist()))

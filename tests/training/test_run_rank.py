@@ -1,7 +1,7 @@
 """A run that was stopped, killed, damaged or moved comes to what it would have come to, bit for bit."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -145,7 +145,7 @@ def test_after_the_last_epoch_other_resolutions_are_tested(data: str, tmp_path: 
 def killed_after(batches: int) -> Feed:
     """Ends the process' work as a kill does: without a word, between two steps, with no checkpoint made."""
 
-    def broken(orders: Iterator[Order]) -> Iterator[Batch]:
+    def broken(orders: Iterator[Order]) -> Generator[Batch]:
         yield from islice(feed(orders), batches)
         raise KeyboardInterrupt
 

@@ -1,17 +1,13 @@
 """Internals of Ray Core: the head's key-value store, which every process of the cluster reaches.
 
 - `_internal_kv_put`, `_internal_kv_get`, `_internal_kv_list`, `_internal_kv_del`: values of a few kilobytes, in a
-  namespace of our own. An actor in their place would be one more process (0.2 GB) for every sweep, and one more that can be lost.
+  namespace of our own. An actor in their place would be one more process for every sweep (0.2 GB), and one more that
+  can be lost.
 
 The store ends with the cluster. Whoever puts a value deletes it.
 """
 
-from ray.experimental.internal_kv import (
-    _internal_kv_del,
-    _internal_kv_get,
-    _internal_kv_list,
-    _internal_kv_put,
-)
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list, _internal_kv_put
 
 NAMESPACE = b"mvlab"
 

@@ -32,7 +32,7 @@ class LeanTorchTrainer(TorchTrainer):
     """Trainer that starts no processes but those of its workers and of their guards."""
 
     def _create_default_callbacks(self) -> list[Any]:
-        callbacks: list[Any] = super()._create_default_callbacks()
+        callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]
         return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
 
     def _initialize_and_run_controller(self, **parts: Any) -> ray.train.Result:

@@ -21,7 +21,7 @@ Attempt = Callable[[Trial, Slot], dict[str, str]]
 class Seat(tune.Trainable):
     """Process of Ray Tune that has a slot, and does one trial of the sweep after the other in it."""
 
-    def setup(
+    def setup(  # type: ignore[override] # with_parameters gives the rest
         self,
         config: dict[str, str],
         attempt: Attempt,

@@ -42,7 +42,7 @@ class RunQueue:
         while (value := key_value.get(self._key(number))) is None:
             look()
             time.sleep(SECONDS_BETWEEN_LOOKS)
-        return None if value == CLOSED else cloudpickle.loads(value)  # type: ignore[no-any-return]
+        return None if value == CLOSED else cloudpickle.loads(value)
 
     def end(self, number: int, *, reached_end: bool) -> None:
         """Record that run `number` is over: it reached its end, or was told to stop."""

@@ -1,7 +1,5 @@
 """One rank's part of a training run: its state, and the methods that advance it. Knows neither Ray nor MLflow."""
 
-import platform
-import resource
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +35,7 @@ from mvlab.training.ledger import Ledger
 from mvlab.training.loop import Trainer, evaluate
 from mvlab.training.meter import Meter
 from mvlab.training.optimizer import lr_of
+from mvlab.training.peak_memory import memory_metrics
 from mvlab.training.profile import Phase, Profiler
 from mvlab.training.schedule import Schedule
 from mvlab.training.state import capture, weights_sha256
@@ -279,15 +278,3 @@ class Session:
         self.profiler.close()
         self.consensus.close()
         self.checkpoints.close()
-
-
-def memory_metrics(device: torch.device) -> dict[str, float]:
-    """Return the peak memory of this process so far, in GB (1e9 bytes): of the machine, and of its GPU.
-
-    MLflow shows metrics that begin with "system/" in a tab of its own.
-    """
-    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB on Linux
-    metrics = {"system/max_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
-    if device.type == "cuda":
-        metrics["system/gpu_memory_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
-    return metrics

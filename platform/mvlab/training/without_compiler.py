@@ -11,7 +11,7 @@ documented names (`tests/training/test_without_compiler.py` fails when it change
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -44,8 +44,9 @@ class PlainDistributedDataParallel(DistributedDataParallel):
         with _no_compiler():
             super().__init__(model, **options)
 
-    def _inside_ddp_forward(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def _inside_ddp_forward(self) -> Iterator[None]:
+        yield
 
 
 @contextmanager

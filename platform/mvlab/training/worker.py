@@ -6,9 +6,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from types import FrameType
 
 import ray.train
@@ -21,6 +19,7 @@ from mvlab.ray_internals.train import WorkerCallback, is_machine_going
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.collectives import Preempted, Wish, from_rank_0
+from mvlab.training.peak_memory import begin_anew
 from mvlab.training.run_queue import RunQueue
 from mvlab.training.run_rank import Surroundings, run_rank
 
@@ -32,10 +31,6 @@ SECONDS_BETWEEN_WARNED_CHECKPOINTS = 10.0
 SECONDS_A_THREAD_KEEPS_THE_GIL = 0.0005
 """Longest hold of the GIL by another thread while the training thread wants it: a tenth of Python's default. Ray's
 threads wake often, for milliseconds."""
-
-PEAK_MEMORY = Path("/proc/self/clear_refs")
-RESET_THE_PEAK = "5"
-"""Number that, written to PEAK_MEMORY, sets the peak of a process's memory to what it has now (Linux: proc(5))."""
 
 _told_to_end = threading.Event()
 
@@ -59,7 +54,7 @@ def serve(queue: RunQueue) -> None:
         if world.rank == 0:
             queue.end(number, reached_end=reached_end)
         number += 1
-        forget(assignment)
+        forget(assignment, world.device)
 
 
 def train(assignment: Assignment, world: World) -> bool:
@@ -71,15 +66,12 @@ def train(assignment: Assignment, world: World) -> bool:
     return run_rank(assignment, world, surroundings)
 
 
-def forget(assignment: Assignment) -> None:
+def forget(assignment: Assignment, device: torch.device) -> None:
     """Free what a run has left in this process. The next one's peak of memory is to be its own."""
     gc.collect()
     if assignment.run.numerics.compile:
         torch.compiler.reset()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # not Linux, or a container that forbids it: then the peak is that of all runs
-        PEAK_MEMORY.write_text(RESET_THE_PEAK)
+    begin_anew(device)
 
 
 def _leave_if_told_to_end() -> None:

@@ -7,7 +7,7 @@ no torch, so that reader processes start quickly.
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,11 +38,11 @@ BATCHES_BEFORE_THE_NEXT = 2 * MOST_BATCHES_A_BLOCK
 """Batches left per reader when the next segment is started beside this one. So the stream never runs dry."""
 
 
-def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Iterator[Batch]:
+def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "stop") -> Generator[Batch]:
     """Make batches on the cluster and yield them in order, prefetched.
 
-    One stream may serve a whole run. Orders are drawn lazily, and the next epoch's first batches are made while the
-    last ones are evaluated. Orders are dealt block by block to as many readers as there are CPUs. Batches are collected
+    One stream may serve a whole run; closing it ends its readers' tasks. Orders are drawn lazily, and the next epoch's
+    first batches are made while the last ones are evaluated. Orders are dealt block by block to as many readers as there are CPUs. Batches are collected
     in the same order, so that all readers work on the next few batches.
 
     Args:
