@@ -42,8 +42,8 @@ def stream(orders: Iterable[Order], *, cpus: float, on_corrupt: OnCorrupt = "sto
     """Make batches on the cluster and yield them in order, prefetched.
 
     One stream may serve a whole run; closing it ends its readers' tasks. Orders are drawn lazily, and the next epoch's
-    first batches are made while the last ones are evaluated. Orders are dealt block by block to as many readers as there
-    are CPUs. Batches are collected in the same order, so that all readers work on the next few batches.
+    first batches are made while the last ones are evaluated. Orders are dealt block by block to as many readers as
+    there are CPUs. Batches are collected in the same order, so that all readers work on the next few batches.
 
     Args:
         orders: orders of one rank.
