@@ -62,7 +62,7 @@ def test_what_is_read_is_what_is_new(tmp_path: Path, parsed: Counter[str]) -> No
         journal,
         lambda trial: begin_trial(EXPERIMENT, trial, DATA, placement, {}, journal),
         tmp_path,
-        export=False,
+        exports=None,
         halving=Halving(
             {trial.name: trial.run.epochs for trial in TRIALS}, TRIALS[0].run.epochs - 1, TRIALS[0].run.task
         ),

@@ -90,7 +90,7 @@ def report(tmp_path: Path, journal: Journal) -> Callable[[], Reporter]:
         halving = Halving.of(journal, {trial.name: trial.run.epochs for trial in TRIALS}, 1, TRIALS[0].run.task)
         reporter = Reporter(
             {t.slug: t for t in TRIALS}, journal, lambda trial: begin(journal, trial), tmp_path,
-            export=False, halving=halving,
+            exports=None, halving=halving,
         )  # fmt: skip
         reporter.console = Console(io.StringIO())
         return reporter
@@ -170,7 +170,7 @@ def test_a_run_that_was_quicker_than_its_end_is_finished(
 def test_without_halving_nobody_is_told_to_stop(tmp_path: Path, journal: Journal) -> None:
     reporter = Reporter(
         {t.slug: t for t in TRIALS}, journal, lambda trial: begin(journal, trial),
-        tmp_path, export=False,
+        tmp_path, exports=None,
     )  # fmt: skip
     reporter.console = Console(io.StringIO())
     for trial, top1 in zip(TRIALS, (80.0, 20.0, 1.0), strict=True):

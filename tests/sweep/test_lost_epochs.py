@@ -54,7 +54,7 @@ class Study:
     def drive(self) -> Reporter:
         """Another driver, which knows only what is on the disk."""
         self.journal = Journal(self.journal.path)
-        self.reporter = Reporter({TRIAL.slug: TRIAL}, self.journal, self.begin, self.folder, export=False)
+        self.reporter = Reporter({TRIAL.slug: TRIAL}, self.journal, self.begin, self.folder, exports=None)
         self.reporter.console = Console(io.StringIO())
         return self.reporter
 

@@ -35,7 +35,7 @@ def test_a_network_that_cannot_be_converted(tmp_path: Path, monkeypatch: pytest.
     assert not (results / exports.PACKAGE).exists()
 
     journal = Journal(tmp_path / "journal.jsonl")
-    reporter = Reporter({trial.slug: trial}, journal, lambda _: None, tmp_path, export=True)
+    reporter = Reporter({trial.slug: trial}, journal, lambda _: None, tmp_path, exports=None)
     reporter.console = Console(said := io.StringIO())
     journal.append(Event(run=trial.name, kind="begin"))
     reporter.trained.append(trial)

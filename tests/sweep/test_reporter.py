@@ -15,6 +15,7 @@ from mvlab.durable import partial_name
 from mvlab.record.journal import Event, Journal
 from mvlab.record.package import VERIFICATION
 from mvlab.sweep.console import Console
+from mvlab.sweep.exports import Exports
 from mvlab.sweep.run_trial import FAILURE
 from mvlab.sweep.trial import Trial, plan_trials
 from mvlab.sweep.tuner import VERIFIED_TAG, Reporter
@@ -27,6 +28,13 @@ METRICS = ("images_per_s", "data_wait_share", "data/corrupt_rows", "train/update
 Make = Callable[..., Reporter]
 
 
+class Started(Exports):
+    """Exports that are started, and never end: there is no cluster."""
+
+    def start(self, trial: Trial) -> None:
+        pass
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.jsonl")
@@ -37,10 +45,12 @@ def make(tmp_path: Path, journal: Journal) -> Make:
     """Two trials that have begun, and whoever reports on them, in silence."""
 
     def make(*, export: bool) -> Reporter:
+        exports = Started("", tmp_path) if export else None
+
         def begin(trial: Trial) -> None:
             journal.append(Event(run=trial.name, kind="begin"))
 
-        reporter = Reporter({trial.slug: trial for trial in TRIALS}, journal, begin, tmp_path, export=export)
+        reporter = Reporter({trial.slug: trial for trial in TRIALS}, journal, begin, tmp_path, exports=exports)
         reporter.console = Console(io.StringIO())
         for trial in TRIALS:
             trial.folder(tmp_path).results.mkdir(parents=True)

@@ -1,17 +1,15 @@
 """A slot: one group of workers that does run after run, for real; and what a failure in it costs."""
 
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import ray
+from sweep.besides import beside, until
 from training.small import RUN, few_digits
 
 from mvlab.experiment import vary
@@ -61,33 +59,6 @@ def digests(journal: Journal) -> dict[str, list[str]]:
 def ranks() -> list[psutil.Process]:
     below = psutil.Process().children(recursive=True)
     return [process for process in below if process.is_running() and "RayTrainWorker" in process.name()]
-
-
-@contextmanager
-def beside(work: Callable[[], None]) -> Iterator[None]:
-    """Do `work` while the block runs, and require that it came to its end."""
-    failures: list[BaseException] = []
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 - raised in the test's own thread
-            failures.append(error)
-
-    thread = threading.Thread(target=guarded)
-    thread.start()
-    yield
-    thread.join(60)
-    assert not thread.is_alive()
-    assert not failures, failures
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Wait for an event, a minute at most."""
-    limit = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < limit, "it did not come"
-        time.sleep(0.02)
 
 
 def has_epochs(journal: Journal, run: str, number: int) -> bool:

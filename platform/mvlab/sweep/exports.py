@@ -1,7 +1,7 @@
 """Turns trained trials into packages on the cluster."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,35 @@ SECONDS_BETWEEN_LOOKS = 0.5
 """Seconds between checks for a request to stop."""
 
 
-def exported(
-    trials: Sequence[Trial], *, data: str, storage: Path, is_stopped: Callable[[], bool]
-) -> Iterator[tuple[Trial, Exception | None]]:
-    """Export trained trials, as many at once as CPUs are free. Yields each at its end, with its error or None.
+class Exports:
+    """Exports of trained trials on the cluster. Each begins when a CPU is free that no run has reserved.
 
-    Call it when nothing trains any more: an export beside training would disturb measured times. Ends early if
-    `is_stopped`; an export that did not end may run again.
+    So they run beside training where there is room, and after it where there is none. They take nothing from a run.
     """
-    export = ray.remote(num_cpus=1, max_retries=1)(_export)
-    under_way = {export.remote(data, trial.folder(storage).results): trial for trial in trials}
-    while under_way and not is_stopped():
-        done, _ = ray.wait(list(under_way), timeout=SECONDS_BETWEEN_LOOKS)
-        for ref in done:
-            yield under_way.pop(ref), _failure(ref)
+
+    def __init__(self, data: str, storage: Path) -> None:
+        self.data, self.storage = data, storage
+        self._under_way: dict[Any, Trial] = {}
+
+    def start(self, trial: Trial) -> None:
+        """Export the trial as soon as there is room."""
+        export = ray.remote(num_cpus=1, max_retries=1)(_export)
+        self._under_way[export.remote(self.data, trial.folder(self.storage).results)] = trial
+
+    def done(self, *, wait_s: float = 0.0) -> Iterator[tuple[Trial, Exception | None]]:
+        """Yield the trials whose export has ended since the last call, each with its error or None.
+
+        Args:
+            wait_s: longest time to wait for one.
+        """
+        ended, _ = ray.wait(list(self._under_way), timeout=wait_s) if self._under_way else ([], [])
+        for ref in ended:
+            yield self._under_way.pop(ref), _failure(ref)
+
+    def rest(self, *, is_stopped: Callable[[], bool]) -> Iterator[tuple[Trial, Exception | None]]:
+        """Yield all others, as they end. Ends early if `is_stopped`; an export that did not end may run again."""
+        while self._under_way and not is_stopped():
+            yield from self.done(wait_s=SECONDS_BETWEEN_LOOKS)
 
 
 def _failure(ref: Any) -> Exception | None:

@@ -17,7 +17,7 @@ from mvlab.record.journal import Event, Journal, Standing, Status
 from mvlab.record.package import VERIFICATION
 from mvlab.sweep.console import Console
 from mvlab.sweep.epochs import EpochsFile, epoch_event, epoch_line
-from mvlab.sweep.exports import exported
+from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
 from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import pruning
@@ -52,14 +52,15 @@ def run_sweep(
 
     A failed trial leaves the others running. `begin` is called when a trial starts or resumes. With `grace_epochs`,
     runs compete: those that fall behind after that many epochs are stopped (`Halving`); None stops none.
-    Exports begin when nothing trains any more. Returns the seconds until then.
+    Trained runs are exported beside the others where a CPU is free. Returns the seconds until nothing trains any more.
     """
     if not trials:
         return 0.0
     by_slug = {trial.slug: trial for trial in trials}
     epochs = {trial.name: trial.run.epochs for trial in trials}
     halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs, trials[0].run.task)
-    reporter = Reporter(by_slug, journal, begin, storage, export=execution.export, halving=halving)
+    exports = Exports(data, storage) if execution.export else None
+    reporter = Reporter(by_slug, journal, begin, storage, exports=exports, halving=halving)
 
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
     with marked(storage) as mark, closing(reporter.console), follow(logs, reporter.hear):
@@ -67,8 +68,9 @@ def run_sweep(
         do = partial(attempt, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
         tune_trials(by_slug, do, reporter, placement=placement, storage=storage).fit()
         trained_s = time.monotonic() - started
-        for trial, failure in exported(reporter.trained, data=data, storage=storage, is_stopped=reporter.is_stopped):
-            reporter.take_export(trial, failure)
+        if exports:
+            for trial, failure in exports.rest(is_stopped=reporter.is_stopped):
+                reporter.take_export(trial, failure)
     return trained_s
 
 
@@ -82,14 +84,14 @@ class Reporter(TrialProgressCallback):
         begin: Callable[[Trial], None],
         storage: Path,
         *,
-        export: bool,
+        exports: Exports | None,
         halving: Halving | None = None,
     ) -> None:
-        """`export`: True to export trained trials. `halving` decides which trials to stop early, if any."""
+        """`exports` is None to export none. `halving` decides which trials to stop early, if any."""
         self.by_slug, self.journal, self.begin, self.storage = by_slug, journal, begin, storage
-        self.export, self.halving = export, halving
+        self.exports, self.halving = exports, halving
         self.trained: list[Trial] = []
-        """Trials that are still to be exported."""
+        """Trials whose exports were started."""
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_done = self.num_exported = 0
@@ -129,12 +131,13 @@ class Reporter(TrialProgressCallback):
         folder, num_epochs = self._folder(ours), len(self._standing(ours).epochs)
         if failure := self._failures.pop(ours.name, None):
             self._say_done(ours, self._fail(ours, failure, "training"))
-        elif num_epochs == ours.run.epochs and not (self.export and ours.run.task.has_package):
+        elif num_epochs == ours.run.epochs and self.exports and ours.run.task.has_package:
+            self.trained.append(ours)
+            self.exports.start(ours)
+            self._say_done(ours, "trained, to be exported as soon as a CPU is free")
+        elif num_epochs == ours.run.epochs:
             self._end(ours, "FINISHED")
             self._say_done(ours, "trained")
-        elif num_epochs == ours.run.epochs:
-            self.trained.append(ours)
-            self._say_done(ours, "trained, to be exported when all are")
         elif self.halving and ours.name in self.halving.stopped:
             self._end_pruned(ours, self.halving.stopped[ours.name])
         elif self._standing(ours).is_begun:
@@ -148,10 +151,12 @@ class Reporter(TrialProgressCallback):
         self._say_done(self._of(trial), f"FAILED in training: see {trial.error_file}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Take new epochs. Tune calls this several times a second."""
+        """Take new epochs and exports. Tune calls this several times a second."""
         for trial in trials:
             if trial.status == trial.RUNNING:
                 self.take_epochs(self._of(trial))
+        for exported, failure in self.exports.done() if self.exports else ():
+            self.take_export(exported, failure)
 
     def is_stopped(self) -> bool:
         """Return True if the whole sweep was told to stop, and not only trials that fell behind."""
