@@ -7,8 +7,9 @@ start of the sweep, on a cluster that is there already. That of each next one co
 the trial before, its checkpoint included. Both end with the first training step. A step's time is computed from what
 the run records of its first epoch, so that nothing is added to what is measured.
 
-Processes are those of the cluster that were not there before the sweep, by name and purpose. Memory is their resident
-memory at its peak, without what they share. The last line is one JSON object.
+Processes are those of the cluster that were not there before the sweep, by name and purpose. Memory is the largest
+proportional set size: what processes share, such as torch's code, counts once in all. The last line is one JSON object;
+`head_mb_a_slot` is the memory that each slot takes on the head of a cluster.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import statistics
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -38,19 +38,18 @@ from mvlab.training.files import read_epochs
 from mvlab.training.placement import place
 
 PURPOSES = {
-    "Seat": "Ray Tune's actor: gives a slot its trials",
-    "ImplicitFunc": "Ray Tune's actor: does one trial after the other",
-    "TrainController": "Ray Train's controller: starts, watches and restarts a group of workers",
-    "PlacementGroupCleaner": "Ray Train: frees the workers' reservation if the controller is killed",
-    "SynchronizationActor": "Ray Train: barrier of ray.train.report, which is not used here",
-    "DatasetManager": "Ray Train: data sets given to a trainer, of which there are none",
+    "Seat": "Ray Tune's actor: gives its slot trial after trial, and watches its workers (Ray Train's controller)",
     "RayTrainWorker": "a rank",
-    "_StatsActor": "Ray Data: statistics",
-    "_ReadTask": "a reader of a rank's feed",
-    "ReadOrderSource": "a reader of a rank's feed",
+    "Read_OrderSource": "a reader of a rank's feed",
+    "PlacementGroupCleaner": "Ray Train: frees the workers' reservation if the controller is killed",
+    "SynchronizationActor": "Ray Train: barrier of ray.train.report; Ray starts it in any case",
+    "PreemptionWatcher": "Ray Train: warns workers of a machine that is about to be taken away",
+    "_AutoscalingCoordinatorActor": "Ray: tells the autoscaler what workers need; one for the cluster",
     "IDLE": "a worker of Ray without work: kept for the next task",
 }
-SECONDS_BETWEEN_LOOKS = 0.1
+ON_THE_HEAD = ("Seat", "PlacementGroupCleaner", "SynchronizationActor", "PreemptionWatcher")
+"""Processes of each slot that lie on the cluster's head."""
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def main() -> None:
@@ -104,11 +103,12 @@ class Seen:
                 continue
             with suppress(psutil.NoSuchProcess):
                 title = (process.cmdline() or [process.name()])[0]
-                if title.startswith("ray::"):
-                    self.names.setdefault(process.pid, set()).add(title.removeprefix("ray::").split(".")[0])
-                else:
-                    self.names.setdefault(process.pid, set())
-                self.peak_mb[process.pid] = max(self.peak_mb.get(process.pid, 0.0), process.memory_info().rss / 1e6)
+                names = self.names.setdefault(process.pid, set())
+                if title.startswith("ray::"):  # an idle worker's name changes with what it does
+                    names.add(title.removeprefix("ray::").split(".")[0].replace("ResourceTrainable", "Seat"))
+                self.peak_mb[process.pid] = max(
+                    self.peak_mb.get(process.pid, 0.0), process.memory_full_info().pss / 1e6
+                )
                 used = process.cpu_times()
                 self.cpu_s[process.pid] = used.user + used.system
 
@@ -136,15 +136,15 @@ def show(began: float, times: list[tuple[float, float]], seen: Seen) -> None:
     """Print the processes, the times, and a line of JSON."""
     kinds: dict[str, list[int]] = {}
     for pid, names in seen.names.items():
-        named = sorted(names - {"IDLE"}) or sorted(names) or ["short-lived"]
-        kinds.setdefault("/".join(named), []).append(pid)
+        known = [name for name in PURPOSES if name in names]
+        kinds.setdefault((known or sorted(names) or ["short-lived"])[0], []).append(pid)
     rows = [
         [
             kind,
             str(len(pids)),
             f"{statistics.fmean(seen.peak_mb.get(pid, 0.0) for pid in pids):.0f}",
             f"{sum(seen.cpu_s.get(pid, 0.0) for pid in pids):.1f}",
-            "; ".join(dict.fromkeys(text for name, text in PURPOSES.items() if name in kind)),
+            PURPOSES.get(kind, ""),
         ]
         for kind, pids in sorted(kinds.items(), key=lambda each: -len(each[1]))
     ]
@@ -152,11 +152,11 @@ def show(began: float, times: list[tuple[float, float]], seen: Seen) -> None:
     first_s = times[0][0] - began
     next_s = [start - end for (_, end), (start, _) in pairwise(times)]
     print(f"\nfirst trial: {first_s:.1f} s; next ones: {', '.join(f'{each:.1f}' for each in next_s)} s")
-    count = Counter({kind: len(pids) for kind, pids in kinds.items()})
     summary = {
         "first_trial_s": round(first_s, 1),
         "next_trial_s": round(statistics.median(next_s), 1) if next_s else None,
-        "processes": count.total(),
+        "processes": len(seen.names),
+        "head_mb_a_slot": round(sum(seen.peak_mb.get(pid, 0.0) for kind in ON_THE_HEAD for pid in kinds.get(kind, []))),
     }
     print(json.dumps(summary))
 
