@@ -43,9 +43,8 @@ from torchvision.transforms import v2
 from mvlab.codecs import decode
 from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.config import SamplerConfig
-from mvlab.data.feed import images
-from mvlab.data.feed.images import render
-from mvlab.data.feed.render import Order, render_batches
+from mvlab.data.feed import render as rendering
+from mvlab.data.feed.render import Order, render, render_batches
 from mvlab.data.feed.stream import stream
 from mvlab.data.geometry import Geometry
 from mvlab.data.ingest.job import ingest
@@ -131,7 +130,7 @@ class Decoded(TrainingView):
     decode_batch: Callable[..., None]
 
     def place(self, *samples: Any, **how: Any) -> Geometry:
-        images.decode_batch = self.decode_batch
+        rendering.decode_batch = self.decode_batch
         return super().place(*samples, **how | {"compiled": True})
 
 

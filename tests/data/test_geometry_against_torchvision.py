@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 
 from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.codecs.pillow import decode_image, resize_box
-from mvlab.data.feed.images import render
+from mvlab.data.feed.render import render
 from mvlab.data.geometry import Geometry
 
 MARGIN = 90

@@ -22,7 +22,7 @@ NUM_DRAWS = 4 * _TRIES + 1
 class Geometry:
     """Source boxes and output size of the N images of a batch. Each box is resized to the size, then mirrored or not.
 
-    `mvlab.data.feed.images.render` makes the pixels. This class places boxes and masks.
+    `mvlab.data.feed.render.render` makes the pixels. This class places boxes and masks.
     """
 
     boxes: NDArray[np.float64]

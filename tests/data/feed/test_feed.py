@@ -15,8 +15,7 @@ from mvlab.data.data_set import embedded_digits
 from mvlab.data.feed import blocks
 from mvlab.data.feed import stream as feed
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import render
-from mvlab.data.feed.render import Order
+from mvlab.data.feed.render import Order, render
 from mvlab.data.feed.stream import stream
 from mvlab.data.plan import plan_epoch, plan_evaluation
 from mvlab.data.store.manifest import Manifest, read_manifest

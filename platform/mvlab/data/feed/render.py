@@ -1,4 +1,4 @@
-"""Order of a batch -> the batch, in a reader process: rows are read, cropped and resized. Knows no Ray."""
+"""Order of a batch -> the batch, in a reader process: rows are read, cropped and resized. Knows no Ray and no torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from itertools import chain, islice, zip_longest
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mvlab.codecs.decode import decode_batch
 from mvlab.codecs.encoded_images import EncodedImages
+from mvlab.codecs.pillow import Pixels
 from mvlab.data.feed.batch import Batch
-from mvlab.data.feed.images import render
+from mvlab.data.geometry import Geometry
 from mvlab.data.plan import PlannedBatch, SampleIds
 from mvlab.data.store.manifest import SplitRef
 from mvlab.data.store.read_ahead import read_ahead
@@ -47,7 +50,27 @@ def render_batches(orders: list[Order], on_corrupt: OnCorrupt = "stop") -> Itera
     work = [(open_split(order.split), order.planned.samples) for order in orders]
     contents = _here(work) if all(reader.folder.is_local for reader, _ in work) else _from_afar(work)
     for order, (encoded, corrupt) in zip(orders, contents, strict=True):
-        yield _render(order, encoded, corrupt, on_corrupt)
+        yield _batch(order, encoded, corrupt, on_corrupt)
+
+
+def render(encoded: EncodedImages, geometry: Geometry, out: Pixels, *, tiled: NDArray[np.bool_]) -> None:
+    """Fill `out`, (N, 3, *geometry.size), with the pixels of N images, resized antialiased bilinear.
+
+    Args:
+        tiled: (N,), true for images that are tiled JPEGs.
+
+    Raises:
+        OSError: the bytes are no image, or a broken one.
+    """
+    decode_batch(
+        encoded,
+        geometry.boxes,
+        out,
+        mirrored=geometry.mirrored,
+        tiled=tiled,
+        are_whole=geometry.are_whole,
+        padding=geometry.padding,
+    )
 
 
 def _here(work: list[_Work]) -> Iterator[_Content]:
@@ -89,7 +112,7 @@ def _read(reader: SplitReader, sample: int) -> bytes | CorruptRowError:
         return error
 
 
-def _render(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: OnCorrupt) -> Batch:
+def _batch(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: OnCorrupt) -> Batch:
     planned, reader = order.planned, open_split(order.split)
     samples: SampleIds = planned.samples
     named: list[str] = []
@@ -119,14 +142,12 @@ def _replace(
                 break
             named.append(str(content))
         else:
-            _require_dropped(order.view, named)
+            if not order.view.drops:
+                raise CorruptRowError(
+                    f"{MOST_SUBSTITUTES} samples in a row are corrupt: this data set is broken. {named[-1]}"
+                )
     samples = np.array([sample for sample, _ in kept], dtype=np.int64)
     return samples, EncodedImages.of(content for _, content in kept), named
-
-
-def _require_dropped(view: View, named: list[str]) -> None:
-    if not view.drops:
-        raise CorruptRowError(f"{MOST_SUBSTITUTES} samples in a row are corrupt: this data set is broken. {named[-1]}")
 
 
 def _candidates(

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 
 from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.codecs.pillow import decode_image, resize_box
-from mvlab.data.feed.images import render
+from mvlab.data.feed.render import render
 from mvlab.data.geometry import Geometry
 from mvlab.data.ingest.image_check import take_in
 from mvlab.tasks.base import View
