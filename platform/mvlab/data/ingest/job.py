@@ -104,7 +104,9 @@ def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_pro
     folder, parts = Folder.of(out, recipe.split), Folder.of(out, recipe.split, PARTS)
     job = _job(listing, recipe)
     if MANIFEST in folder.sizes():
-        manifest = _finished(out, recipe, job)
+        manifest = read_manifest(out, recipe.split)
+        if {**manifest.source, "format_version": FORMAT_VERSION} != job:  # an older format has the same content
+            raise DataError(f"{out}/{recipe.split} is another data set already: choose another `out`")
         _clean(folder, parts)
         return manifest
     _begin(parts, job)
@@ -118,7 +120,7 @@ def ingest(listing: Listing, recipe: Recipe, out: str, *, max_bad: float, on_pro
         for number in _run([order for order in orders if order.number not in done], listing, out, recipe):
             watch.add(number, read_part(parts, number))
     finally:
-        _write_quarantine(watch.quarantined, folder)
+        folder.write(QUARANTINE, "".join(json.dumps(entry) + "\n" for entry in watch.quarantined).encode())
     manifest = _publish(listing, recipe, orders, watch, folder, job)
     _clean(folder, parts)
     return manifest
@@ -247,37 +249,24 @@ def _begin(parts: Folder, job: dict[str, Any]) -> None:
         )
 
 
-def _finished(out: str, recipe: Recipe, job: dict[str, Any]) -> Manifest:
-    manifest = read_manifest(out, recipe.split)
-    if {**manifest.source, "format_version": FORMAT_VERSION} != job:  # an older format has the same content
-        raise DataError(f"{out}/{recipe.split} is another data set already: choose another `out`")
-    return manifest
-
-
 def _publish(
     listing: Listing, recipe: Recipe, orders: list[ShardOrder], watch: _Watch, folder: Folder, job: dict[str, Any]
 ) -> Manifest:
     parts = [watch.parts[order.number] for order in orders]
     index = pa.concat_tables([part.index for part in parts])
-    shards = [part.shard for part in parts]
-    bad = len(watch.quarantined)
     manifest = Manifest.of(
         recipe.name,
         recipe.split,
         listing.classes,
-        shards,
+        [part.shard for part in parts],
         index,
-        num_quarantined=bad,
+        num_quarantined=len(watch.quarantined),
         source=job,
         task=listing.task,
         fields=listing.fields,
     )
     write_manifest(manifest, index, folder)
     return manifest
-
-
-def _write_quarantine(entries: list[dict[str, str]], folder: Folder) -> None:
-    folder.write(QUARANTINE, "".join(json.dumps(entry) + "\n" for entry in entries).encode())
 
 
 def _clean(folder: Folder, parts: Folder) -> None:

@@ -25,6 +25,10 @@ class Kind(Enum):
     """Socket, pipe or device."""
 
 
+KINDS = {fs.FileType.File: Kind.FILE, fs.FileType.Directory: Kind.FOLDER}
+"""Kinds of entries in an object store. All others are special."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One name in a folder."""
@@ -50,7 +54,9 @@ def entries(filesystem: fs.FileSystem, path: str, *, allow_missing: bool = False
         found = _on_disk(path, allow_missing=allow_missing)
     else:
         infos = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=allow_missing))
-        found = [_in_store(info) for info in infos]
+        found = [
+            Entry(posixpath.basename(info.path), KINDS.get(info.type, Kind.SPECIAL), info.size or 0) for info in infos
+        ]
     return sorted(found, key=lambda entry: entry.name)
 
 
@@ -89,10 +95,3 @@ def _of_system(found: "os.DirEntry[str]") -> Entry | None:
         return Entry(found.name, Kind.FOLDER, is_link=is_link)
     kind = Kind.FILE if stat.S_ISREG(status.st_mode) else Kind.SPECIAL
     return Entry(found.name, kind, status.st_size, is_link)
-
-
-def _in_store(info: fs.FileInfo) -> Entry:
-    name = posixpath.basename(info.path)
-    if info.type == fs.FileType.Directory:
-        return Entry(name, Kind.FOLDER)
-    return Entry(name, Kind.FILE if info.type == fs.FileType.File else Kind.SPECIAL, info.size or 0)

@@ -94,7 +94,11 @@ def list_images(
     else:
         found, left_out = _by_folder(root, tree)
     known = list(classes or sorted(found))
-    _refuse_foreign(root, found, known)
+    if foreign := sorted(set(found) - set(known)):
+        raise DataError(
+            f"{root.path} has classes that the other split has not: {', '.join(foreign[:5])}"
+            f"{' and more' if len(foreign) > 5 else ''}. Both splits need one class list"
+        )
     rows = sorted((file, size, name) for name, files in found.items() for file, size in files)
     if not rows:
         raise DataError(f"{root.path} holds no files: expected {split}/<class>/<image>{_but(left_out)}")
@@ -151,7 +155,7 @@ def _by_ground_truth(
     root: Folder, tree: Tree, truth: GroundTruth | None, classes: Sequence[str] | None
 ) -> tuple[Found, list[LeftOut]]:
     read = {META, posixpath.basename(truth.source)} if truth else set()
-    left_out = [_as_read(each, read) for each in tree.left_out]
+    left_out = [replace(each, reason=Reason.LABELS) if each.path in read else each for each in tree.left_out]
     left_out += [LeftOut(path, Reason.LABELS) for path, _ in tree.files if path in read]
     files = [(path, size) for path, size in tree.files if path not in read]
     if not files:
@@ -167,18 +171,6 @@ def _by_ground_truth(
     for file, name in zip(files, truth.classes_of(names, classes), strict=True):
         found.setdefault(name, []).append(file)
     return found, left_out + [LeftOut(name, Reason.NO_SUCH_FILE) for name in truth.unused(names)]
-
-
-def _as_read(each: LeftOut, read: set[str]) -> LeftOut:
-    return replace(each, reason=Reason.LABELS) if each.path in read else each
-
-
-def _refuse_foreign(root: Folder, found: Found, known: Sequence[str]) -> None:
-    if foreign := sorted(set(found) - set(known)):
-        raise DataError(
-            f"{root.path} has classes that the other split has not: {', '.join(foreign[:5])}"
-            f"{' and more' if len(foreign) > 5 else ''}. Both splits need one class list"
-        )
 
 
 def _but(left_out: Sequence[LeftOut]) -> str:

@@ -52,14 +52,19 @@ class GroundTruth:
             classes: the class list of the other split, sorted.
 
         Raises:
-            DataError: a file is not in it, or it has another number of lines than there are files.
+            DataError: a file is not in it, or its lines are not one class name for each file.
         """
         if self.by_name:
             labels = self._labels_of(files)
             return self._by_place(labels, classes) if self.is_numbered(classes) else labels
         if len(files) != len(self.in_order):
             raise DataError(f"{self.source} has {len(self.in_order):,} lines, but there are {len(files):,} files")
-        self._refuse_lines_with_names(files)
+        there = {name for file in files for name in _names_of(file)}
+        if len(files) > 1 and all(re.split(r"[\s,;]", line)[0] in there for line in self.in_order):
+            raise DataError(
+                f"{self.source}: its lines begin with names of files; write them as FILE LABEL, with the files' "
+                "suffixes, or as a table with the header filename,label"
+            )
         return list(self.in_order)
 
     def unused(self, files: Iterable[str]) -> list[str]:
@@ -89,15 +94,6 @@ class GroundTruth:
             )
         return [classes[int(label)] for label in labels]
 
-    def _refuse_lines_with_names(self, files: Sequence[str]) -> None:
-        """Raise if lines hold the names of files instead of class names."""
-        there = {name for file in files for name in _names_of(file)}
-        if len(files) > 1 and all(re.split(r"[\s,;]", line)[0] in there for line in self.in_order):
-            raise DataError(
-                f"{self.source}: its lines begin with names of files; write them as FILE LABEL, with the files' "
-                "suffixes, or as a table with the header filename,label"
-            )
-
 
 def read_ground_truth(path: Path) -> GroundTruth:
     """Read a file in any of the formats of this module.
@@ -117,7 +113,10 @@ def read_ground_truth(path: Path) -> GroundTruth:
     if any(pairs := [_pair(line) for line in lines]):
         return GroundTruth(str(path), _by_name(pairs, lines, path), ())
     if all(line.isdecimal() for line in lines):
-        return GroundTruth(str(path), {}, _by_number(lines, path))
+        synsets = _synsets(path.with_name(META))
+        if unknown := next((line for line in lines if int(line) not in synsets), None):
+            raise DataError(f"{path} has class number {unknown}, which {META} does not")
+        return GroundTruth(str(path), {}, tuple(synsets[int(line)] for line in lines))
     return GroundTruth(str(path), {}, tuple(lines))
 
 
@@ -177,13 +176,6 @@ def _add(found: dict[str, str], file: str, label: str, path: Path) -> None:
     name = posixpath.basename(file.strip())
     if found.setdefault(name, label) != label:
         raise DataError(f"`ground_truth` {path} says that {name} shows {found[name]}, and that it shows {label}")
-
-
-def _by_number(lines: Sequence[str], path: Path) -> tuple[str, ...]:
-    names = _synsets(path.with_name(META))
-    if unknown := next((line for line in lines if int(line) not in names), None):
-        raise DataError(f"{path} has class number {unknown}, which {META} does not")
-    return tuple(names[int(line)] for line in lines)
 
 
 def _synsets(path: Path) -> dict[int, str]:

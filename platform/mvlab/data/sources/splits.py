@@ -23,9 +23,12 @@ def splits_in(src: str) -> dict[str, str]:
     Raises:
         DataError: there is no such folder, or its folders look like splits but are ambiguous.
     """
-    folder = _folder_of(src)
+    there = [entry for entry in _folder_of(src).entries() if reason_by_name(entry) is None]
+    for entry in there:
+        if entry.kind is Kind.NOTHING and entry.name.lower() in NAMES:
+            raise DataError(f"{src}: {entry.name} is a symlink to nothing: mend it, or remove it")
+    names = [entry.name for entry in there if entry.kind is Kind.FOLDER]
     found: dict[str, str] = {}
-    names = [entry.name for entry in _folders(folder, src)]
     for name in names:
         split = NAMES.get(name.lower())
         if split in found:
@@ -60,8 +63,11 @@ def beside(src: str, splits: Iterable[str], labels: Iterable[str] = ()) -> list[
     if not divided:
         return []
     taken = {divided[split] for split in splits}
-    left = [entry for entry in _folder_of(src).entries() if entry.name not in taken]
-    return [LeftOut(_shown(entry), _reason(entry, read)) for entry in left]
+    return [
+        LeftOut(escaped(entry.name) + "/" * (entry.kind is Kind.FOLDER), _reason(entry, read))
+        for entry in _folder_of(src).entries()
+        if entry.name not in taken
+    ]
 
 
 def refuse_overlap(src: str, out: str, splits: Sequence[str]) -> None:
@@ -86,23 +92,11 @@ def _reason(entry: Entry, read: set[str]) -> Reason:
     return reason_by_name(entry) or Reason.BESIDE
 
 
-def _shown(entry: Entry) -> str:
-    return escaped(entry.name) + "/" * (entry.kind is Kind.FOLDER)
-
-
 def _folder_of(src: str) -> Folder:
     folder = Folder.of(src)
     if not folder.exists():
         raise DataError(f"`src` {src} is no folder")
     return folder
-
-
-def _folders(folder: Folder, src: str) -> list[Entry]:
-    found = [entry for entry in folder.entries() if reason_by_name(entry) is None]
-    for entry in found:
-        if entry.kind is Kind.NOTHING and entry.name.lower() in NAMES:
-            raise DataError(f"{src}: {entry.name} is a symlink to nothing: mend it, or remove it")
-    return [entry for entry in found if entry.kind is Kind.FOLDER]
 
 
 def _refuse_other_splits(src: str, names: list[str]) -> None:

@@ -57,11 +57,10 @@ def _values(column: Any, field: TargetField) -> NDArray[Any]:
 
 
 def _targets(fields: Sequence[TargetField]) -> list[tuple[str, pa.DataType]]:
-    return [(field.name, _type(field)) for field in fields]
-
-
-def _type(field: TargetField) -> pa.DataType:
-    value = pa.bool_() if field.stored_dtype == "bool" else pa.from_numpy_dtype(np.dtype(field.stored_dtype))
-    if field.shape:
-        value = pa.list_(value, *field.shape)
-    return pa.list_(value) if field.kind == "ragged" else value
+    columns = []
+    for field in fields:
+        value = pa.bool_() if field.stored_dtype == "bool" else pa.from_numpy_dtype(np.dtype(field.stored_dtype))
+        if field.shape:
+            value = pa.list_(value, *field.shape)
+        columns.append((field.name, pa.list_(value) if field.kind == "ragged" else value))
+    return columns

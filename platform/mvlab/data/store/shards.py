@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import fields as dataclass_fields
 from functools import lru_cache, partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -69,14 +70,16 @@ def write_shard(
     Memory holds one row group of ROWS_PER_GROUP images, however large the shard.
     """
     file, schema = shard_name(number), shard_schema(fields)
+    statistics = ["key", *(field.name for field in fields if field.kind == "scalar" and not field.shape)]
     partial = folder.partial(file)
     parts = []
     with folder.filesystem.open_output_stream(partial) as out:
         sink = _Sink(out)
         with pq.ParquetWriter(
-            sink, schema, compression="none", use_dictionary=False, write_statistics=["key", *_scalars(fields)]
+            sink, schema, compression="none", use_dictionary=False, write_statistics=statistics
         ) as writer:
-            for group in _groups(rows):
+            remaining = iter(rows)
+            while group := list(islice(remaining, ROWS_PER_GROUP)):
                 start = sink.num_bytes
                 sink.kept.clear()
                 writer.write_table(pa.Table.from_pylist([_values(row) for row in group], schema=schema))
@@ -98,7 +101,7 @@ class SplitReader:
         self.tiled = _column(index, "tiled")
         self._shards, self._offsets = _column(index, "shard"), _column(index, "offset")
         self.lengths, self._checksums = _column(index, "length"), _column(index, "checksum")
-        self._open = lru_cache(maxsize=SHARDS_OPEN)(self._open_shard)
+        self._open = lru_cache(maxsize=SHARDS_OPEN)(lambda number: self.folder.open(shard_name(number)))
 
     def __len__(self) -> int:
         return len(self.widths)
@@ -175,9 +178,6 @@ class SplitReader:
         first = int(np.searchsorted(self._shards, shard))
         return f"{self.uri}/{self.manifest.split}/{shard_name(shard)}, row {row - first},"
 
-    def _open_shard(self, number: int) -> LocalFile | pa.NativeFile:
-        return self.folder.open(shard_name(number))
-
 
 @lru_cache(maxsize=8)
 def open_split(ref: SplitRef) -> SplitReader:
@@ -187,14 +187,14 @@ def open_split(ref: SplitRef) -> SplitReader:
         DataError: the split is gone, or is no longer the one that `ref` was made from.
         StoreError: the store has not answered for a long time.
     """
-    return patiently(partial(_open_split, ref))
 
+    def once() -> SplitReader:
+        manifest = read_manifest(ref.uri, ref.split)
+        if manifest.digest != ref.digest:
+            raise DataError(f"{ref.uri}/{ref.split} was written anew while it was being read: start the run again")
+        return SplitReader(ref.uri, manifest)
 
-def _open_split(ref: SplitRef) -> SplitReader:
-    manifest = read_manifest(ref.uri, ref.split)
-    if manifest.digest != ref.digest:
-        raise DataError(f"{ref.uri}/{ref.split} was written anew while it was being read: start the run again")
-    return SplitReader(ref.uri, manifest)
+    return patiently(once)
 
 
 class _Sink(io.RawIOBase):
@@ -217,22 +217,6 @@ class _Sink(io.RawIOBase):
         self.num_bytes += len(data)
         self.kept.append(data)
         return len(data)
-
-
-def _groups(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    group: list[Row] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == ROWS_PER_GROUP:
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _scalars(fields: Sequence[TargetField]) -> list[str]:
-    """Return the names of fields that are single numbers. Parquet may keep the range of these."""
-    return [field.name for field in fields if field.kind == "scalar" and not field.shape]
 
 
 def _values(row: Row) -> dict[str, Any]:

@@ -55,7 +55,11 @@ def absolute_uri(uri: str) -> str:
     """
     scheme = SCHEME.match(uri)
     if scheme is None:
-        return Path(_expanded(uri)).absolute().as_uri()
+        try:
+            path = expanded(uri)
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        return Path(path).absolute().as_uri()
     if scheme[1] not in SCHEMES:
         raise DataError(
             f"{masked(uri)}: images and shards are read from a folder or from {', '.join(SCHEMES[1:])}; copy what is "
@@ -85,13 +89,6 @@ def open_filesystem(uri: str) -> tuple[fs.FileSystem, str]:
     except (pa.ArrowInvalid, UnicodeError) as error:  # the latter: a path that is not UTF-8
         raise DataError(f"{uri} cannot be opened: {str(error).splitlines()[0]}") from error
     return filesystem, path
-
-
-def _expanded(path: str) -> str:
-    try:
-        return expanded(path)
-    except ValueError as error:
-        raise DataError(str(error)) from error
 
 
 class LocalFile:

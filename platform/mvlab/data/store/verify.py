@@ -30,7 +30,12 @@ def verify(uri: str, manifest: Manifest, on_progress: Callable[[Checked], None])
     """
     folder = Folder.of(uri, manifest.split)
     expected = {shard.file: shard.sha256 for shard in manifest.shards} | {INDEX: manifest.index_sha256}
-    started, num_bytes, problems = time.monotonic(), 0, _disagreements(manifest)
+    problems: list[str] = []
+    if manifest.digest != digest_of(manifest.classes, manifest.shards, manifest.index_sha256):
+        problems.append(
+            f"{manifest.split}/{MANIFEST} is not what was ingested: its classes or hashes do not give its digest"
+        )
+    started, num_bytes = time.monotonic(), 0
     with ThreadPoolExecutor(THREADS) as pool:
         hashing = {pool.submit(_sha256, folder, file): file for file in expected}
         for done, future in enumerate(as_completed(hashing), 1):
@@ -49,12 +54,6 @@ def verify(uri: str, manifest: Manifest, on_progress: Callable[[Checked], None])
             rate = num_bytes / 1e6 / max(1e-9, time.monotonic() - started)
             on_progress(Checked(done, len(expected), num_bytes, rate))
     return sorted(problems)
-
-
-def _disagreements(manifest: Manifest) -> list[str]:
-    if manifest.digest == digest_of(manifest.classes, manifest.shards, manifest.index_sha256):
-        return []
-    return [f"{manifest.split}/{MANIFEST} is not what was ingested: its classes or hashes do not give its digest"]
 
 
 def _sha256(folder: Folder, file: str) -> tuple[str, int]:
