@@ -9,9 +9,8 @@ from typing import Any, get_type_hints
 from mvlab.models.weights.catalogue import CATALOGUE, name_of
 from mvlab.models.weights.declared import declared
 from mvlab.models.weights.errors import WeightsError
-from mvlab.models.weights.files import read_contents, write_contents
+from mvlab.models.weights.files import read_contents, weight_files, write_contents
 from mvlab.models.weights.fit import FORMATS, Fit, recognise
-from mvlab.models.weights.folder import weight_files
 from mvlab.models.weights.preprocessing import Channels, Preprocessing, Said
 from mvlab.models.weights.saved import SavedNetwork, is_saved
 from mvlab.models.weights.state_dict import require_finite, state_dict_in, unwrapped

@@ -1,6 +1,7 @@
-"""Files of tensors, by safetensors or torch.save. No code in a file is executed."""
+"""Files of tensors, by safetensors or torch.save, alone or in a folder. No code in a file is executed."""
 
 import io
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,44 @@ from safetensors.torch import load, save
 
 from mvlab.durable import atomic_file
 from mvlab.models.weights.container import container_of
-from mvlab.models.weights.errors import WeightsError
+from mvlab.models.weights.errors import WeightsError, few
 
 SAFETENSORS = ".safetensors"
+IN_A_FOLDER = ("model.safetensors", "pytorch_model.bin")
+"""File names in folders of Hugging Face's libraries."""
+INDEX = ".index.json"
+"""Suffix of the file that names the shard of each weight."""
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the weight files at `path`: itself, or those in a folder, one file or shards with an index.
+
+    Raises:
+        WeightsError: the folder has none, or a shard is missing.
+        OSError: it cannot be read.
+    """
+    if not path.is_dir():
+        return [path]
+    for name in IN_A_FOLDER:
+        if (path / name).is_file():
+            return [path / name]
+        if (path / f"{name}{INDEX}").is_file():
+            return _shards(path / f"{name}{INDEX}")
+    held = few(sorted(each.name for each in path.iterdir())) or "nothing"
+    raise WeightsError(
+        f"{path} is a folder without {' or '.join(IN_A_FOLDER)}: name a file with weights; it holds {held}"
+    )
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = [index.with_name(name) for name in files]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise WeightsError(f"{index} is no index of files with weights: {error!r:.200}") from error
+    if missing := [each.name for each in shards if not each.is_file()]:
+        raise WeightsError(f"{index.parent} is not whole: it lacks {few(missing)}, which {index.name} names")
+    return shards
 
 
 def is_safetensors(path: Path) -> bool:
@@ -30,7 +66,10 @@ def read_contents(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     container = container_of(content, path)
     try:
-        contents = load(content) if container == "safetensors" else _load_torch(content)
+        if container == "safetensors":
+            contents: Any = load(content)
+        else:
+            contents = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # a broken file raises a dozen exception types, whose messages advise unsafe reading
@@ -46,10 +85,6 @@ def read_contents(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict):
         raise WeightsError(f"{path} holds a {type(contents).__name__}, not a state dict")
     return contents
-
-
-def _load_torch(content: bytes) -> Any:
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def write_contents(contents: dict[str, Any], path: Path) -> None:
