@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mvlab.data.store.storage import store_errors
 from mvlab.errors import UserError
-from mvlab.models.weights.errors import WeightsError
+from mvlab.models.weights.errors import WeightsError, few
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, preprocessing_in
 from mvlab.models.weights.state_dict import is_state_dict, require_finite
@@ -60,10 +60,16 @@ def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:
     problems = {
         "are missing": [name for name in ours if name not in theirs],
         "are foreign": [name for name in theirs if name not in ours],
-        "have another shape": [_both_shapes(name, ours, theirs) for name in differing if name not in kept],
+        "have another shape": [
+            f"{name} {tuple(theirs[name].shape)}, here {tuple(ours[name].shape)}"
+            for name in differing
+            if name not in kept
+        ],
     }
     if any(problems.values()):
-        said = "; ".join(f"{len(names)} {what} ({_few(names)})" for what, names in problems.items() if names)
+        said = "; ".join(
+            f"{len(names)} {what} ({few(names, NAMES_SHOWN)})" for what, names in problems.items() if names
+        )
         raise InitialWeightsError(
             f"{file} is of another network than this run's: of its weights {said}. Begin with a checkpoint of the same "
             "network (only the number of classes may differ), or change the run's model to that of the checkpoint"
@@ -121,12 +127,3 @@ def _classifier(model: nn.Module) -> list[str]:
     is_list = isinstance(model.get_submodule(parent), nn.ModuleList)
     heads = [name for name in linear if is_list and name.rpartition(".")[0] == parent] or linear[-1:]
     return [f"{head}.{name}" for head in heads for name in ("weight", "bias")]
-
-
-def _both_shapes(name: str, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
-    return f"{name} {tuple(theirs[name].shape)}, here {tuple(ours[name].shape)}"
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -44,7 +44,10 @@ class StagedBackbone(Backbone):
     def __init__(self, classifier: nn.Module, parts: Iterable[str]) -> None:
         super().__init__()
         self.network = nn.ModuleDict({part: classifier.get_submodule(part) for part in parts})
-        maps = self._example()
+        like = next(self.parameters())
+        with torch.no_grad():
+            maps = self.eval()._maps(torch.zeros(1, 3, SIDE, SIDE, dtype=like.dtype, device=like.device))
+        self.train()
         self.strides = tuple(SIDE // each.shape[-1] for each in maps)
         self.channels = {stride: each.shape[1] for stride, each in zip(self.strides, maps, strict=True)}
 
@@ -61,14 +64,6 @@ class StagedBackbone(Backbone):
             for layer in part if isinstance(part, nn.Sequential) else [part]:
                 x_BCHW = layer(x_BCHW)
                 maps.append(x_BCHW)
-        return maps
-
-    @torch.no_grad()
-    def _example(self) -> list[Tensor]:
-        was_training = self.training
-        like = next(self.parameters())
-        maps = self.eval()._maps(torch.zeros(1, 3, SIDE, SIDE, dtype=like.dtype, device=like.device))
-        self.train(was_training)
         return maps
 
 

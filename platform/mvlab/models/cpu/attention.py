@@ -34,11 +34,5 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, training: bool) -> 
         return F.scaled_dot_product_attention(queries, keys, values)
     at_once = max(1, SCORES_AT_ONCE // (num_heads * num_tokens**2))
     parts = zip(queries.split(at_once), keys.split(at_once), values.split(at_once), strict=True)
-    attended = [_attend(*part) for part in parts]
+    attended = [((q * q.shape[3] ** -0.5) @ k.transpose(2, 3)).softmax(dim=3) @ v for q, k, v in parts]
     return torch.cat(attended) if len(attended) > 1 else attended[0]
-
-
-def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    scores = (queries * queries.shape[3] ** -0.5) @ keys.transpose(2, 3)
-    attended: Tensor = scores.softmax(dim=3) @ values
-    return attended

@@ -52,16 +52,13 @@ class _WithGradientAmongZeros(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        among_zeros = _input_gradient(out_gradient, x, weight, *ctx.geometry) if ctx.needs_input_grad[0] else None
+        stride, padding, dilation = ctx.geometry
+        of_x: Tensor | None = None
+        if ctx.needs_input_grad[0]:
+            among_zeros = torch.zeros_like(x)
+            among_zeros[:, :, :: stride[0], :: stride[1]] = out_gradient
+            of_x = F.conv2d(among_zeros, weight.flip(2, 3), None, 1, padding, dilation, groups=len(weight))
         _, of_weight, _ = torch.ops.aten.convolution_backward(
             out_gradient, x, weight, None, *ctx.geometry, False, [0, 0], len(weight), [False, True, False]
         )
-        return among_zeros, of_weight, None, None, None
-
-
-def _input_gradient(
-    out_gradient: Tensor, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair
-) -> Tensor:
-    among_zeros = torch.zeros_like(x)
-    among_zeros[:, :, :: stride[0], :: stride[1]] = out_gradient
-    return F.conv2d(among_zeros, weight.flip(2, 3), None, 1, padding, dilation, groups=len(weight))
+        return of_x, of_weight, None, None, None

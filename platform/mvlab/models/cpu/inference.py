@@ -100,7 +100,7 @@ def _input_shapes(model: nn.Module, example: Tensor) -> dict[nn.Module, torch.Si
 
 
 def _pack_with_activation(sequence: nn.Sequential, shapes: dict[nn.Module, torch.Size]) -> None:
-    """Return a layer and the activation after it, with or without folded layers in between."""
+    """Pack each layer with the activation after it, with or without folded layers in between."""
     steps = [(index, module) for index, module in enumerate(sequence) if not isinstance(module, nn.Identity)]
     for (index, layer), (after, activation) in pairwise(steps):
         kind = ACTIVATIONS.get(type(activation))

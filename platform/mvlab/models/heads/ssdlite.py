@@ -95,8 +95,13 @@ def map_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 def priors(height: int, width: int) -> Tensor:
     """Return (N, 4): centre x and y, width and height of each prior, as shares of the image, clipped to [0, 1]."""
-    sizes = zip(map_sizes(height, width), pairwise(SCALES), ASPECT_RATIOS, strict=True)
-    boxes = [_priors_of_map(*size, _shapes(*scales, ratios)) for size, scales, ratios in sizes]
+    boxes = []
+    for size, scales, ratios in zip(map_sizes(height, width), pairwise(SCALES), ASPECT_RATIOS, strict=True):
+        shapes = _shapes(*scales, ratios)
+        y, x = torch.meshgrid(*((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in size), indexing="ij")
+        centres = torch.stack((x, y), dim=-1).reshape(-1, 1, 2).expand(-1, len(shapes), 2)
+        sides = torch.tensor(shapes, dtype=torch.float64).expand(len(centres), -1, 2)
+        boxes.append(torch.cat((centres, sides), dim=-1).reshape(-1, BOX))
     return torch.cat(boxes).float().clamp(0, 1)
 
 
@@ -105,13 +110,6 @@ def _shapes(scale: float, next_scale: float, ratios: tuple[int, ...]) -> list[tu
     larger = math.sqrt(scale * next_scale)
     roots = [root for ratio in ratios for root in (math.sqrt(ratio), 1 / math.sqrt(ratio))]
     return [(scale, scale), (larger, larger), *((scale * root, scale / root) for root in roots)]
-
-
-def _priors_of_map(rows: int, columns: int, shapes: list[tuple[float, float]]) -> Tensor:
-    y, x = torch.meshgrid(*((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in (rows, columns)), indexing="ij")
-    centres = torch.stack((x, y), dim=-1).reshape(-1, 1, 2).expand(-1, len(shapes), 2)
-    sides = torch.tensor(shapes, dtype=torch.float64).expand(rows * columns, -1, 2)
-    return torch.cat((centres, sides), dim=-1).reshape(-1, BOX)
 
 
 def _initialise(module: nn.Module) -> None:

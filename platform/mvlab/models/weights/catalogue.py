@@ -10,17 +10,15 @@ MobileViTNetwork = MobileViTConfig | SSDLiteConfig | DeepLabv3Config
 """MobileViT, or one with it as its backbone."""
 
 
-def _later_segmenter(backbone: MobileViTConfig) -> DeepLabv3Config:
-    """Return the segmenter of the release's last version: a finer map, and a head twice as wide."""
-    return DeepLabv3Config(backbone=backbone, output_stride=8, channels=512, rates=(12, 24, 36))
-
-
 BACKBONES = {f"mobilevit_{widths.name}": MobileViTConfig(widths=widths) for widths in (XXS, XS, S)}
 CATALOGUE: dict[str, MobileViTNetwork] = {
     **BACKBONES,
     **{f"ssdlite_{name}": SSDLiteConfig(backbone=backbone) for name, backbone in BACKBONES.items()},
     **{f"deeplabv3_{name}": DeepLabv3Config(backbone=backbone) for name, backbone in BACKBONES.items()},
-    **{f"deeplabv3_os8_{name}": _later_segmenter(backbone) for name, backbone in BACKBONES.items()},
+    **{  # segmenters of the release's last version: a finer map, and a head twice as wide
+        f"deeplabv3_os8_{name}": DeepLabv3Config(backbone=backbone, output_stride=8, channels=512, rates=(12, 24, 36))
+        for name, backbone in BACKBONES.items()
+    },
 }
 
 

@@ -30,7 +30,10 @@ def rules(config: MobileViTNetwork) -> Rules:
         (r"(layer_\d\.1)\.project\.", r"\1.conv_proj."),
         (r"\.local\.0\.", ".local_rep.conv_3x3."),
         (r"\.local\.1\.", ".local_rep.conv_1x1.conv."),
-        *_after_the_transformer(config),
+        *(  # the LayerNorm after the last layer counts as one more layer
+            (rf"(layer_{number})\.1\.norm\.", rf"\1.1.global_rep.{stage.depth}.")
+            for number, stage in enumerate(backbone_of(config).widths.stages, 3)
+        ),
         (r"\.transformer\.", ".global_rep."),
         (r"\.attention_norm\.", ".pre_norm_mha.0."),
         (r"\.attention\.qkv\.", ".pre_norm_mha.1.qkv_proj."),
@@ -42,14 +45,6 @@ def rules(config: MobileViTNetwork) -> Rules:
         *_heads(config),
         (r"\.conv\.(\w+)$", r".block.conv.\1"),
         (r"\.bn\.(\w+)$", r".block.norm.\1"),
-    ]
-
-
-def _after_the_transformer(config: MobileViTNetwork) -> Rules:
-    """Return the rules for the LayerNorm after the last layer, which counts as one more layer."""
-    return [
-        (rf"(layer_{number})\.1\.norm\.", rf"\1.1.global_rep.{stage.depth}.")
-        for number, stage in enumerate(backbone_of(config).widths.stages, 3)
     ]
 
 

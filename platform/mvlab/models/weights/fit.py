@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Size, Tensor
+from torch import Tensor
 
 from mvlab.models.weights.catalogue import CATALOGUE, MobileViTNetwork, require_known
 from mvlab.models.weights.cvnets import CVNETS
@@ -93,7 +93,7 @@ def fit(weights: Mapping[str, Tensor], format_: Format, network: str) -> Fit:
         missing=tuple(name for name in expected if name not in named and not lacks_counter(named, name)),
         foreign=tuple(original for name, original in named.items() if name and name not in expected),
         misshapen=tuple(
-            _both(name, weights[named[name]].shape, shape)
+            f"{name} {tuple(weights[named[name]].shape)} in place of {tuple(shape)}"
             for name, shape in expected.items()
             if name in named and weights[named[name]].shape != shape
         ),
@@ -103,7 +103,3 @@ def fit(weights: Mapping[str, Tensor], format_: Format, network: str) -> Fit:
 
 def _networks(format_: Format) -> list[str]:
     return [name for name, config in CATALOGUE.items() if isinstance(config, format_.networks)]
-
-
-def _both(name: str, theirs: Size, expected: Size) -> str:
-    return f"{name} {tuple(theirs)} in place of {tuple(expected)}"

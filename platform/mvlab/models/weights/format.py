@@ -73,8 +73,12 @@ class Format:
 
 @cache
 def _names(rules: Callable[[MobileViTNetwork], Rules], config: MobileViTNetwork) -> dict[str, tuple[str, ...]]:
-    in_order = rules(config)
-    return {ours: _alternatives(renamed(spelled, in_order)) for ours, spelled in spelled_out(config).items()}
+    names, in_order = {}, rules(config)
+    for ours, spelled in spelled_out(config).items():
+        theirs = renamed(spelled, in_order)
+        braces = re.search(r"\{(.+)\}", theirs)
+        names[ours] = tuple(theirs.replace(braces[0], each) for each in braces[1].split(",")) if braces else (theirs,)
+    return names
 
 
 def renamed(name: str, rules: Rules) -> str:
@@ -86,11 +90,6 @@ def renamed(name: str, rules: Rules) -> str:
 def lacks_counter(theirs: Mapping[str, object], name: str) -> bool:
     """Tell whether `name` counts BatchNorm's batches and is missing, as in some files. Nothing here reads it."""
     return name.endswith(COUNTER) and name not in theirs
-
-
-def _alternatives(name: str) -> tuple[str, ...]:
-    braces = re.search(r"\{(.+)\}", name)
-    return tuple(name.replace(braces[0], each) for each in braces[1].split(",")) if braces else (name,)
 
 
 def _part(shape: Size, num_parts: int) -> Size:

@@ -9,6 +9,14 @@ from mvlab.models.weights.format import Format, Rules
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import DeepLabv3Config, MobileViTConfig
 
+SEGMENTER: Rules = [
+    (r"^aspp\.branches\.", "segmentation_head.aspp.convs."),
+    (r"^aspp\.pooled\.", "segmentation_head.aspp.convs.4.conv_1x1."),
+    (r"^aspp\.project\.", "segmentation_head.aspp.project."),
+    (r"^classifier\.", "segmentation_head.classifier.conv."),
+]
+"""Rules for the head of a segmenter."""
+
 
 def rules(config: MobileViTNetwork) -> Rules:
     layer = r"mobilevit.encoder.layer."
@@ -34,18 +42,9 @@ def rules(config: MobileViTNetwork) -> Rules:
         (r"\.ffn\.2\.", ".output.dense."),
         (r"\.fuse\.", ".fusion."),
         (r"^tail\.", "mobilevit.conv_1x1_exp."),
-        *(_segmenter() if isinstance(config, DeepLabv3Config) else []),
+        *(SEGMENTER if isinstance(config, DeepLabv3Config) else []),
         (r"\.conv\.(\w+)$", r".convolution.\1"),
         (r"\.bn\.(\w+)$", r".normalization.\1"),
-    ]
-
-
-def _segmenter() -> Rules:
-    return [
-        (r"^aspp\.branches\.", "segmentation_head.aspp.convs."),
-        (r"^aspp\.pooled\.", "segmentation_head.aspp.convs.4.conv_1x1."),
-        (r"^aspp\.project\.", "segmentation_head.aspp.project."),
-        (r"^classifier\.", "segmentation_head.classifier.conv."),
     ]
 
 
