@@ -1,6 +1,6 @@
 """Image classification as a value: augmentation, evaluation and metrics of section 4.1. Imports no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -43,13 +43,11 @@ class Classification(Task):
 
     def evaluations(self, *, last: bool) -> tuple[EvaluationPass, ...]:
         """Return the centre crop. After the last epoch, return also those of `evaluation.also`."""
-        return tuple(self._passes(self.evaluation.also if last else ()))
-
-    def _passes(self, others: Sequence[int]) -> Iterator[EvaluationPass]:
-        for side in (None, *others):
-            config = self.evaluation if side is None else self.evaluation.at(side)
-            size, name = (config.crop, config.crop), None if side is None else f"test_{side}px"
-            yield EvaluationPass(size=size, batch=config.batch, view=EvaluationView(config), name=name)
+        others = {f"test_{side}px": self.evaluation.at(side) for side in (self.evaluation.also if last else ())}
+        return tuple(
+            EvaluationPass(size=(each.crop, each.crop), batch=each.batch, view=EvaluationView(each), name=name)
+            for name, each in ((None, self.evaluation), *others.items())
+        )
 
     def objective(self) -> Objective:
         """Return label-smoothing cross-entropy, with top-1 and top-5."""

@@ -14,8 +14,19 @@ from mvlab.tasks.base import Ints
 from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 
 
+class _Labelled:
+    """View of images with labels, which no placement changes."""
+
+    __slots__ = ()
+
+    def targets(self, targets: Targets, geometry: Geometry) -> Targets:
+        """Return the targets as they are."""
+        del geometry
+        return targets
+
+
 @dataclass(frozen=True, slots=True)
-class TrainingView:
+class TrainingView(_Labelled):
     """Augmentation of section 4.1, drawn from (seed, epoch, sample). Every reader makes the same pixels."""
 
     drops: ClassVar[bool] = False
@@ -51,11 +62,6 @@ class TrainingView:
         boxes = np.array([box for box, _ in crops], np.float64).reshape(-1, 4)
         return Geometry(boxes, np.array([mirrored for _, mirrored in crops], np.bool_), size)
 
-    def targets(self, targets: Targets, geometry: Geometry) -> Targets:
-        """Return the labels, which no placement changes."""
-        del geometry
-        return targets
-
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
         """Yield samples to train on in place of a corrupt one, in order of preference. The order is the same on every
         machine."""
@@ -65,7 +71,7 @@ class TrainingView:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationView:
+class EvaluationView(_Labelled):
     """A single centre crop."""
 
     drops: ClassVar[bool] = True
@@ -88,11 +94,6 @@ class EvaluationView:
         crops = [centre_crop(width, height, self.config.crop, self.config.resize) for width, height in sizes]
         boxes = np.array(crops, np.float64).reshape(-1, 4)
         return Geometry(boxes, np.zeros(len(boxes), np.bool_), size, are_whole=False)
-
-    def targets(self, targets: Targets, geometry: Geometry) -> Targets:
-        """Return the labels, which no placement changes."""
-        del geometry
-        return targets
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
         """Return no samples: a corrupt image is not evaluated."""
