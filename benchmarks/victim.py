@@ -77,7 +77,7 @@ class Victim:
         """Send SIGKILL to the driver, and wait until its helpers are gone. Ray's agents, which would stay for a minute,
         are ended."""
         assert self.process is not None
-        below = self._below()
+        below = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         self.process.wait()
         _, left = psutil.wait_procs(below, timeout=5)
@@ -154,10 +154,6 @@ class Victim:
 
     def _ledger(self) -> Path:
         return self.run_folder / "ledger" / "ledger-rank0.jsonl"
-
-    def _below(self) -> list[psutil.Process]:
-        assert self.process is not None
-        return psutil.Process(self.process.pid).children(recursive=True)
 
     def _while_running(self) -> Iterator[None]:
         """Yield every three milliseconds while the job runs. A small checkpoint is written in thirty."""

@@ -28,25 +28,21 @@ def _network(task: Task, backbone: MobileViTConfig) -> NetworkConfig:
             return DeepLabv3Config(backbone=backbone)
 
 
-def _rows(task: Task) -> tuple[CostRow, ...]:
-    return tuple(
-        CostRow(
-            name=f"MobileViT-{size}, {config}",
-            network=_network(task, MobileViTConfig(widths=widths, patch_sizes=patch_sizes)),
-            ms={IPHONE: KNOWN[task, size, config]} if (task, size, config) in KNOWN else {},
-        )
-        for size, widths in WIDTHS.items()
-        for config, patch_sizes in CONFIGS.items()
-    )
-
-
 TABLES = tuple(
     CostTable(
         name=f"figure8_{task}",
         title=f"Figure 8: {task} at {side} pixels, patches 2,2,2 (Config-A) and 8,4,2 (Config-B)",
         task=task,
         image_size=side,
-        rows=_rows(task),
+        rows=tuple(
+            CostRow(
+                name=f"MobileViT-{size}, {config}",
+                network=_network(task, MobileViTConfig(widths=widths, patch_sizes=patch_sizes)),
+                ms={IPHONE: KNOWN[task, size, config]} if (task, size, config) in KNOWN else {},
+            )
+            for size, widths in WIDTHS.items()
+            for config, patch_sizes in CONFIGS.items()
+        ),
     )
     for task, side in IMAGE_SIZES.items()
 )

@@ -25,7 +25,10 @@ def false_claims(
         weights_sha256: digest of the model's weights.
     """
     yield from _false_names(program)
-    yield from _false_size(program, function)
+    said = re.fullmatch(function_name(r"(\d+)", is_default=False), function)
+    if said and (int(said[1]), int(said[1])) not in program.input.sizes:
+        height, width = program.input.sizes[0]
+        yield f"function {function} takes images of {width}x{height} pixels"
     if program.labels:
         yield from _false_labels(program.labels, classes or _numbers(program.labels), num_classes)
     elif classes:
@@ -44,13 +47,6 @@ def _false_names(program: Program) -> Iterator[str]:
         names = tuple(output.name for output in operation.outputs)
         if operation.kind == "classify" and names != predicted:
             yield f"it declares {' and '.join(predicted)} as label and probabilities, which are {' and '.join(names)}"
-
-
-def _false_size(program: Program, function: str) -> Iterator[str]:
-    said = re.fullmatch(function_name(r"(\d+)", is_default=False), function)
-    if said and (int(said[1]), int(said[1])) not in program.input.sizes:
-        height, width = program.input.sizes[0]
-        yield f"function {function} takes images of {width}x{height} pixels"
 
 
 def _false_labels(labels: Sequence[str], classes: Sequence[str], num_classes: int) -> Iterator[str]:

@@ -231,18 +231,13 @@ def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
     ours = next((each for each in OUTPUTS.values() if set(each) == set(names)), ())
     for place, name in enumerate(ours or names):
         scores = _before_softmax(program, name)
-        if classify is not None or name == PROBABILITIES or (scores is not None and not ours):
-            yield from _probabilities(name, scores, place)
-        else:
+        if classify is None and name != PROBABILITIES and (scores is None or ours):
             yield _Pair(name, name, place)
-
-
-def _probabilities(name: str, scores: str | None, place: int) -> Iterator[_Pair]:
-    if scores is None:
-        yield _Pair("probabilities without a softmax", name, place, is_softmax=True)
-    else:
-        yield _Pair("logits", scores, place)
-        yield _Pair("probabilities", name, place, is_softmax=True, scores=scores)
+        elif scores is None:
+            yield _Pair("probabilities without a softmax", name, place, is_softmax=True)
+        else:
+            yield _Pair("logits", scores, place)
+            yield _Pair("probabilities", name, place, is_softmax=True, scores=scores)
 
 
 def _before_softmax(program: Program, name: str) -> str | None:

@@ -33,14 +33,11 @@ def images_in(folder: Path) -> tuple[list[Path], str]:
     root = Folder.of(str(folder))
     tree = walk(root) if root.exists() else Tree()
     files = [folder / path for path, _ in tree.files if Path(path).suffix.lower() in SUFFIXES]
-    left_out = summary(each for each in tree.left_out if each.reason is not Reason.TEXT)
+    others = summary(each for each in tree.left_out if each.reason is not Reason.TEXT)
+    left_out = f"; left out: {others}" if others else ""
     if not files:
-        raise PicturesError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}){_but(left_out)}")
-    return files, _but(left_out)
-
-
-def _but(left_out: str) -> str:
-    return f"; left out: {left_out}" if left_out else ""
+        raise PicturesError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}){left_out}")
+    return files, left_out
 
 
 def spread_over(files: Sequence[Path], at_most: int) -> list[Path]:

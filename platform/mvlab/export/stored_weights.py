@@ -55,7 +55,9 @@ def compare_weights(program: Program, reference: Reference) -> StoredWeights:
     restored = dict(_scalars(program, reference))
     changed: list[ChangedWeight] = []
     foreign: list[str] = []
-    for constant, stored in _tensors(program):
+    for constant, stored in program.constants.items():
+        if not isinstance(stored, Tensor) or not stored.is_floating_point() or stored.ndim == 0:
+            continue
         different, nearest = min(
             ((int((~_is_rounding(stored, each)).sum()), each) for each in _candidates(stored, by_size)),
             key=lambda each: each[0],
@@ -74,12 +76,6 @@ def with_weights(program: Program, values: dict[str, Tensor]) -> Program:
     """Return the program with these constants in place of the stored ones."""
     constants: dict[str, Value] = {**program.constants, **values}
     return replace(program, constants=constants)
-
-
-def _tensors(program: Program) -> Iterator[tuple[str, Tensor]]:
-    for name, value in program.constants.items():
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-            yield name, value
 
 
 def _scalars(program: Program, reference: Reference) -> Iterator[tuple[str, Tensor]]:

@@ -48,7 +48,7 @@ def load_program(path: Path, *, function: str = MAIN) -> Program:
             constants[name] = read_value(each.attributes["val"], weights, name=name)
         else:
             operations.append(_operation(each, len(operations), weights))
-    description = _description(spec, function)
+    description = next((each for each in spec.description.functions if each.name == function), spec.description)
     return Program(
         input=_input(path, description),
         constants=constants,
@@ -102,11 +102,6 @@ def _argument(bindings: Any, weights: Callable[[str], BlobFile], name: str) -> A
         return read_value(bindings[0].value, weights, name=name)
     refs = [Ref(each.name) for each in bindings]
     return refs if len(refs) != 1 else refs[0]
-
-
-def _description(spec: Any, function: str) -> Any:
-    named = [each for each in spec.description.functions if each.name == function]
-    return named[0] if named else spec.description
 
 
 def _input(path: Path, description: Any) -> ImageInput | TensorInput:
