@@ -36,15 +36,9 @@ class TrainingView(_Labelled):
     epoch: int
 
     def place(
-        self,
-        widths: Ints,
-        heights: Ints,
-        samples: Ints,
-        size: Size,
-        targets: Targets | None = None,
-        *,
-        compiled: bool = False,
-    ) -> Geometry:
+        self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None,
+        *, compiled: bool = False,
+    ) -> Geometry:  # fmt: skip
         """Return a random resized crop, perhaps mirrored, of each image."""
         del targets
         config, name = self.config, (self.seed, int(Stream.AUGMENTATION), self.epoch)
@@ -79,15 +73,9 @@ class EvaluationView(_Labelled):
     config: EvaluationConfig
 
     def place(
-        self,
-        widths: Ints,
-        heights: Ints,
-        samples: Ints,
-        size: Size,
-        targets: Targets | None = None,
-        *,
-        compiled: bool = False,
-    ) -> Geometry:
+        self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None,
+        *, compiled: bool = False,
+    ) -> Geometry:  # fmt: skip
         """Return the centre crop of each image."""
         del samples, targets, compiled  # all views have the same signature; this one draws nothing
         sizes = zip(widths.tolist(), heights.tolist(), strict=True)
