@@ -50,9 +50,9 @@ def main() -> None:
         print(f"journal: {num_events} events in {written_s:.1f} s", flush=True)
         client, experiment = connect(uri, "mobilevit/classification/benchmark")
         started = time.perf_counter()
-        assert MlflowSink(journal, client, experiment).close(3600), "not all was carried"
+        assert MlflowSink(journal, client, experiment).close(3600), "not all events were copied"
         carried_s = time.perf_counter() - started
-        print(f"carried in {carried_s:.1f} s", flush=True)
+        print(f"copied in {carried_s:.1f} s", flush=True)
         found_s = [search_s(client, experiment, options.runs) for _ in range(SEARCHES)]
         page_s = [search_s(client, experiment, options.runs, page=50) for _ in range(SEARCHES)]
     print(

@@ -100,7 +100,7 @@ def test_a_wider_network_is_another_network(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     model = network(MOBILEVIT, 3, seed=0)
     file, _ = write(tmp_path, ema=model.state_dict())
-    with pytest.raises(InitialWeightsError, match="but the run begins with 0123"):
+    with pytest.raises(InitialWeightsError, match="but the run starts from 0123"):
         load_initial(model, file, sha256="0123")
     with pytest.raises(InitialWeightsError, match=r"nowhere\.pt cannot be read: No such file"):
         load_initial(model, tmp_path / "nowhere.pt", sha256="0123")

@@ -39,7 +39,10 @@ class Position:
 
     def __post_init__(self) -> None:
         if min(self.step, self.consumed) < 0 or (self.step == 0) != (self.consumed == 0):
-            raise ValueError(f"no epoch comes to step {self.step} with {self.consumed} samples consumed")
+            raise ValueError(
+                f"step {self.step} with {self.consumed} samples consumed is no position in an epoch: "
+                "both numbers are 0, or both are positive"
+            )
 
 
 EPOCH_START = Position()

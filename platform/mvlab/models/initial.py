@@ -83,8 +83,8 @@ def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
     found = file_sha256(file)
     if found != sha256:
         raise InitialWeightsError(
-            f"{file} has sha256 {found}, but the run begins with {sha256}: "
-            "it is another file, or was changed; name the one that the run was made for"
+            f"{file} has sha256 {found}, but the run starts from {sha256}: "
+            "it is another file, or was changed; name the file that the run was planned with"
         )
     try:
         contents = read_contents(file)
@@ -109,9 +109,9 @@ def _require_plain_images(contents: Mapping[str, Any], file: Path) -> None:
     """
     if MARK in contents and preprocessing_in(contents).is_normalised:
         raise WeightsError(
-            f"{file} is for images prepared as {preprocessing_in(contents)}, and training sees them in [0, 1]: with "
-            "these weights it would begin with another network. Make packages of the file, or begin with weights for "
-            "images in [0, 1]"
+            f"{file} is for images prepared as {preprocessing_in(contents)}, and training feeds images in "
+            "[0, 1], for which these weights give other outputs. Use the file for packages only, or start from weights "
+            "for images in [0, 1]"
         )
 
 

@@ -279,10 +279,10 @@ def test_a_ground_truth_of_other_images(tmp_path: Path) -> None:
     src = put(tmp_path, *(f"val/{file}" for file in FLAT), "val/ILSVRC2012_val_00000006.JPEG")
     with pytest.raises(DataError, match="has 5 lines, but there are 6 files"):
         list_images(src, "val", ground_truth=read_ground_truth(devkit(tmp_path)))
-    with pytest.raises(DataError, match=r"does not say what ILSVRC2012_val_00000006\.JPEG shows$"):
+    with pytest.raises(DataError, match=r"has no class for ILSVRC2012_val_00000006\.JPEG$"):
         list_images(src, "val", ground_truth=read_ground_truth(kaggle(tmp_path)))
     put(tmp_path, "val/ILSVRC2012_val_00000007.JPEG")
-    with pytest.raises(DataError, match=r"ILSVRC2012_val_00000006\.JPEG shows, nor 1 others"):
+    with pytest.raises(DataError, match=r"ILSVRC2012_val_00000006\.JPEG, nor for 1 others"):
         list_images(src, "val", ground_truth=read_ground_truth(kaggle(tmp_path)))
 
 
@@ -315,9 +315,9 @@ def test_numbers_need_a_meta_mat(tmp_path: Path) -> None:
         (b"\n \n", "is empty"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"ImageId,Class\na,\n", "line 2 has no Class"),
-        (b"filename,label\na.jpg,x\nb/a.jpg,y\n", "a.jpg shows x, and that it shows y"),
-        (b"a.jpg 0\nb.jpg\n", "others of its lines are FILE LABEL, but not 'b.jpg'"),
-        (b"img,target\na.jpg,0\n", "others of its lines are FILE LABEL, but not 'img,target'"),
+        (b"filename,label\na.jpg,x\nb/a.jpg,y\n", "gives a.jpg two classes, x and y"),
+        (b"a.jpg 0\nb.jpg\n", "line 'b.jpg' is not FILE LABEL, as other lines are"),
+        (b"img,target\na.jpg,0\n", "line 'img,target' is not FILE LABEL, as other lines are"),
         (b"ImageId,PredictionString\na,n01 1 2 3 4\nb,\n", "line 3 has no PredictionString"),
         (b"ImageId,PredictionString\na\n", "line 2 has no PredictionString"),
     ],

@@ -116,7 +116,7 @@ def test_wrappers_are_taken_off(tmp_path: Path, network: nn.Module, ours, wrap, 
 
 def test_what_is_beside_a_wrapped_network_is_named(tmp_path: Path, network: nn.Module) -> None:
     torch.save(prefixed(network, "model.") | {"criterion.weight": torch.ones(10)}, tmp_path / "theirs.ckpt")
-    assert "nearest to mobilevit_xxs of timm: of its weights, 1 foreign (criterion.weight)" in refused(
+    assert "the nearest is mobilevit_xxs of timm: of its weights, 1 foreign (criterion.weight)" in refused(
         tmp_path / "theirs.ckpt"
     )
 

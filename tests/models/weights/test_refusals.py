@@ -49,7 +49,7 @@ def test_what_is_missing_foreign_or_misshapen_is_named(tmp_path, timm_xs, change
     weights = dict(timm_xs)
     change(weights)
     said = refused(tmp_path, weights)
-    assert "FILE is no network that is known, and nearest to mobilevit_xs of timm" in said
+    assert "FILE matches no known network; the nearest is mobilevit_xs of timm" in said
     assert message in said
 
 
@@ -81,7 +81,7 @@ def test_unknown_networks_and_formats_without_them(tmp_path, timm_xs) -> None:
 
 def test_weights_of_something_else(tmp_path) -> None:
     text = refused(tmp_path, {"fc.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(3)})
-    assert text.startswith("FILE has no name that is known (fc.weight, fc.bias); known are mobilevit_xxs,")
+    assert text.startswith("FILE has no weight with a known name (fc.weight, fc.bias); known are mobilevit_xxs,")
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ def test_weights_of_another_network_are_not_exported(tmp_path) -> None:
         preprocessing=Preprocessing(resize=288, crop=256),
         weights={},
     )
-    with pytest.raises(WeightsError, match="do not fit the network that they are said to be of"):
+    with pytest.raises(WeightsError, match="do not fit the network that the file names"):
         export_weights(saved, tmp_path / "out.pt", format_="timm")
 
 
 def test_transformers_headless_backbone_is_told_apart(tmp_path) -> None:
     weights = transformers_classifier("xxs").state_dict()
     bare = {name.removeprefix("mobilevit."): tensor for name, tensor in weights.items() if "classifier" not in name}
-    assert "has no name that is known" in refused(tmp_path, bare)
+    assert "has no weight with a known name" in refused(tmp_path, bare)

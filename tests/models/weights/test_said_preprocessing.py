@@ -119,7 +119,7 @@ def test_numbers_turn_round_with_the_channels(mean, std, seed: int) -> None:
 def test_fine_tuning_refuses_weights_for_normalised_images(tmp_path: Path, cvnets: Path) -> None:
     model, file = build_network(MobileViTConfig(widths=XXS), 10), tmp_path / "ours.pt"
     write_saved(import_weights(cvnets, said=SAID)[0], file)
-    with pytest.raises(InitialWeightsError, match=r"mean \(0.485.*training sees them in \[0, 1\]"):
+    with pytest.raises(InitialWeightsError, match=r"mean \(0.485.*training feeds images in \[0, 1\]"):
         load_initial(model, file, sha256=file_sha256(file))
     write_saved(import_weights(cvnets, said={"channels": "rgb", "crop": 224})[0], file)
     assert load_initial(model, file, sha256=file_sha256(file)) == []

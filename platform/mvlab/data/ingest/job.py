@@ -40,7 +40,7 @@ JOB = "job.json"
 FILES_AHEAD = 32
 MOST_DEATHS = 3
 """Retries of a task whose worker died. Ray's default is to retry forever."""
-KEPT = "Finished shards are kept, and the same command goes on from there"
+KEPT = "Finished shards are kept, and the same command resumes from there"
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _by_ground_truth(
         raise DataError(f"{root.path} is empty: expected class folders with images in them{_but(left_out)}")
     if truth is None:
         raise DataError(
-            f"{root.path} has {len(files):,} files and no class folders: name the file that says what they show with "
+            f"{root.path} has {len(files):,} files and no class folders: name the file with their classes as "
             "`ground_truth` (LOC_val_solution.csv, ILSVRC2012_validation_ground_truth.txt, val_annotations.txt, lines "
             f"of FILE LABEL, or a list of class names){_but(left_out)}"
         )

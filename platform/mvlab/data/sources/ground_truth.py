@@ -75,8 +75,8 @@ class GroundTruth:
     def _labels_of(self, files: Sequence[str]) -> list[str]:
         named = [next((name for name in _names_of(file) if name in self.by_name), None) for file in files]
         if missing := [posixpath.basename(file) for file, name in zip(files, named, strict=True) if name is None]:
-            others = f", nor {len(missing) - 1:,} others" if len(missing) > 1 else ""
-            raise DataError(f"{self.source} does not say what {missing[0]} shows{others}")
+            others = f", nor for {len(missing) - 1:,} others" if len(missing) > 1 else ""
+            raise DataError(f"{self.source} has no class for {missing[0]}{others}")
         return [self.by_name[name] for name in named if name is not None]
 
     def _by_place(self, labels: Sequence[str], classes: Sequence[str] | None) -> list[str]:
@@ -167,7 +167,7 @@ def _by_name(pairs: Sequence[tuple[str, str] | None], lines: Sequence[str], path
     found: dict[str, str] = {}
     for line, pair in zip(lines, pairs, strict=True):
         if pair is None:
-            raise DataError(f"`ground_truth` {path}: others of its lines are FILE LABEL, but not {line!r}")
+            raise DataError(f"`ground_truth` {path}: line {line!r} is not FILE LABEL, as other lines are")
         _add(found, *pair, path)
     return found
 
@@ -175,7 +175,7 @@ def _by_name(pairs: Sequence[tuple[str, str] | None], lines: Sequence[str], path
 def _add(found: dict[str, str], file: str, label: str, path: Path) -> None:
     name = posixpath.basename(file.strip())
     if found.setdefault(name, label) != label:
-        raise DataError(f"`ground_truth` {path} says that {name} shows {found[name]}, and that it shows {label}")
+        raise DataError(f"`ground_truth` {path} gives {name} two classes, {found[name]} and {label}")
 
 
 def _synsets(path: Path) -> dict[int, str]:

@@ -15,7 +15,7 @@ class Reason(StrEnum):
     HIDDEN = "hidden (the name begins with a dot)"
     SYSTEM = "made by a system (@eaDir, __MACOSX, Thumbs.db ...)"
     TEXT = "text or a table by its name (.txt, .csv, .xml ...)"
-    LABELS = "read for what the images show"
+    LABELS = "read as ground truth"
     STRAY = "in no class folder"
     OTHER_SPLIT = "another split"
     BESIDE = "beside the folders of the splits"

@@ -159,8 +159,8 @@ class SplitReader:
 
     def _changed(self, row: int) -> CorruptRowError:
         return CorruptRowError(
-            f"{self.where(row)} is not what was ingested: its bytes changed. `mvlab inspect --verify` says what "
-            "else did; copy the shard again, or go on without such rows with --on-corrupt skip"
+            f"{self.where(row)} is not what was ingested: its bytes changed. `mvlab inspect --verify` lists "
+            "what else changed; copy the shard again, or skip such rows with --on-corrupt skip"
         )
 
     def expect(self, rows: NDArray[np.int64]) -> None:

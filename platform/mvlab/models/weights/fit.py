@@ -70,9 +70,9 @@ def recognise(weights: Mapping[str, Tensor], file: Path, *, format_: str | None,
         )
     known = f"known are {', '.join(CATALOGUE)}, in the formats {', '.join(FORMATS)}"
     if len(best.foreign) == len(weights):
-        raise WeightsError(f"{file} has no name that is known ({few(best.foreign)}); {known}")
+        raise WeightsError(f"{file} has no weight with a known name ({few(best.foreign)}); {known}")
     raise WeightsError(
-        f"{file} is no network that is known, and nearest to {best.network} of {best.format.name}: of its weights, "
+        f"{file} matches no known network; the nearest is {best.network} of {best.format.name}: of its weights, "
         f"{best}; {known}"
     )
 

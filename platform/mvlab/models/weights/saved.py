@@ -45,7 +45,7 @@ class SavedNetwork:
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
-            raise WeightsError(f"the weights do not fit the network that they are said to be of: {error}") from error
+            raise WeightsError(f"the weights do not fit the network that the file names: {error}") from error
         return network.eval()
 
 
