@@ -28,17 +28,12 @@ def declared(folder: Path) -> tuple[Said, str]:
     for name, parts_of in ((TRANSFORMERS, _of_transformers), (TIMM, _of_timm)):
         path = folder / name
         try:
-            if parts := parts_of(_read(path)):
+            values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            if parts := parts_of(dict(values)):
                 return parts, name
         except (KeyError, TypeError, ValueError) as error:
             raise WeightsError(f"{path} declares no preprocessing that mvlab can do: {error!r:.200}") from error
     return Said(), ""
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _of_transformers(processor: Mapping[str, Any]) -> Said:
