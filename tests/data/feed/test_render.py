@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from shared_data import SHARED_DATA
 from torch.nn import functional as F
@@ -102,22 +103,33 @@ def test_pixels_do_not_depend_on_how_an_image_is_stored(width, height, sample, r
     assert np.array_equal(whole, by_pillow(encoded, cut))
 
 
-@settings(max_examples=40)
-@example(width=336, height=336, resolution=321, mirrored=False)
-@given(width=sides, height=sides, resolution=st.sampled_from([7, 32, 160, 321]), mirrored=st.booleans())
-def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) -> None:
-    """Both directions of a resize, from 1 pixel on; Pillow's versions differ in their order of steps.
-
-    Torch's weights have fewer bits. Each of the two passes can round to the next level, and hardly ever both do.
-    """
+def differences_from_torch(width: int, height: int, resolution: int, *, mirrored: bool) -> NDArray[np.int_]:
+    """Levels between our pixels and torch's, of a whole image that is resized."""
     stored = take_in(jpeg(smooth(width, height), quality=90))
     pixels = torch.from_numpy(np.array(decode_image(stored.image))).permute(2, 0, 1)
     theirs = F.interpolate(pixels[None], size=(resolution, resolution), mode="bilinear", antialias=True)[0].numpy()
     whole = Geometry(np.array([(0.0, 0, width, height)]), np.array([mirrored]), (resolution, resolution))
     ours = rendered(stored.image, whole, tiled=stored.tiled)
-    differences = np.abs(ours[..., :: -1 if mirrored else 1].astype(int) - theirs)
-    assert differences.max() <= 2
-    assert differences.mean() < 0.05
+    return np.abs(ours[..., :: -1 if mirrored else 1].astype(int) - theirs)
+
+
+@settings(max_examples=40)
+@example(width=336, height=336, resolution=321, mirrored=False)
+@example(width=132, height=2, resolution=7, mirrored=False)
+@given(width=sides, height=sides, resolution=st.sampled_from([7, 32, 160, 321]), mirrored=st.booleans())
+def test_the_resize_of_tiles_is_torchs_too(width, height, resolution, mirrored) -> None:
+    """Both directions of a resize, from 1 pixel on; Pillow's versions differ in their order of steps.
+
+    Torch's weights have fewer bits. Each of the two passes can round to the next level.
+    """
+    assert differences_from_torch(width, height, resolution, mirrored=mirrored).max() <= 2
+
+
+def test_the_resize_of_tiles_hardly_ever_rounds_as_torch_does_not() -> None:
+    """One pixel in fifty, over images of many sizes: a bound on the mean of one image would not be true for all."""
+    sizes = np.random.default_rng(0).integers(1, 400, (40, 2))
+    found = [differences_from_torch(width, height, 160, mirrored=False) for width, height in sizes]
+    assert np.mean(found) < 0.02
 
 
 def test_pixels_of_photos_are_those_of_pillow() -> None:
