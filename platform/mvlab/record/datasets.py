@@ -13,17 +13,19 @@ from mvlab.record.limits import MAX_DATASET_NAME, cut
 
 
 def dataset_inputs(uses: Sequence[DataUse]) -> list[DatasetInput]:
-    """Return one input for each use. A store keeps inputs of the same name and digest once, and so does a run."""
-    return [DatasetInput(_dataset(use), [InputTag(MLFLOW_DATASET_CONTEXT, use.context)]) for use in uses]
+    """Return one input for each use. A store keeps inputs of the same name and digest once, and so does a run.
 
-
-def _dataset(use: DataUse) -> Dataset:
-    """Return MLflow's data set. MLflow limits names and digests; the profile has the whole digest."""
-    scheme = urlsplit(use.uri).scheme
-    return Dataset(
-        name=cut(use.name, MAX_DATASET_NAME, note="…"),
-        digest=use.digest[:MAX_DATASET_DIGEST_SIZE],
-        source_type="local" if scheme in ("", "file") else scheme,
-        source=json.dumps({"uri": use.uri}),
-        profile=json.dumps({"num_samples": use.num_samples, "digest": use.digest}),
-    )
+    MLflow limits names and digests; the profile has the whole digest.
+    """
+    inputs = []
+    for use in uses:
+        scheme = urlsplit(use.uri).scheme
+        dataset = Dataset(
+            name=cut(use.name, MAX_DATASET_NAME, note="…"),
+            digest=use.digest[:MAX_DATASET_DIGEST_SIZE],
+            source_type="local" if scheme in ("", "file") else scheme,
+            source=json.dumps({"uri": use.uri}),
+            profile=json.dumps({"num_samples": use.num_samples, "digest": use.digest}),
+        )
+        inputs.append(DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, use.context)]))
+    return inputs

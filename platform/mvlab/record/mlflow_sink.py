@@ -49,12 +49,14 @@ class MlflowSink:
 
     def __init__(self, journal: Journal, client: MlflowClient, experiment_id: str) -> None:
         self.journal, self.client, self.experiment_id = journal, client, experiment_id
-        self.run_ids: dict[str, str] = {}
         self._store = store_id(client.tracking_uri, experiment_id)
-        self._offset = 0
-        self._refused: set[int] = set()
+        before = read_carried(journal.path)
+        if before.store != self._store:
+            before = Carried()
+        self.run_ids = dict(before.run_ids)
+        self._offset = before.offset
+        self._refused = set(before.refused)
         """Offset after each event that the store refused."""
-        self._load()
         self._written = self._carried()
         """Position that is known to be on the disk beside the journal, or that need not be."""
         self._made: dict[str, str] | None = None
@@ -196,7 +198,11 @@ class MlflowSink:
             case "end":
                 self.client.set_terminated(self.run_ids[event.run], event.status, event.time_ms)
             case "forget":
-                self._forget(event.run)
+                if event.run in self.run_ids:
+                    # Into MLflow's bin: the run would keep its metrics for ever, and the new one must not have them.
+                    self.client.delete_run(self.run_ids[event.run])
+                    del self.run_ids[event.run]
+                    self._made = None
 
     def _begin(self, event: Event) -> None:
         name, texts = fitted({MLFLOW_RUN_NAME: event.tags.get("name", event.run)}, MAX_NAME)
@@ -209,13 +215,6 @@ class MlflowSink:
         self._log(run_id, params=event.params, tags=tags, texts=texts)
         if event.datasets:
             self.client.log_inputs(run_id, dataset_inputs(event.datasets))
-
-    def _forget(self, run: str) -> None:
-        """Move the run to MLflow's bin. It would keep its metrics for ever, and the new run must not have them."""
-        if run in self.run_ids:
-            self.client.delete_run(self.run_ids[run])
-            del self.run_ids[run]
-            self._made = None
 
     def _metrics(self, run: str, events: Sequence[Event]) -> None:
         """Log the metrics of one run. The client splits them into calls within the server's limits."""
@@ -275,12 +274,6 @@ class MlflowSink:
         """Identity of the journal: its folder and the time of its first event. No other journal has both."""
         first = next(self.journal.events())
         return f"{self.journal.path.parent.name}/{first.time_ms}"
-
-    def _load(self) -> None:
-        carried = read_carried(self.journal.path)
-        if carried.store == self._store:
-            self.run_ids, self._offset = dict(carried.run_ids), carried.offset
-            self._refused = set(carried.refused)
 
 
 def batches(pending: Iterable[Placed], *, alone_until: int = 0) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.tracking import MlflowClient
@@ -79,7 +79,8 @@ def log_model(client: MlflowClient, run_id: str, folder: Path) -> str:
     It may be repeated, also after a process that ended halfway. The run has one model of that name.
     """
     run = client.get_run(run_id)
-    model = _logged(client, run.info.experiment_id, run_id, folder.name) or client.create_logged_model(
+    logged = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run_id}'")
+    model = next((each for each in logged if each.name == folder.name), None) or client.create_logged_model(
         run.info.experiment_id,
         name=folder.name,
         source_run_id=run_id,
@@ -92,8 +93,3 @@ def log_model(client: MlflowClient, run_id: str, folder: Path) -> str:
     if model.model_id not in [output.model_id for output in outputs]:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
-
-
-def _logged(client: MlflowClient, experiment_id: str, run_id: str, name: str) -> LoggedModel | None:
-    query = f"source_run_id = '{run_id}'"
-    return next((each for each in client.search_logged_models([experiment_id], query) if each.name == name), None)

@@ -17,8 +17,8 @@ import psutil
 OWNER_TAG = "mvlab.process"
 """Tag of every run: the process that writes it. A later process can tell whether it died."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-ENDED = ("Z", "X")
-"""States of a process that has ended and is still listed."""
+ENDED = ("Z", "X", psutil.STATUS_ZOMBIE)
+"""States of a process that has ended and is still listed: Linux's letters, and psutil's word."""
 HAS_PROC = sys.platform.startswith("linux")
 
 
@@ -77,7 +77,8 @@ class Process:
             return self.host in gone
         try:
             os.kill(self.pid, 0)
-            return _has_ended(self.pid) or _started(self.pid) != self.started
+            state = _stat(self.pid)[0] if HAS_PROC else psutil.Process(self.pid).status()
+            return state in ENDED or _started(self.pid) != self.started
         except (ProcessLookupError, psutil.NoSuchProcess):
             return True
         except OSError:  # another user's; the system may hide all but its existence
@@ -93,11 +94,6 @@ def _scope() -> str:
         return f"{BOOT_ID.read_text().strip()}:{os.readlink('/proc/self/ns/pid')[len('pid:[') : -1]}"
     except OSError:
         return ""
-
-
-def _has_ended(pid: int) -> bool:
-    """Tell whether it is a zombie: ended, and still listed."""
-    return _stat(pid)[0] in ENDED if HAS_PROC else psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def _started(pid: int) -> int:

@@ -68,8 +68,5 @@ def _run(client: MlflowClient, run: Run, by_epoch: Iterable[str], primary: str) 
     costs = {name: value for name, value in run.data.metrics.items() if name.startswith("cost/")}
     if epochs:
         epochs[max(epochs)] |= {name: value for name, value in run.data.metrics.items() if name not in costs}
-    return run_result(run.data.tags, run.data.params, epochs, costs, _status(run), primary)
-
-
-def _status(run: Run) -> Status | None:
-    return None if run.info.status in ("RUNNING", "SCHEDULED") else cast(Status, run.info.status)
+    status = None if run.info.status in ("RUNNING", "SCHEDULED") else cast(Status, run.info.status)
+    return run_result(run.data.tags, run.data.params, epochs, costs, status, primary)

@@ -166,6 +166,7 @@ def run_result(
 ) -> RunResult:
     """Return a run as it is recorded, in a journal or in MLflow; `epochs` by number, from 1, may come in any order."""
     params = current(params, tags)
+    dirty = " with changes" if tags.get("mvlab.git.dirty") == "true" else ""
     return RunResult(
         arm=tags[ROW_TAG],
         seed=int(params["seed"]),
@@ -176,7 +177,7 @@ def run_result(
         status=status,
         config_digest=tags[CONFIG_TAG],
         dataset_digest=tags.get("mvlab.dataset_digest", ""),
-        revision=_revision(tags),
+        revision=tags.get("mvlab.git.revision", "unknown")[:12] + dirty,
         weights_sha256=tags.get(WEIGHTS_TAG, ""),
         primary=primary,
         was_told_to_stop=PRUNED_TAG in tags,
@@ -186,8 +187,3 @@ def run_result(
 def primary_of(study: Mapping[str, str]) -> str:
     """Return the plain name of the primary metric of a study with these tags."""
     return study.get(PRIMARY_TAG, "top1")
-
-
-def _revision(tags: Mapping[str, str]) -> str:
-    dirty = " with changes" if tags.get("mvlab.git.dirty") == "true" else ""
-    return tags.get("mvlab.git.revision", "unknown")[:12] + dirty

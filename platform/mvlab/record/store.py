@@ -200,16 +200,13 @@ def _owner(run: Run) -> Process | None:
 
 def _made(client: MlflowClient, experiment: str, uri: str) -> Experiment:
     """Return the experiment, which was new. Another process may have made it first."""
+    file = sqlite_file(uri)
+    artifacts = None if file is None else (file.absolute().parent / "mlruns").as_uri()
     try:
-        made = client.create_experiment(experiment, _artifacts(uri), tags={"mlflow.experimentKind": KIND})
+        made = client.create_experiment(experiment, artifacts, tags={"mlflow.experimentKind": KIND})
         return client.get_experiment(made)
     except MlflowException:
         found = client.get_experiment_by_name(experiment)
         if found is None:
             raise
         return found
-
-
-def _artifacts(uri: str) -> str | None:
-    file = sqlite_file(uri)
-    return None if file is None else (file.absolute().parent / "mlruns").as_uri()
