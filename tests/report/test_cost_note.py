@@ -1,7 +1,7 @@
 """What is said of the columns of costs."""
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.report.costs import cost_note
+from mvlab.report.study import cost_note
 
 
 def note(median_ms: float, fastest_ms: float) -> str:

@@ -2,17 +2,23 @@
 
 from mvlab.data.store.manifest import Manifest
 from mvlab.markdown import markdown_table
-from mvlab.targets import TargetField
+
+SHOWN = ("shuffle_seed", "max_side")
+"""Values of a manifest's source that are shown, if they are set."""
 
 
 def describe_manifest(manifest: Manifest) -> str:
     """Return a split as a markdown table."""
     images = max(1, manifest.num_samples)
     widths, heights, sizes = (manifest.image_sizes[what] for what in ("width", "height", "bytes"))
+    targets = [  # e.g. "label int64", "boxes float32[4] each"
+        f"{field.name} {field.dtype}{list(field.shape) or ''}{' each' if field.kind == 'ragged' else ''}"
+        for field in manifest.fields
+    ]
     rows = [
         ("images", f"{manifest.num_samples:,}"),
         ("task", manifest.task),
-        ("targets", ", ".join(_target(field) for field in manifest.fields)),
+        ("targets", ", ".join(targets)),
         ("classes", f"{len(manifest.classes):,}"),
         ("width, px", _range(widths)),
         ("height, px", _range(heights)),
@@ -22,7 +28,11 @@ def describe_manifest(manifest: Manifest) -> str:
         ("shards", f"{len(manifest.shards):,}"),
         ("row groups", f"{len(manifest.group_rows):,} of {manifest.rows_per_group}"),
         ("size", f"{manifest.num_bytes / 1e6:,.1f} MB"),
-        *((key.replace("_", " "), str(value)) for key, value in manifest.source.items() if _is_told(key, value)),
+        *(
+            (key.replace("_", " "), str(value))
+            for key, value in manifest.source.items()
+            if key in SHOWN and value is not None
+        ),
         ("digest", manifest.digest),
         ("format version", str(manifest.format_version)),
     ]
@@ -40,16 +50,6 @@ def describe_shards(manifest: Manifest) -> str:
     )
 
 
-def _target(field: TargetField) -> str:
-    """Name and type, e.g. "label int64", "boxes float32[4] each"."""
-    each = " each" if field.kind == "ragged" else ""
-    return f"{field.name} {field.dtype}{list(field.shape) or ''}{each}"
-
-
 def _range(low_middle_high: list[int]) -> str:
     low, middle, high = low_middle_high
     return f"{low:,} to {high:,}, median {middle:,}"
-
-
-def _is_told(key: str, value: object) -> bool:
-    return key in ("shuffle_seed", "max_side") and value is not None

@@ -22,8 +22,8 @@ NOTHING = "–"
 MORE_DIGITS = 2
 """Additional digits of our values, beyond those of the paper's."""
 NOTE = (
-    "A fact agrees if ours is the paper's number in as many digits as the paper prints. Multiply-adds are held against "
-    "the simplest way to count that gives the paper's number, which is named; all ways are in the last table."
+    "A fact agrees if ours is the paper's number in as many digits as the paper prints. Multiply-adds are counted in "
+    "the simplest way that gives the paper's number, and that way is named; the last table shows every way to count."
 )
 
 Facts = Sequence[tuple[FactTable, Sequence[Fact]]]
@@ -35,7 +35,8 @@ def write_facts(facts: Facts, folder: Path) -> Page:
     page = facts_page(facts)
     atomic_write(folder / MARKDOWN, page.markdown())
     atomic_write(folder / HTML, page.html())
-    atomic_write(folder / JSON, json.dumps(_as_json(facts), indent=1))
+    by_table = {table.name: [_record(fact) for fact in rows] for table, rows in facts}
+    atomic_write(folder / JSON, json.dumps(by_table, indent=1))
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(["table", "row", "quantity", "paper", "ours", "verdict", "why"])
@@ -62,11 +63,6 @@ def count_verdicts(facts: Facts) -> dict[str, int]:
         "not_built": verdicts["not built"],
         "not_printed": verdicts["not printed"],
     }
-
-
-def _as_json(facts: Facts) -> dict[str, list[dict[str, Any]]]:
-    """Return table -> its facts, as plain values."""
-    return {table.name: [_record(fact) for fact in rows] for table, rows in facts}
 
 
 def _record(fact: Fact) -> dict[str, Any]:

@@ -13,8 +13,8 @@ MARKDOWN, HTML, JSON = "latency.md", "latency.html", "latency.json"
 FILES = (MARKDOWN, HTML, JSON)
 NOTHING = "–"
 NOTE = (
-    "Milliseconds for one image. Devices differ, so that their times are not to be held against each other; in "
-    "brackets is how many times as long a network takes as the first that has a time on all devices."
+    "Milliseconds for one image. Times of different devices are not comparable. In brackets: the time as a multiple of "
+    "that of the first network with a time on every device."
 )
 
 
@@ -24,7 +24,14 @@ def write_latencies(tables: Sequence[CostTable], measured: Sequence[Measured], f
     page = latency_page(tables, measured)
     atomic_write(folder / MARKDOWN, page.markdown())
     atomic_write(folder / HTML, page.html())
-    atomic_write(folder / JSON, json.dumps([_as_json(each) for each in measured], indent=1))
+    devices = [
+        {
+            "where": each.where,
+            "rows": [{"table": table, "row": row, "ms": ms} for (table, row), ms in each.ms.items()],
+        }
+        for each in measured
+    ]
+    atomic_write(folder / JSON, json.dumps(devices, indent=1))
     return page
 
 
@@ -54,8 +61,3 @@ def _table(table: CostTable, measured: Sequence[Measured]) -> Table:
 def _shown(column: Sequence[float | None], unit: float | None) -> list[str]:
     times = ("" if unit is None or ms is None else f" ({ms / unit:.2f}x)" for ms in column)
     return [NOTHING if ms is None else f"{ms:.2f}{multiple}" for ms, multiple in zip(column, times, strict=True)]
-
-
-def _as_json(measured: Measured) -> dict[str, object]:
-    rows = [{"table": table, "row": row, "ms": ms} for (table, row), ms in measured.ms.items()]
-    return {"where": measured.where, "rows": rows}

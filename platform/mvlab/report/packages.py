@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mvlab.durable import atomic_write
-from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE, Verification
+from mvlab.export.verification import EXACT_TOLERANCE, TOLERANCE
 from mvlab.export.zoo import MadePackage
 from mvlab.networks.base import network_as_dict
 from mvlab.report.page import Block, Heading, Page, Paragraph, Table
@@ -28,9 +28,14 @@ def write_packages(made: Sequence[MadePackage], folder: Path) -> Page:
         Paragraph(NOTE.format(exact=EXACT_TOLERANCE, tolerance=TOLERANCE)),
         Table(HEADER, [_row(each) for each in made]),
     ]
-    if problems := [f"{each.wanted.name}: {problem}" for each in made for problem in _problems(each)]:
+    problems = [
+        f"{each.wanted.name}: {problem}"
+        for each in made
+        for problem in ([each.problem] if each.verification is None else each.verification.problems())
+    ]
+    if problems:
         blocks += [Heading("What is wrong"), *map(Paragraph, problems)]
-    page = Page("CoreML packages, run and held against their networks", blocks)
+    page = Page("CoreML packages, executed and compared with their networks", blocks)
     atomic_write(folder / MARKDOWN, page.markdown())
     atomic_write(folder / HTML, page.html())
     atomic_write(folder / JSON, json.dumps([_as_json(each) for each in made], indent=1))
@@ -51,19 +56,12 @@ def _row(made: MadePackage) -> list[str]:
     what = [made.wanted.name, size, f"{made.package['bytes'] / 1e6:.1f}", f"{made.package['operations']}"]
     if made.verification is None:
         return [*what, *["–"] * 4, "cannot be run"]
-    return [*what, *_numbers(made.verification), "verified" if made.verification.passed else "NOT verified"]
-
-
-def _problems(made: MadePackage) -> list[str]:
-    return [made.problem] if made.verification is None else list(made.verification.problems())
-
-
-def _numbers(verification: Verification) -> list[str]:
-    """Return the worst numbers of all outputs."""
-    outputs = verification.outputs
-    agreements = [each.top1_agreement for each in outputs if each.top1_agreement is not None]
+    outputs = made.verification.outputs
     worst = [max(getattr(each, name) for each in outputs) for name in ("exact", "relative", "mean_abs")]
-    return [*(f"{each:.1e}" for each in worst), f"{min(agreements):.1%}" if agreements else "–"]
+    agreements = [each.top1_agreement for each in outputs if each.top1_agreement is not None]
+    agreement = f"{min(agreements):.1%}" if agreements else "–"
+    verdict = "verified" if made.verification.passed else "NOT verified"
+    return [*what, *(f"{each:.1e}" for each in worst), agreement, verdict]
 
 
 def _as_json(made: MadePackage) -> dict[str, object]:

@@ -2,14 +2,17 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mvlab.config import RunConfig
 from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment, reading_of
+from mvlab.measure.facts import IMAGENET_CLASSES
+from mvlab.measure.latency import Latency
+from mvlab.measure.run_costs import LATENCY_REPEATS, side_of
 from mvlab.metrics import GAP, TRAIN_S, UPDATES, ema_metric, metric_at
 from mvlab.record.results import Results
-from mvlab.report.costs import cost_note
 from mvlab.report.figures import study_figure
 from mvlab.report.page import Block, Heading, Page, Paragraph, Picture, Table
 from mvlab.report.tables import (
@@ -57,7 +60,8 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     arms = {experiment.rows[row].run for row in shown_rows(experiment, results)}
     runs = {arm: run for arm, run in experiment.runs.items() if arm in arms}
     blocks: list[Block] = [Paragraph(experiment.question), row_table(experiment, results), Paragraph(note)]
-    blocks += _changes(results)
+    if CHANGED_TAG in results.tags:
+        blocks += [Paragraph(CHANGE_NOTE.format(changes=results.tags[CHANGED_TAG]))]
     if RATE_TAG in results.tags:
         blocks += [Paragraph(results.tags[RATE_TAG])]
     if columns := column_table(experiment, results):
@@ -73,6 +77,11 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     return blocks
 
 
+CHANGE_NOTE = (
+    "Runs are not all alike: the study was resumed with accepted changes, and these began with another config, data or "
+    "number of ranks: {changes}. They count in the table, with the config that each ended with; the bundle leaves them "
+    "out."
+)
 COLUMN_NOTE = (
     "Means over the complete runs, n of them, ± one standard deviation. The gap is training minus validation top-1 of "
     "the raw weights; at other test resolutions the EMA weights are evaluated, once, after the last epoch."
@@ -117,6 +126,22 @@ def accuracy_note(experiment: Experiment, results: Results) -> str:
     )
 
 
+def cost_note(runs: Mapping[str, RunConfig], costs: Iterable[Mapping[str, float]], machine: str) -> str:
+    """Explain the columns of costs, and warn of times that a busy machine has disturbed."""
+    measured = [each for each in costs if "cost/latency_fastest_ms" in each]
+    times = dict.fromkeys(Latency(each["cost/latency_ms"], each["cost/latency_fastest_ms"]) for each in measured)
+    disturbed = [f"{each.fastest_ms:.1f} instead of {each.median_ms:.1f}" for each in times if each.is_disturbed]
+    warning = f" The machine was busy with other things: the fastest took {', '.join(disturbed)} ms."
+    sides = sorted({side_of(run) for run in runs.values()})
+    networks = list(dict.fromkeys(run.model.title for run in runs.values()))
+    return (
+        f"Parameters, multiply-adds and latency are of the paper's {'network' if len(networks) == 1 else 'networks'}, "
+        f"{', '.join(networks)}, for one image of {' or '.join(f'{side}x{side}' for side in sides)} pixels and "
+        f"{IMAGENET_CLASSES} classes, at every scale. Latency: median of {LATENCY_REPEATS}, fp32, on {machine}; not "
+        f"comparable with the paper's phone.{warning if disturbed else ''}"
+    )
+
+
 def _runs(experiment: Experiment, results: Results) -> Table:
     primary, metric = experiment.task.primary, ema_metric(experiment.task)
     header = ["run", "seed", "network", "config", "epochs", f"{primary.label} (EMA)", "weights", "status"]
@@ -150,19 +175,6 @@ def _provenance(results: Results) -> Table:
         ["versions", ", ".join(f"{name.removeprefix(version)} {_of_all_attempts(tags, name)}" for name in versions)],
     ]
     return Table(["what", "of the numbers above"], rows)
-
-
-def _changes(results: Results) -> list[Block]:
-    """Name the runs that differ from the others of their rows."""
-    if CHANGED_TAG not in results.tags:
-        return []
-    return [
-        Paragraph(
-            f"Runs are not all alike: the study was resumed with accepted changes, and these began as something else: "
-            f"{results.tags[CHANGED_TAG]}. They count in the table, with the config that each ended with; the bundle "
-            "leaves them out."
-        )
-    ]
 
 
 def _of_all_attempts(tags: Mapping[str, str], name: str) -> str:

@@ -90,7 +90,7 @@ def test_the_report_tells_of_all_attempts_and_of_runs_that_are_not_alike(tmp_pat
         "python jobs/x.py --resume (before: python jobs/x.py --seeds 3)",
         "4 (before: 2)",
         "another machine (before: a machine (2 threads))",
-        "something else: with seed 0 (workers: 2 then, 4 now). They count in the table, with the config that each "
+        "number of ranks: with seed 0 (workers: 2 then, 4 now). They count in the table, with the config that each "
         "ended with; the bundle leaves them out.",
     ):
         assert told in text

@@ -132,7 +132,7 @@ def test_changes_that_were_accepted_are_told_and_kept_out_of_the_bundle(desk: De
     assert desk.run(*more, experiment=other) == 2
     assert "2,2,2 seed 0: task.label_smoothing: 0.1 then, 0.3 now; 4,4,4 seed 0: task.label_smoothing" in desk.err
     assert desk.run(*more, "--accept-changes", experiment=other) == 0
-    assert "else: 2,2,2 seed 0, 4,4,4 seed 0 (task.label_smoothing: 0.1 then, 0.3 now). They" in desk.out
+    assert "number of ranks: 2,2,2 seed 0, 4,4,4 seed 0 (task.label_smoothing: 0.1 then, 0.3 now). They" in desk.out
     assert desk.bundle.weights.keys() == {"2,2,2 seed 1", "4,4,4 seed 1"}
     assert {config["task"]["label_smoothing"] for config in desk.bundle.configs.values()} == {0.3}
     described = json.loads((desk.study / "study.json").read_text())["trials"]
@@ -202,7 +202,7 @@ def test_runs_of_another_number_of_ranks_are_told_apart(desk: Desk) -> None:
     assert desk.run(*more) == 2
     assert "workers: 2 then, 4 now" in desk.err
     assert desk.run(*more, "--accept-changes") == 0
-    assert "else: 2,2,2 seed 0 (workers: 2 then, 4 now)" in desk.out
+    assert "number of ranks: 2,2,2 seed 0 (workers: 2 then, 4 now)" in desk.out
     for told in (desk.err.partition("joining the Ray cluster")[0], desk.out):
         assert "--workers 4, but learning rates are made for this scale's 2 ranks" in told
     assert " 4 (before: 2) |" in desk.out
