@@ -233,7 +233,7 @@ def test_stopped_and_started_again(photos: Path, cluster: str, tmp_path: Path, h
     process.send_signal(how)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + how, err
-    assert "the same command goes on from there" in err
+    assert "the same command resumes from there" in err
     assert "Traceback" not in err
     status, out, err = mvlab(*command, address=cluster)
     assert status == 0, err

@@ -8,9 +8,9 @@ import pytest
 from studies import epoch_of, write_journal
 
 from experiments.figure12_skip_connection import EXPERIMENT
-from mvlab.cli import run_file
 from mvlab.cli.find import ExperimentError, find_experiment, known_experiments
 from mvlab.cli.main import run
+from mvlab.cli.named_job import run_file
 from mvlab.statistics.power import seeds_needed_for_equal
 
 OWN = """
@@ -57,7 +57,7 @@ def test_every_experiment_has_a_name_of_its_own() -> None:
 def test_a_file_of_ones_own_is_an_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.py").write_text(OWN)
     assert find_experiment(str(tmp_path / "mine.py")).name == "my_ablation"
-    status = run_file.run([str(tmp_path / "mine.py"), "--dry-run", "--storage", str(tmp_path)])
+    status = run_file([str(tmp_path / "mine.py"), "--dry-run", "--storage", str(tmp_path)])
     assert status == 0
     assert "0.2 seed 0" in capsys.readouterr().out
 
@@ -96,9 +96,9 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: str | None, why
 
 
 def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_file.run(["table6_path_size"]) == 2
+    assert run_file(["table6_path_size"]) == 2
     assert "did you mean 'table6_patch_size'?" in capsys.readouterr().err
-    assert run_file.run([]) == 2
+    assert run_file([]) == 2
     assert "the experiment comes first" in capsys.readouterr().err
 
 

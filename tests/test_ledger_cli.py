@@ -135,7 +135,7 @@ def test_one_that_was_begun_anew_is_said(tmp_path: Path, mvlab: Mvlab) -> None:
         run(folder, ranks=1, steps=STEPS[20:])
     status, out, _ = mvlab("diff", a, b)
     assert status == 0
-    assert out == "the same: 60 steps on 1 rank, though one ledger was begun anew where the other was not\n"
+    assert out == "the same: 60 steps on 1 rank, although one ledger was restarted and the other was not\n"
 
 
 def test_show(whole: Path, mvlab: Mvlab) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.cli import job, main, tables, train
+from mvlab.cli import job, main, named_job, tables
 from mvlab.cli.parser import PLACES, Parser
 from mvlab.data.store.storage import DataError, absolute_uri
 from mvlab.study.run.folder import find_folder
@@ -39,7 +39,7 @@ NO_PLACES = {
 
 def parsers() -> Iterator[argparse.ArgumentParser]:
     yield from below(main.command_line())
-    yield from (job._parser(EXPERIMENT, None), tables._parser("", {}, "facts"), train._parser({}))
+    yield from (job._parser(EXPERIMENT, None), tables._parser("", {}, "facts"), named_job.recipe_parser({}))
 
 
 def below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -89,7 +89,7 @@ def test_other_weights_are_status_1(reproduce: Reproduce) -> None:
     status, out, err = reproduce(bundle(weights=WEIGHTS | {"2,2,2 seed 1": "others"}))
     assert status == 1
     assert out.count("DIFFERENT |") == 1
-    assert "What is not what it was: git.revision: 0123456789abcdef then" in err
+    assert "Changed since then: git.revision: 0123456789abcdef then" in err
 
 
 def test_the_config_is_the_bundles_whatever_this_code_would_do(reproduce: Reproduce, carried_out: list[Study]) -> None:

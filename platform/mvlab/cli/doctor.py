@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mvlab.cli.common import add_storage, add_tracking_uri
 from mvlab.cli.flags import with_flags
+from mvlab.cli.parser import add_storage, add_tracking_uri
 
 if TYPE_CHECKING:
     from mvlab.study.repair.doctor import Finding

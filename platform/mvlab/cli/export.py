@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
-from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.flags import with_flags
+from mvlab.cli.parser import add_tracking_uri
 from mvlab.export.errors import ExportError
 
 if TYPE_CHECKING:

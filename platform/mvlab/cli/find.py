@@ -80,19 +80,15 @@ def _defined(path: Path, module: str) -> list[Experiment]:
     if not path.is_file():
         raise ExperimentError(f"{path}: there is no such file")
     attributes = vars(_imported(path, module))
-    own = {name: attributes[name] for name in _assigned(path) if name in attributes}
+    table = symtable.symtable(path.read_text(encoding="utf-8"), str(path), "exec")
+    assigned = [symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()]  # and not imported
+    own = {name: attributes[name] for name in assigned if name in attributes}
     values = [own[OWN]] if isinstance(own.get(OWN), Experiment) else list(own.values())
     experiments = [value for value in values if isinstance(value, Experiment)]
     for value in values:
         if isinstance(value, Mapping):
             experiments += [each for each in value.values() if isinstance(each, Experiment)]
     return experiments
-
-
-def _assigned(path: Path) -> list[str]:
-    """Names that a file assigns, and does not import."""
-    table = symtable.symtable(path.read_text(encoding="utf-8"), str(path), "exec")
-    return [symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()]
 
 
 def _imported(path: Path, name: str) -> ModuleType:

@@ -56,9 +56,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
+    name = parsed.name or PurePosixPath(unquote(urlsplit(absolute_uri(parsed.src)).path)).name or "images"
     recipes = [
         Recipe(
-            name=parsed.name or _name(parsed.src),
+            name=name,
             split=split,
             shuffle_seed=parsed.shuffle_seed,
             shard_mb=parsed.shard_mb,
@@ -71,7 +72,7 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         manifests = _ingest_all(list(zip(listings, recipes, strict=True)), parsed)
     except _Stopped as stopped:
-        print("\nstopped: finished shards are kept, and the same command goes on from there", file=sys.stderr)
+        print("\nstopped: finished shards are kept, and the same command resumes from there", file=sys.stderr)
         return 128 + stopped.signum
     splits = [manifest.split for manifest in manifests]
     account = describe_listings(
@@ -136,7 +137,8 @@ def _listings(parsed: argparse.Namespace, splits: list[str]) -> tuple[list[Listi
 
     All splits share one class list: that of the split that is already written, or of the first one.
     """
-    classes = _classes_at(parsed.out)
+    written = (split for split in SPLITS if MANIFEST in Folder.of(parsed.out, split).sizes())
+    classes = next((read_manifest(parsed.out, split).classes for split in written), None)
     flat = [split for split in splits if split == "val" and is_flat(parsed.src, split)]
     if parsed.ground_truth and not flat:
         raise DataError(f"--ground-truth {parsed.ground_truth}: {parsed.src} has no flat val/ that would need it")
@@ -154,18 +156,6 @@ def _listings(parsed: argparse.Namespace, splits: list[str]) -> tuple[list[Listi
         listings.append(listing)
         classes = listing.classes
     return listings, truths
-
-
-def _name(src: str) -> str:
-    """Return the last folder of a path or URI."""
-    return PurePosixPath(unquote(urlsplit(absolute_uri(src)).path)).name or "images"
-
-
-def _classes_at(out: str) -> tuple[str, ...] | None:
-    for split in SPLITS:
-        if MANIFEST in Folder.of(out, split).sizes():
-            return read_manifest(out, split).classes
-    return None
 
 
 def _ground_truth(parsed: argparse.Namespace) -> Any:

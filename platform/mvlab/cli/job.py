@@ -9,16 +9,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
-from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.flags import with_flags
-from mvlab.cli.parser import Parser
+from mvlab.cli.parser import Parser, add_tracking_uri
 from mvlab.cli.refusal import FAILED, refuse, status_of
 from mvlab.data.feed.render import OnCorrupt
 from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
 from mvlab.scale import SCALES
 from mvlab.study.plan.dry_run import describe
-from mvlab.study.plan.prepare import Options, Study, prepare, require_few
+from mvlab.study.plan.prepare import Options, prepare, require_few
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
 
@@ -49,7 +48,9 @@ def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
     if parsed.dry_run:
         print(with_flags(describe(study)))
         if parsed.estimate:
-            print(f"\n{_estimated(study)}")
+            from mvlab.study.forecast.predict import describe_study  # torch
+
+            print(f"\n{describe_study(study)}")
         return 0
 
     from mvlab.study.run.carry_out import carry_out  # seconds to import: only once all is checked
@@ -66,12 +67,6 @@ def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
 def _as_asked(run: Mapping[str, Any]) -> bool:
     """Return True for a run that was trained to its end, or pruned by --asha."""
     return run["status"] == "FINISHED" or run.get("pruned_at_epoch") is not None
-
-
-def _estimated(study: Study) -> str:
-    from mvlab.study.forecast.predict import describe_study  # torch
-
-    return describe_study(study)
 
 
 def _options(parsed: argparse.Namespace) -> Options:

@@ -136,7 +136,7 @@ def describe_same(a: Ledgers, b: Ledgers) -> str:
     ranks = f"{len(a)} rank{'s' if len(a) > 1 else ''}"
     chains = [[entries[-1].chain for entries in ledgers.values() if entries] for ledgers in (a, {r: b[r] for r in a})]
     if chains[0] != chains[1]:
-        return f"the same: {steps:,} steps on {ranks}, though one ledger was begun anew where the other was not"
+        return f"the same: {steps:,} steps on {ranks}, although one ledger was restarted and the other was not"
     chain = chains[0][0] if len(a) == 1 else blake2b("".join(chains[0]).encode(), digest_size=16).hexdigest()
     return f"the same: {steps:,} steps on {ranks}, chain {chain}"
 

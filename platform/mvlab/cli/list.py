@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from mvlab.cli.common import add_storage
 from mvlab.cli.find import in_file, known_experiments
+from mvlab.cli.parser import add_storage
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
 from mvlab.record.journal import SWEEP, Journal

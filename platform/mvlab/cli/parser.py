@@ -1,6 +1,8 @@
-"""Parser of every command line."""
+"""Parser of every command line, and the options that several share."""
 
 import argparse
+import os
+from pathlib import Path
 from typing import Any, NoReturn
 
 from mvlab.masking import redacted
@@ -34,3 +36,18 @@ class Parser(argparse.ArgumentParser):
             except ValueError as error:
                 raise argparse.ArgumentError(action, str(error)) from None
         return super()._get_value(action, arg_string)
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--storage", default="storage", metavar="DIR", help="folder of the studies (default: ./%(default)s)"
+    )
+
+
+def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tracking-uri",
+        default=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}",
+        metavar="URI",
+        help="MLflow server or store (default: MLFLOW_TRACKING_URI, or ./mlflow.db)",
+    )

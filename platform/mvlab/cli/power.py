@@ -4,8 +4,8 @@ import argparse
 from math import isnan
 from pathlib import Path
 
-from mvlab.cli.common import add_storage
 from mvlab.cli.find import ExperimentError, find_experiment
+from mvlab.cli.parser import add_storage
 from mvlab.experiment import Claim, Experiment
 from mvlab.markdown import markdown_table
 from mvlab.record.results import Results, read_results

@@ -29,7 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    _require_picture(parsed)
+    if parsed.most < 1:
+        raise DataError(f"--most {parsed.most}: at least one image has to be shown")
+    if Path(parsed.out).suffix.lower() != ".png":
+        raise DataError(f"--out {parsed.out}: the picture is a PNG, so its name ends in .png")
     manifest = read_manifest(parsed.uri, parsed.split)
     task = task_of_kind(manifest.task)()
     planned, view = _planned(parsed, manifest, task)
@@ -42,14 +45,6 @@ def run(parsed: argparse.Namespace) -> int:
     draw_batch(batch, task, manifest.classes, title=title, most=parsed.most).save(parsed.out)
     print(f"{Path(parsed.out)}: {title}")
     return 0
-
-
-def _require_picture(parsed: argparse.Namespace) -> None:
-    """Raise a DataError where the options leave nothing to draw."""
-    if parsed.most < 1:
-        raise DataError(f"--most {parsed.most}: at least one image has to be shown")
-    if Path(parsed.out).suffix.lower() != ".png":
-        raise DataError(f"--out {parsed.out}: the picture is a PNG, so its name ends in .png")
 
 
 def _planned(parsed: argparse.Namespace, manifest: Manifest, task: Task) -> tuple[PlannedBatch, View]:

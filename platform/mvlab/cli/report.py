@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from mvlab.cli.common import add_storage
 from mvlab.cli.find import ExperimentError, find_experiment
+from mvlab.cli.parser import add_storage
 from mvlab.masking import masked
-from mvlab.record.results import Results, read_results
+from mvlab.record.results import read_results
 from mvlab.record.tracking import mlflow_experiment
 from mvlab.scale import SCALES
 from mvlab.study.run.folder import JOURNAL, newest_study
@@ -56,7 +56,8 @@ def run(parsed: argparse.Namespace) -> int:
             raise ExperimentError(f"{where} holds no study of {experiment.name}: give --study DIR or --storage DIR")
         results = read_results(study / JOURNAL)
         source, out = str(study), Path(parsed.out) if parsed.out else study / "report"
-    _require_of(results, experiment.name)
+    if results.experiment != experiment.name:
+        raise ExperimentError(f"that is a study of {results.experiment}, not of {experiment.name}")
 
     from mvlab.report.study import write_report
 
@@ -64,8 +65,3 @@ def run(parsed: argparse.Namespace) -> int:
     print(page.markdown(pictures=False))
     print(f"From {source}, in {out}.")
     return 0
-
-
-def _require_of(results: Results, name: str) -> None:
-    if results.experiment != name:
-        raise ExperimentError(f"that is a study of {results.experiment}, not of {name}")

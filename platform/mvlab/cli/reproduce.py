@@ -5,8 +5,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mvlab.cli.common import add_tracking_uri
 from mvlab.cli.find import find_experiment
+from mvlab.cli.parser import add_tracking_uri
 from mvlab.errors import UserError
 from mvlab.experiment import Experiment
 from mvlab.markdown import markdown_table
@@ -51,7 +51,11 @@ def run(parsed: argparse.Namespace) -> int:
 
     summary = carry_out(study)
     now = {each["name"]: each["weights_sha256"] or "" for each in summary["runs"] if each["status"] == "FINISHED"}
-    print(_compared(bundle, now))
+    rows = [
+        [name, sha[:16], now.get(name, "")[:16] or "none", "same" if now.get(name) == sha else "DIFFERENT"]
+        for name, sha in bundle.weights.items()
+    ]
+    print(markdown_table(["run", "weights then", "weights now", "digests"], rows))
     same = all(now.get(name) == sha for name, sha in bundle.weights.items())
     if not same:
         _explain(bundle)
@@ -92,17 +96,9 @@ def _study(bundle: Bundle, experiment: Experiment, parsed: argparse.Namespace) -
     return prepare(experiment, options, trials)
 
 
-def _compared(bundle: Bundle, now: dict[str, str]) -> str:
-    rows = [
-        [name, sha[:16], now.get(name, "")[:16] or "none", "same" if now.get(name) == sha else "DIFFERENT"]
-        for name, sha in bundle.weights.items()
-    ]
-    return markdown_table(["run", "weights then", "weights now", "digests"], rows)
-
-
 def _explain(bundle: Bundle) -> None:
     from mvlab.measure.machine import machine_name
     from mvlab.record.provenance import provenance
 
     changed = version_differences(bundle, provenance(Path(__file__).parents[3]) | {"mvlab.machine": machine_name()})
-    print("What is not what it was: " + ("; ".join(changed) or "nothing that is recorded"), file=sys.stderr)
+    print(f"Changed since then: {'; '.join(changed) or 'nothing that is recorded'}", file=sys.stderr)

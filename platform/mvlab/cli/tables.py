@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mvlab.checks import did_you_mean
-from mvlab.cli.common import add_tracking_uri
-from mvlab.cli.parser import Parser
+from mvlab.cli.parser import Parser, add_tracking_uri
 from mvlab.cli.refusal import FAILED, status_of
 from mvlab.errors import UserError
 from mvlab.facts import CostTable, FactTable
@@ -153,8 +152,12 @@ def _run(
     from mvlab.measure.machine import machine_name  # torch
     from mvlab.study.run.tables import record_tables  # MLflow: seconds to import
 
+    for wanted in options.only:
+        if wanted not in tables:
+            raise TableError(f"--only {wanted} is not known{did_you_mean(wanted, tables)}")
+    chosen = [table for name, table in tables.items() if not options.only or name in options.only]
     recorded = record_tables(
-        partial(write, _chosen(tables, options.only)),
+        partial(write, chosen),
         name=name,
         params={"tables": " ".join(options.only) or "all", **(params or {})},
         machine=machine or machine_name(),
@@ -164,13 +167,6 @@ def _run(
     summary: dict[str, Any] = {**recorded.made.metrics, "folder": str(recorded.folder), "run_id": recorded.run_id}
     print(json.dumps(summary), flush=True)
     return 0 if recorded.is_complete else FAILED
-
-
-def _chosen(tables: Mapping[str, T], names: Sequence[str]) -> list[T]:
-    for name in names:
-        if name not in tables:
-            raise TableError(f"--only {name} is not known{did_you_mean(name, tables)}")
-    return [table for name, table in tables.items() if not names or name in names]
 
 
 def _parser(description: str, tables: Mapping[str, object], kind: str) -> argparse.ArgumentParser:

@@ -62,7 +62,7 @@ def _add_preprocessing(import_: argparse.ArgumentParser) -> None:
         )
     import_.add_argument(
         "--resize",
-        type=_side_or_warp,
+        type=lambda text: text if text == WARP else _side(text),
         metavar="PX|warp",
         help="shorter side before a centre crop; warp: --crop at once, uncropped",
     )
@@ -74,10 +74,6 @@ def _side(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no number of pixels")
     return int(text)
-
-
-def _side_or_warp(text: str) -> int | str:
-    return text if text == WARP else _side(text)
 
 
 def _said(parsed: argparse.Namespace) -> "Said":
