@@ -145,22 +145,18 @@ def _level_facts(table: LevelTable) -> Iterator[Fact]:
 
 
 def _memory_facts(column: MemoryColumn, table: MemoryTable) -> Iterator[Fact]:
-    ours = _memory(column, table)
-    for stride, printed in column.paper.items():
-        yield Fact(row=column.name, quantity=f"at stride {stride}", paper=printed, ours=ours.get(stride))
-
-
-def _memory(column: MemoryColumn, table: MemoryTable) -> dict[int, int]:
-    """Return bytes by output stride."""
+    """Yield the bytes at each output stride: of the channels that the column names, or of the network's own maps."""
+    size, width = table.image_size, table.bytes_per_value
     if column.channels is not None:
-        size, width = table.image_size, table.bytes_per_value
-        return {
+        ours = {
             stride: map_bytes(channels, stride, resolution=size, bytes_per_value=width)
             for stride, channels in column.channels.items()
         }
-    network = network_on_meta(column.network, IMAGENET_CLASSES)
-    counted = [block for block in blocks(network, table.image_size) if block.name not in column.leave_out]
-    return materialised(counted, bytes_per_value=table.bytes_per_value)
+    else:
+        found = blocks(network_on_meta(column.network, IMAGENET_CLASSES), size)
+        ours = materialised((block for block in found if block.name not in column.leave_out), bytes_per_value=width)
+    for stride, printed in column.paper.items():
+        yield Fact(row=column.name, quantity=f"at stride {stride}", paper=printed, ours=ours.get(stride))
 
 
 def printed_macs(tables: Iterable[FactTable]) -> Iterator[tuple[CostTable, CostRow, Printed, Cost]]:

@@ -67,11 +67,8 @@ def _require_entry(entry: Any, where: str) -> None:
         raise LatencyError(f"{where} is {entry!r}: write it like {EXAMPLE}")
     if not isinstance(entry["package"], str):
         raise LatencyError(f"{where}: package is {entry['package']!r}: write the package's name without .mlpackage")
-    if not _is_number(entry["median_ms"]) or not 0 < entry["median_ms"] < float("inf"):
-        raise LatencyError(f"{where}: median_ms is {entry['median_ms']!r}: milliseconds are a number above 0")
-    if not isinstance(entry["repeats"], int) or isinstance(entry["repeats"], bool) or entry["repeats"] < 1:
-        raise LatencyError(f"{where}: repeats is {entry['repeats']!r}: a whole number above 0 is needed")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    ms, repeats = entry["median_ms"], entry["repeats"]
+    if not isinstance(ms, int | float) or isinstance(ms, bool) or not 0 < ms < float("inf"):
+        raise LatencyError(f"{where}: median_ms is {ms!r}: milliseconds are a number above 0")
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+        raise LatencyError(f"{where}: repeats is {repeats!r}: a whole number above 0 is needed")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from mvlab.config import RunConfig
 from mvlab.measure.cost import count_cost
@@ -11,6 +10,7 @@ from mvlab.measure.facts import IMAGENET_CLASSES
 from mvlab.measure.latency import Latency, enliven, latencies
 from mvlab.measure.machine import use_all_cores
 from mvlab.models.build import build_network
+from mvlab.networks import NetworkConfig
 
 LATENCY_REPEATS = 30
 
@@ -21,17 +21,21 @@ def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
     Multiply-adds and latency (median of LATENCY_REPEATS, fp32, CPU) are for one image of the evaluation's crop.
     """
     use_all_cores()
-    by_network: dict[tuple[object, int], list[str]] = {}
+    by_network: dict[tuple[NetworkConfig, int], list[str]] = {}
     for arm, run in runs.items():
         by_network.setdefault((run.model, side_of(run)), []).append(arm)
     latency: dict[str, Latency] = {}
     for side in dict.fromkeys(side for _, side in by_network):
-        models = {arms[0]: enliven(_network(runs[arms[0]])) for (_, crop), arms in by_network.items() if crop == side}
+        models = {
+            arms[0]: enliven(build_network(network, IMAGENET_CLASSES))
+            for (network, crop), arms in by_network.items()
+            if crop == side
+        }
         latency |= latencies(models, side, repeats=LATENCY_REPEATS)
     costs: dict[str, dict[str, float]] = {}
-    for (_, side), arms in by_network.items():
+    for (network, side), arms in by_network.items():
         with torch.device("meta"):
-            cost = count_cost(_network(runs[arms[0]]), side)
+            cost = count_cost(build_network(network, IMAGENET_CLASSES), side)
         for arm in arms:
             costs[arm] = {
                 "cost/params": float(cost.parameters),
@@ -46,7 +50,3 @@ def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
 def side_of(run: RunConfig) -> int:
     """Longer side of the images of a run's evaluation, pixels."""
     return max(run.task.evaluations(last=False)[0].size)
-
-
-def _network(run: RunConfig) -> nn.Module:
-    return build_network(run.model, IMAGENET_CLASSES)
