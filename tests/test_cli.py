@@ -112,7 +112,7 @@ def test_bad_input_is_refused(tmp_path: Path, options: list[str], message: str) 
         (["--resume"], "error: --resume: no study of scale smoke was begun in "),
         (["--resume", "."], "error: --resume .: no study was begun there (study.json is missing)"),
         (["--resume", "nowhere"], "error: --resume nowhere: no study was begun there"),
-        (["--accept-changes"], "error: --accept-changes: a study that begins has no changes to accept"),
+        (["--accept-changes"], "error: --accept-changes: a new study has no changes to accept"),
     ],
 )
 def test_bad_options_are_refused(here: Path, said: Said, options: list[str], message: str) -> None:
@@ -170,7 +170,7 @@ def test_a_study_is_gone_on_with(here: Path, said: Said) -> None:
     for options in (["--resume"], ["--resume", str(folder)], ["--resume", f"storage/{EXPERIMENT.name}/{folder.name}"]):
         status, out, _ = said("--dry-run", *options)
         assert status == 0
-        assert f"- files: {folder}/, gone on with" in out
+        assert f"- files: {folder}/, resumed" in out
 
 
 def test_new_seeds_and_runs_are_added(here: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_study_that_someone_works_on_is_refused(here: Path, said: Said) -> Non
     (folder / OWNER).write_text(str(replace(Process.current(), host="another-host")))
     status, _, err = said("--resume")
     assert status == 2
-    assert f"of another-host works on {folder}, or did: nothing is known of that here" in err
+    assert f"of another-host works on {folder}, or did: its state cannot be checked from here" in err
 
 
 def test_another_study_is_refused_unless_its_changes_are_accepted(here: Path, said: Said) -> None:

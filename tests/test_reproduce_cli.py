@@ -106,7 +106,7 @@ def test_the_config_is_the_bundles_whatever_this_code_would_do(reproduce: Reprod
         ({"weights": {"2,2,2 seed 0": "w"}}, ["--only", "8,4,2"], "it has the weights of no run of 8,4,2"),
         ({}, ["--only", "9,9,9"], "has no run '9,9,9'"),
         ({"only": ["9,9,9"]}, [], "has no run '9,9,9'"),
-        ({"configs": {}}, [], "this code cannot do what it was made of"),
+        ({"configs": {}}, [], "this code cannot rebuild its runs"),
         ({"scale": "large"}, [], "is of scale 'large'"),
     ],
 )

@@ -53,7 +53,7 @@ def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (str(FAR), "of another-host works on .*, or did: nothing is known of .*doctor --mend --host another-host`"),
+        (str(FAR), "of another-host works on .*, or did: its state cannot be .*doctor --mend --host another-host`"),
         (str(CONTAINER), f"of another container, or an earlier boot, of {HERE.host} works .* --host {HERE.host}`"),
         (
             f"{HERE.host}/{2**22 + 1}/7",

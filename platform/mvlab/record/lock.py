@@ -89,8 +89,8 @@ def _stale_owner(folder: Path, gone: Container[str] = ()) -> bool:
         return owner is not None
     if owner.is_foreign:
         raise InUseError(
-            f"process {owner.pid} of {owner.where} works on {folder}, or did: nothing is known of that here. Stop it "
-            f"there; if it is gone for good, `mvlab doctor --mend --host {owner.host}` frees the study"
+            f"process {owner.pid} of {owner.where} works on {folder}, or did: its state cannot be checked from here. "
+            f"Stop it there; if it is gone for good, `mvlab doctor --mend --host {owner.host}` frees the study"
         )
     raise InUseError(f"process {owner.pid} still works on {folder}; stop it first")
 

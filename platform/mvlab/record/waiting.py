@@ -57,5 +57,5 @@ def what_waits(journal: Journal, *, storage: Path, tracking_uri: str) -> str:
     command = ["mvlab", "doctor", "--mend", "--storage", str(storage), "--tracking-uri", tracking_uri]
     return (
         f"MLflow did not take all of the record. Nothing is lost: it is in {journal.path}, and "
-        f"`{masked_command(command)}` carries what waits there (events: {len(waiting(journal)):,})"
+        f"`{masked_command(command)}` copies the rest (events: {len(waiting(journal)):,})"
     )

@@ -22,23 +22,17 @@ def run_from_dict(values: Mapping[str, Any]) -> RunConfig:
         KeyError, TypeError, ValueError: this code has no run with such fields and values.
     """
     values = as_written_now(values)
-    model = network_from_dict(values["model"])
-    parts = {name: kind(**_tuples(values[name])) for name, kind in PARTS.items() if name in values}
+    kind = task_of_kind(values["task"]["kind"])
+    task: Task = from_plain(kind, {name: value for name, value in values["task"].items() if name != "kind"})
+    parts = {
+        name: part(**{field: _tuple(value) for field, value in values[name].items()})
+        for name, part in PARTS.items()
+        if name in values
+    }
     others = {name: value for name, value in values.items() if name not in ("task", "model", *PARTS)}
-    return RunConfig(task=_task(values["task"]), model=model, **parts, **others)
-
-
-def _task(values: Mapping[str, Any]) -> Task:
-    """Build a task of a known kind from its plain values."""
-    kind, others = task_of_kind(values["kind"]), {name: value for name, value in values.items() if name != "kind"}
-    task: Task = from_plain(kind, others)
-    return task
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace lists by tuples, which JSON does not have."""
-    return {name: _tuple(value) for name, value in values.items()}
+    return RunConfig(task=task, model=network_from_dict(values["model"]), **parts, **others)
 
 
 def _tuple(value: Any) -> Any:
+    """Replace lists by tuples, which JSON does not have."""
     return tuple(map(_tuple, value)) if isinstance(value, list) else value

@@ -44,8 +44,8 @@ def test_runs_of_dead_processes_are_closed_and_others_left_alone(
     assert status == 1
     assert said.count("WRONG") == 1
     assert f"WRONG  run in MLflow {IN_MLFLOW}: stale" in said.replace("  run in MLflow  ", "  run in MLflow ")
-    assert "RUNNING on another-host, of which nothing is known here" in said
-    assert "nobody knows of which process" in said
+    assert "RUNNING on another-host, which cannot be checked from here" in said
+    assert "no process is recorded as its writer" in said
     assert "alive" not in said
     assert set(statuses(client, experiment).values()) == {"RUNNING"}, "nothing is touched without --mend"
 
@@ -78,7 +78,7 @@ def test_a_study_whose_process_died_is_ended_and_carried(
     assert "5 events not in MLflow yet\n" in said
     assert "not finished when its process died: epoch-1.7.partial, mlflow.partial\n" in said
     resume = f"python jobs/ablation_patch.py --scale mini --seeds 2 --resume {folder}"
-    assert f"can be gone on with: {resume}\n" in said
+    assert f"can be resumed: {resume}\n" in said
     assert state_of(folder) == before
     assert statuses(client, experiment) == {}
 
@@ -87,7 +87,7 @@ def test_a_study_whose_process_died_is_ended_and_carried(
     assert f"mended: {folder}: 2 runs ended as KILLED\n" in said
     assert f"mended: {folder}: the journal is in MLflow, sqlite:///" in said
     assert f"mended: {folder}: 2 unfinished files removed\n" in said
-    assert f"can be gone on with: {resume}\n" in said, "that is no fault"
+    assert f"can be resumed: {resume}\n" in said, "that is no fault"
     assert "nothing is wrong" in said
     assert statuses(client, experiment) == {"sweep": "KILLED", "a": "FINISHED", "b": "KILLED"}
     assert Journal(folder / JOURNAL).statuses() == {SWEEP: "KILLED", "a": "FINISHED", "b": "KILLED"}
@@ -115,7 +115,7 @@ def test_a_study_of_another_machine_is_shown_and_left_alone(
     before = state_of(folder)
     status, said = doctor("--mend")
     assert status == 0
-    assert "another-host works on it, or did: nothing is known of that here" in said
+    assert "another-host works on it, or did: its state cannot be checked from here" in said
     assert state_of(folder) == before
 
 
@@ -127,7 +127,7 @@ def test_a_machine_that_is_gone_for_good_is_named(
     client.create_run(experiment, run_name="far", tags={OWNER_TAG: str(FAR)})
     status, said = doctor("--mend", "--host", "a-third-host")
     assert status == 0, "nothing is known of it"
-    assert said.count("if that is gone for good, say --host another-host\n") == 2
+    assert said.count("if that is gone for good, name it with --host another-host\n") == 2
     status, said = doctor("--host", "another-host")
     assert status == 1
     assert "its process died; 2 runs did not end: b, sweep\n" in said
@@ -148,7 +148,7 @@ def test_another_container_of_this_host_name_is_left_alone_until_it_is_said_to_b
     status, said = doctor("--mend")
     assert status == 0
     assert said.count(f"another container, or an earlier boot, of {HERE.host}") == 2
-    assert said.count(f"if that is gone for good, say --host {HERE.host}\n") == 2
+    assert said.count(f"if that is gone for good, name it with --host {HERE.host}\n") == 2
     assert state_of(folder) == before
     assert doctor("--mend", "--host", HERE.host)[0] == 0
     assert statuses(client, experiment) == {

@@ -116,7 +116,7 @@ def test_what_the_artifact_store_did_not_take_is_found_and_carried(
     assert not sink.close(60)
     status, said = doctor()
     assert status == 1
-    assert "1 event not in MLflow yet, of which it did not take 1 when asked\n" in said
+    assert "1 event not in MLflow yet; it refused 1 of them\n" in said
     status, said = doctor("--mend")
     assert status == 0
     assert f"mended: {folder}: the journal is in MLflow, sqlite:///" in said
@@ -136,7 +136,9 @@ def test_a_run_whose_end_waits_in_a_journal_is_not_killed(
         journal.append(Event(run=name, kind="end", status="FINISHED"))
     status, said = doctor()
     assert status == 1
-    assert f"RUNNING, and its process is dead; it has ended in {journal.path}, which waits to be carried\n" in said
+    assert (
+        f"RUNNING, and its process is dead; its end is in {journal.path}, which is not copied to MLflow yet\n" in said
+    )
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / "storage").rename(elsewhere)
     (tmp_path / "storage").mkdir()

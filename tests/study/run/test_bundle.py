@@ -131,7 +131,7 @@ def test_another_config_or_data_set_is_refused(path: Path) -> None:
     ("change", "why"),
     [
         ({"weights": {}}, "it has the weights of no run, so that nothing can be compared"),
-        ({"configs": {}}, "this code cannot do what it was made of .* check out 0123456789ab, which could"),
+        ({"configs": {}}, "this code cannot rebuild its runs .* check out 0123456789ab, which could"),
         ({"configs": {"with seed 0": {"model": {"depth": 3}}}}, "is no network that is built here"),
         ({"configs": {"with seed 0": TRIALS[0].run.as_dict() | {"momentum": 1}}}, "unexpected keyword .*'momentum'"),
     ],

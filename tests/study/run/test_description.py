@@ -61,7 +61,7 @@ def test_another_config_is_refused_with_the_difference(folder: Path) -> None:
         require_same_study(folder, [LONGER[0], TRIALS[1]], DATA, 2)
     assert str(refused.value) == (
         f"`resume`: {folder} is of another study: 2,2,2 seed 0: epochs: 6 then, 7 now. Give the options that it was "
-        "begun with, begin a new one, or say `accept_changes` to go on regardless"
+        "begun with, begin a new one, or resume it all the same with `accept_changes`"
     )
     with pytest.raises(ResumeError, match=r"; and \d+ more\. Give"):
         require_same_study(folder, plan_trials(EXPERIMENT, [], "paper", 1), DATA, 2)

@@ -24,10 +24,11 @@ SHOWN = 24
 def describe(study: Study) -> str:
     """Return as markdown: resolved config, bucket table, steps, trials, work, and what would be recorded where."""
     options, first = study.options, study.trials[0].run
+    config = "\n".join(f"    {name:24} {_readable(value)}" for name, value in sorted(flatten(first.as_dict()).items()))
     return "\n\n".join(
         [
             f"## {study.experiment.title}, at {options.scale} scale (dry run: nothing is started or written)",
-            f"### Config of {study.trials[0].name}\n\n{_config(first)}",
+            f"### Config of {study.trials[0].name}\n\n{config}",
             f"### Batches: {options.workers} ranks on {study.data}\n\n{_buckets(first, options.workers)}",
             _updates(first, study.data, options.workers),
             *([f"### Learning rate\n\n{note}"] if (note := rate_note(study)) else []),
@@ -36,11 +37,6 @@ def describe(study: Study) -> str:
             f"### Record\n\n{_record(study)}",
         ]
     )
-
-
-def _config(run: RunConfig) -> str:
-    flat = flatten(run.as_dict())
-    return "\n".join(f"    {name:24} {_readable(flat[name])}" for name in sorted(flat))
 
 
 def _readable(value: Any) -> str:
@@ -73,21 +69,19 @@ def _updates(run: RunConfig, data: DataSet, world: int) -> str:
 
 def _trials(study: Study) -> str:
     varies = study.experiment.varies
-    shown = study.trials[:SHOWN]
-    table = markdown_table(
-        ["run", varies, "seed", "config digest"],
-        [[trial.name, _varied(trial, varies), str(trial.seed), trial.run.digest()] for trial in shown],
-    )
-    more = len(study.trials) - len(shown)
-    return f"{table}\n\n… and {more:,} more{_too_many(study)}" if more else table
-
-
-def _too_many(study: Study) -> str:
+    rows = []
+    for trial in study.trials[:SHOWN]:
+        # Runs that differ in a part of the config, e.g. the model, are told apart by their arms.
+        varied = flatten(trial.run.as_dict()).get(varies, trial.arm)
+        rows.append([trial.name, str(varied), str(trial.seed), trial.run.digest()])
+    text = markdown_table(["run", varies, "seed", "config digest"], rows)
+    if more := len(study.trials) - len(rows):
+        text += f"\n\n… and {more:,} more"
     try:
         require_few(study)
     except InvalidValueError as error:
-        return f". It will be refused: {error}"
-    return ""
+        text += f". It will be refused: {error}"
+    return text
 
 
 def _work(study: Study) -> str:
@@ -105,11 +99,6 @@ def left_of(study: Study) -> Sequence[Trial]:
     return remaining(study.trials, Journal(study.resumed / JOURNAL))
 
 
-def _varied(trial: Trial, varies: str) -> str:
-    """Return the value of the field that runs differ in. For a part of the config, e.g. the model: the arm's name."""
-    return str(flatten(trial.run.as_dict()).get(varies, trial.arm))
-
-
 def _record(study: Study) -> str:
     options = study.options
     folder = study.resumed or f"{study.storage / study.experiment.name}/{options.scale}-<time>"
@@ -118,7 +107,7 @@ def _record(study: Study) -> str:
             f"- MLflow: {masked(options.tracking_uri)}, experiment {study.mlflow_experiment}: "
             f"a parent run, and {len(study.trials):,} children with metrics by epoch, config, checkpoint, "
             "CoreML package and its verification; table and figure on the parent",
-            f"- files: {folder}/" + (", gone on with" if study.resumed else ""),
+            f"- files: {folder}/" + (", resumed" if study.resumed else ""),
             f"- data: {study.data.uri}",
         ]
     )

@@ -140,7 +140,7 @@ def _check(options: Options, trials: Sequence[Trial]) -> None:
             f"`workers` {asked}: a run needs at least one worker, and MIN:MAX a MIN that is not above MAX"
         )
     if options.execution.accept_changes and options.resume is None:
-        raise InvalidValueError("`accept_changes`: a study that begins has no changes to accept; say it with `resume`")
+        raise InvalidValueError("`accept_changes`: a new study has no changes to accept; use it with `resume`")
     require_gpu_share(options.gpus_per_worker, options.workers)
     if options.grace_epochs is None:
         return

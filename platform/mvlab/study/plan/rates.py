@@ -21,17 +21,16 @@ def rate_note(study: Study) -> str | None:
     alike: dict[str, list[str]] = {}
     for trial in takewhile(lambda each: each.seed == study.trials[0].seed, study.trials):  # one of each arm
         alike.setdefault(_numbers(trial.run, study.data, ranks, meant), []).append(trial.arm)
-    told = " ".join(f"{_named(arms)}: {numbers}." for numbers, arms in alike.items())
+    told = []
+    for numbers, arms in alike.items():
+        others = f" and {len(arms) - 1} more" if len(arms) > 1 else ""
+        told.append(f"{arms[0]}{others}: {numbers}.")
     whose = "the paper's" if meant == PAPER_RANKS else "this scale's"
     return (
         f"--workers {ranks}, but learning rates are made for {whose} {meant} ranks; by the linear scaling rule a rate "
-        f"follows the images of an update. {told} Nothing is changed for it: use --workers {meant}, "
+        f"follows the images of an update. {' '.join(told)} Nothing is changed for it: use --workers {meant}, "
         f"{_instead(ranks, meant)}."
     )
-
-
-def _named(arms: list[str]) -> str:
-    return arms[0] if len(arms) == 1 else f"{arms[0]} and {len(arms) - 1} more"
 
 
 def _numbers(run: RunConfig, data: DataSet, ranks: int, meant: int) -> str:

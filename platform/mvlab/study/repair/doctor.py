@@ -142,13 +142,13 @@ def resume_command(command: str, folder: Path) -> str:
 
 
 def _of_run(run: RunningRun) -> Finding:
-    state = "RUNNING, and nobody knows of which process it is"
+    state = "RUNNING, and no process is recorded as its writer"
     if run.owner is not None:
-        state = f"RUNNING on {run.owner.where}, of which nothing is known here{_if_gone(run.owner)}"
+        state = f"RUNNING on {run.owner.where}, which cannot be checked from here{_if_gone(run.owner)}"
     if run.is_stale:
         state = "RUNNING, and its process is dead"
     if run.ended_in is not None:
-        state += f"; it has ended in {run.ended_in}, which waits to be carried"
+        state += f"; its end is in {run.ended_in}, which is not copied to MLflow yet"
     return Finding(what="run in MLflow", where=f"{run.experiment}: {run.name}", state=state, is_wrong=run.is_stale)
 
 
@@ -156,18 +156,18 @@ def _of_study(study: IdleStudy, uri: str) -> Iterator[Finding]:
     where = str(study.folder)
     if study.elsewhere:
         if study.open_runs or study.num_behind:
-            state = f"{study.elsewhere.where} works on it, or did: nothing is known of that here"
+            state = f"{study.elsewhere.where} works on it, or did: its state cannot be checked from here"
             yield Finding(what="study", where=where, state=state + _if_gone(study.elsewhere), is_wrong=False)
         return
     if study.open_runs:
         state = f"its process died; {_count(len(study.open_runs), 'run')} did not end: {', '.join(study.open_runs)}"
         yield Finding(what="study", where=where, state=state, is_wrong=True)
     if study.status in (None, "KILLED"):
-        yield Finding(what="study", where=where, state=f"can be gone on with: {study.command}", is_wrong=False)
+        yield Finding(what="study", where=where, state=f"can be resumed: {study.command}", is_wrong=False)
     if study.num_behind:
         state = f"{_count(study.num_behind, 'event')} not in MLflow yet"
         if study.num_refused:
-            state += f", of which it did not take {study.num_refused:,} when asked"
+            state += f"; it refused {study.num_refused:,} of them"
         if study.is_of_other_store:
             state += f", and their store is not {uri}: name it with `tracking_uri`"
         yield Finding(what="record", where=where, state=state, is_wrong=True)
@@ -196,20 +196,16 @@ def _mend_study(study: IdleStudy, uri: str) -> Iterator[str]:
             journal.append(Event(run=run, kind="end", status="KILLED"))
         yield f"{study.folder}: {_count(len(study.open_runs), 'run')} ended as KILLED"
     if (study.num_behind or study.open_runs) and not study.is_of_other_store:
-        yield f"{study.folder}: {_carry(journal, uri, study.experiment)}"
+        try:
+            recorded = MlflowSink(journal, *connect(uri, study.experiment)).close(SECONDS_FOR_THE_RECORD)
+        except TrackingError as error:
+            yield f"{study.folder}: the journal was not copied to MLflow: {error}"
+        else:
+            yield f"{study.folder}: the journal is {'' if recorded else 'not wholly '}in MLflow, {masked(uri)}"
     for path in study.leftovers:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if study.leftovers:
         yield f"{study.folder}: {_count(len(study.leftovers), 'unfinished file')} removed"
-
-
-def _carry(journal: Journal, uri: str, experiment: str) -> str:
-    """Copy the journal to MLflow, and return a message on it."""
-    try:
-        recorded = MlflowSink(journal, *connect(uri, experiment)).close(SECONDS_FOR_THE_RECORD)
-    except TrackingError as error:
-        return f"the journal was not carried to MLflow: {error}"
-    return f"the journal is {'' if recorded else 'not wholly '}in MLflow, {masked(uri)}"
 
 
 def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> IdleStudy:
@@ -220,6 +216,7 @@ def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> Idle
     experiment = mlflow_experiment(described["experiment"], described.get("task", "classification"))
     commands = [event.tags[COMMAND_TAG] for event in journal.events() if COMMAND_TAG in event.tags]
     general = f"the job of {described['experiment']} with --scale {described['scale']} --resume {folder}"
+    unfinished = sorted(path for path in folder.rglob("*.partial*") if path != folder / ENTRY)
     return IdleStudy(
         folder=folder,
         experiment=experiment,
@@ -229,14 +226,9 @@ def _study(folder: Path, stores: Mapping[str, str], gone: Sequence[str]) -> Idle
         num_behind=len(waiting(journal)),
         num_refused=len(carried.refused),
         is_of_other_store=bool(carried.store) and carried.store != stores.get(experiment),
-        leftovers=_leftovers(folder),
+        leftovers=tuple(path for path in unfinished if not any(other in path.parents for other in unfinished)),
         command=resume_command(commands[-1], folder) if commands else general,
     )
-
-
-def _leftovers(folder: Path) -> tuple[Path, ...]:
-    found = sorted(path for path in folder.rglob("*.partial*") if path != folder / ENTRY)
-    return tuple(path for path in found if not any(other in path.parents for other in found))
 
 
 def _is_worked_on(folder: Path, gone: Sequence[str]) -> bool:
@@ -254,7 +246,7 @@ def _owner(folder: Path) -> Process | None:
 
 
 def _if_gone(process: Process) -> str:
-    return f"; if that is gone for good, say `host` {process.host}"
+    return f"; if that is gone for good, name it with `host` {process.host}"
 
 
 def _count(number: int, noun: str) -> str:

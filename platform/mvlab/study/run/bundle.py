@@ -52,6 +52,8 @@ def bundle_of(study: Description, results: Results, *, data: str | None) -> dict
     """Return the bundle as JSON. It has all runs that have begun, except changed ones (`Description.changed`)."""
     runs = {f"{run.arm} seed {run.seed}": run for run in results.runs}
     runs = {name: run for name, run in runs.items() if name in study.trials and name not in study.changed}
+    # One policy for all attempts: one under "stop" met no corrupt row, so "skip" would give the same result.
+    policies = (results.tags.get(ON_CORRUPT_TAG), results.tags.get(f"{EARLIER}{ON_CORRUPT_TAG}"))
     return {
         "format": FORMAT,
         "experiment": results.experiment,
@@ -62,17 +64,11 @@ def bundle_of(study: Description, results: Results, *, data: str | None) -> dict
         "data": data,
         "dataset_digest": study.data["digest"],
         "val_digest": study.data.get("val_digest", ""),
-        "on_corrupt": _on_corrupt(results.tags),
+        "on_corrupt": "skip" if "skip" in policies else "stop",
         "configs": {name: study.trials[name] for name in runs},
         "weights": {name: run.weights_sha256 for name, run in runs.items() if run.is_complete},
         "tags": {name: value for name, value in sorted(results.tags.items()) if name.startswith("mvlab.")},
     }
-
-
-def _on_corrupt(tags: Mapping[str, str]) -> OnCorrupt:
-    """Return one policy for all attempts. One under "stop" met no corrupt row, so "skip" would give the same result."""
-    told = (tags.get(ON_CORRUPT_TAG, "stop"), tags.get(f"{EARLIER}{ON_CORRUPT_TAG}", "stop"))
-    return "skip" if "skip" in told else "stop"
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -108,7 +104,7 @@ def trials_of(bundle: Bundle) -> list[Trial]:
         runs = {name: run_from_dict(bundle.configs[name]) for name in bundle.weights}
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
-            f"this code cannot do what it was made of ({error}): check out {_revision(bundle)}, which could"
+            f"this code cannot rebuild its runs ({error}): check out {_revision(bundle)}, which could"
         ) from error
     return [Trial(arm_of(name, run.seed), run.seed, run) for name, run in runs.items()]
 
@@ -131,7 +127,7 @@ def require_same(bundle: Bundle, trials: Sequence[Trial], data: DataSet) -> None
     if found:
         more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
         shown = "; ".join(found[:5]) + more
-        raise BundleError(f"this is not what the bundle was made of (code {_revision(bundle)}): {shown}")
+        raise BundleError(f"runs or data are not those of the bundle (code {_revision(bundle)}): {shown}")
 
 
 def _revision(bundle: Bundle) -> str:

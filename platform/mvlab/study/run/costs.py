@@ -32,10 +32,12 @@ def record_costs(experiment: Experiment, journal: Journal) -> None:
 
 
 def must_measure(costs: Costs, *, is_same_machine: bool) -> bool:
-    """Return True if all arms must be timed again. Times are compared, so they are measured together."""
-    return not is_same_machine or any(not _is_good(each) for each in costs.values())
+    """Return True if all arms must be timed again: another machine, no latency, or one that other work has disturbed.
 
-
-def _is_good(costs: Mapping[str, float]) -> bool:
-    """Return True if latency was measured while the machine did nothing else."""
-    return LATENCY in costs and FASTEST in costs and not Latency(costs[LATENCY], costs[FASTEST]).is_disturbed
+    Times are compared, so they are measured together.
+    """
+    are_good = (
+        LATENCY in each and FASTEST in each and not Latency(each[LATENCY], each[FASTEST]).is_disturbed
+        for each in costs.values()
+    )
+    return not is_same_machine or not all(are_good)

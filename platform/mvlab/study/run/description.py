@@ -80,7 +80,7 @@ def require_same_study(folder: Path, trials: Sequence[Trial], data: DataSet, wor
         shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
         raise ResumeError(
             f"`resume`: {folder} is of another study: {shown}. Give the options that it was begun with, begin a new "
-            "one, or say `accept_changes` to go on regardless"
+            "one, or resume it all the same with `accept_changes`"
         )
 
 
