@@ -64,7 +64,7 @@ def test_times_stand_beside_the_papers_with_their_device(results: Path, capsys: 
     [
         ("{", "is no JSON"),
         ("[]", f'has no "format": "{FORMAT}"'),
-        (changed({"format": "mvlab.latency/2"}), "`mvlab latency script` writes what makes such a file"),
+        (changed({"format": "mvlab.latency/2"}), "`mvlab latency script` writes the program that makes such a file"),
         (changed({"device": ""}), "\"device\" is '': say what was measured on"),
         (changed({"os": None}), '"os" is None'),
         (changed({"measurements": []}), "is no list of at least one entry like"),

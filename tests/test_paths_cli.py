@@ -63,7 +63,7 @@ def test_every_argument_is_known_to_be_a_path_or_not() -> None:
 @pytest.mark.parametrize(("parser", "action"), arguments(places=True))
 def test_a_home_of_nobody_is_refused(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
     assert isinstance(parser, Parser)
-    with pytest.raises(argparse.ArgumentError, match=r"~nosuchuser/x: ~nosuchuser is nobody's home here"):
+    with pytest.raises(argparse.ArgumentError, match=r"~nosuchuser/x: ~nosuchuser is no user's home folder"):
         parser._get_value(action, "~nosuchuser/x")
 
 
@@ -75,9 +75,9 @@ def test_a_home_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def test_what_is_no_option_is_refused_too() -> None:
-    with pytest.raises(DataError, match="nobody's home"):
+    with pytest.raises(DataError, match="no user's home folder"):
         absolute_uri("~nosuchuser/x")
-    with pytest.raises(ValueError, match="nobody's home"):
+    with pytest.raises(ValueError, match="no user's home folder"):
         find_folder(Path("storage"), "smoke", "~nosuchuser/x")
 
 

@@ -83,7 +83,7 @@ def require_measured(metric: str, run: RunConfig, *, where: str) -> None:
     if metric == mean_test(task.primary.name) or side_of(metric) is not None:
         require(
             len(task.evaluations(last=True)) > len(task.evaluations(last=False)),
-            f"{where}: metric={metric!r} is of other test resolutions, at which these runs are not evaluated: "
+            f"{where}: metric={metric!r} needs other test resolutions, and these runs are evaluated at none: "
             "name some in their task (for classification in task.evaluation.also)",
         )
         return

@@ -14,5 +14,5 @@ def expanded(text: str) -> str:
     path = os.path.expanduser(text)
     if path.startswith("~"):
         name = path.split("/")[0]
-        raise InvalidValueError(f"{text}: {name} is nobody's home here; a folder of that name is ./{name}")
+        raise InvalidValueError(f"{text}: {name} is no user's home folder; for a folder of that name write ./{name}")
     return path

@@ -97,8 +97,8 @@ def test_a_claim_of_equality_that_the_paper_itself_would_fail_is_refused(paper: 
     [
         ("val/top_1", "metric='val/top_1' is unknown: did you mean 'val/top1'"),
         ("Gap", "did you mean 'gap'"),
-        ("test_32px/top1", "is of other test resolutions, at which these runs are not evaluated"),
-        ("test/mean_top1", "is of other test resolutions, at which these runs are not evaluated"),
+        ("test_32px/top1", "needs other test resolutions, and these runs are evaluated at none"),
+        ("test/mean_top1", "needs other test resolutions, and these runs are evaluated at none"),
         ("test/top1", "is unknown"),
     ],
 )
@@ -113,7 +113,7 @@ def test_a_metric_that_runs_do_not_have_is_refused(metric: str, why: str) -> Non
 def test_a_column_that_runs_do_not_have_is_refused() -> None:
     skip = ABLATIONS["figure12_skip_connection"]
     assert replace(skip, columns=("updates", "gap", "val/loss")).columns
-    for column, why in (("update_s", "is unknown"), ("test/top1", "these runs are not evaluated")):
+    for column, why in (("update_s", "is unknown"), ("test/top1", "these runs are evaluated at none")):
         with pytest.raises(ValueError, match=f"figure12_skip_connection, column '{column}': .*{why}"):
             replace(skip, columns=(column,))
 

@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     experiment = find_experiment(parsed.experiment)
     if not experiment.claims:
-        raise ExperimentError(f"{experiment.name} makes no claim: there is nothing to tell")
+        raise ExperimentError(f"{experiment.name} makes no claim: there is no power to compute")
     if parsed.sd is not None and not parsed.sd > 0:
         raise ExperimentError(f"--sd {parsed.sd:g}: a standard deviation is above 0")
     study = newest_study(Path(parsed.storage) / experiment.name, parsed.scale)

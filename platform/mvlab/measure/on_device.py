@@ -43,7 +43,9 @@ def read_on_device(path: Path) -> OnDevice:
     except ValueError as error:
         raise LatencyError(f"{path} is no JSON: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise LatencyError(f'{path} has no "format": "{FORMAT}"; `mvlab latency script` writes what makes such a file')
+        raise LatencyError(
+            f'{path} has no "format": "{FORMAT}"; `mvlab latency script` writes the program that makes such a file'
+        )
     for key in TEXTS:
         if not isinstance(content.get(key), str) or not content[key].strip():
             raise LatencyError(f'{path}: "{key}" is {content.get(key)!r}: say what was measured on, as text')

@@ -90,8 +90,8 @@ CLAIM_NOTE = (
     "Differences are paired: both rows of a claim train with the same seeds. Intervals are Student's t, 95%. A claim "
     "is reproduced where its interval lies on the side that the paper says (for a claim of equality: where the 90% "
     "interval lies within the margin), contradicted where it lies on the other; n needed is for 80% power. A "
-    "difference in a share of images is taken to spread by one validation image at least. Each claim is judged by "
-    "itself, without a correction for their number."
+    "share of images moves in steps of one image, so the standard deviation is at least one validation image's worth. "
+    "Each claim is judged by itself, without a correction for their number."
 )
 
 
