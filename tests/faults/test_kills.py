@@ -66,7 +66,7 @@ def result(summary: dict[str, Any]) -> dict[str, Any]:
 
 def went_on_at(text: str) -> tuple[int, int]:
     """Epoch and step, from 0, of the last start that `text` tells of."""
-    said = text.split("goes on with epoch ")[-1].split(", on")[0]
+    said = text.split("resumes with epoch ")[-1].split(", on")[0]
     epoch, step = (int(part) for part in said.split(", step "))
     return epoch - 1, step - 1
 
@@ -97,7 +97,7 @@ def test_drivers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[M
     victim.end()
     assert victim.process is not None
     assert victim.process.returncode == 128 + signal.SIGTERM
-    assert "every run has ended in MLflow. The same command with --resume goes on" in victim.errors()
+    assert "every run has ended in MLflow. The same command with --resume resumes it" in victim.errors()
     victim.start("--resume")
     require_same(victim, undisturbed)
     assert went_on_at((victim.run_folder / "progress.log").read_text()) > before

@@ -140,10 +140,10 @@ def test_a_process_that_is_stopped_says_so(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert err == ("stopped by SIGTERM: every run has ended in MLflow. The same command with --resume goes on\n")
+    assert err == ("stopped by SIGTERM: every run has ended in MLflow. The same command with --resume resumes it\n")
 
 
 def test_what_mlflow_did_not_take_is_said() -> None:
     said = str(Interrupted(Stop(), recorded=False))
     assert "in the journal; MLflow did not take all of it" in said
-    assert "--resume goes on, and carries the rest, as `mvlab doctor --mend` does" in said
+    assert "--resume resumes it, and carries the rest, as `mvlab doctor --mend` does" in said

@@ -192,7 +192,7 @@ def test_an_error_that_stays_ends_the_attempt_and_touches_no_checkpoint(
             go(job)
     assert names(job.folder.checkpoints) == before
     assert not go(job, stop_at=1)
-    assert "goes on with epoch 1, step 4" in job.folder.progress.read_text()
+    assert "resumes with epoch 1, step 4" in job.folder.progress.read_text()
 
 
 def test_too_little_memory_says_nothing_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

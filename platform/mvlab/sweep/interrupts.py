@@ -63,7 +63,7 @@ class Interrupted(Exception):  # noqa: N818 - nothing went wrong
         rest = "" if recorded else ", and carries the rest, as `mvlab doctor --mend` does"
         super().__init__(
             f"stopped by {signal.Signals(stop.signum).name}: every run has ended {where}. "
-            f"The same command with --resume goes on{rest}"
+            f"The same command with --resume resumes it{rest}"
         )
         self.exit_status = 128 + stop.signum
 

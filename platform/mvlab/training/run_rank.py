@@ -144,4 +144,4 @@ def _newest_for_all(checkpoints: Checkpoints, job: Assignment, world: World) -> 
 
 def _going_on(session: Session, state: State) -> str:
     ranks = f"on {session.world.size} ranks" + (f" after {state.world}" if state.world != session.world.size else "")
-    return f"goes on with epoch {state.epoch + 1}, step {state.step + 1}, {ranks}"
+    return f"resumes with epoch {state.epoch + 1}, step {state.step + 1}, {ranks}"

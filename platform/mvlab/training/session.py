@@ -271,7 +271,7 @@ class Session:
         self.checkpoints.wait()
         self.consensus.ask(self.notice())  # what was asked for stands, and a stop may have come on top of it
         if self.consensus.answer() == Wish.LEAVE:
-            raise Preempted("a worker was told to end: its run goes on with another")
+            raise Preempted("a worker was told to end: another resumes its run")
 
     def close(self) -> None:
         """Wait until everything is on the disk, and release what outlives the session otherwise."""

@@ -154,7 +154,7 @@ def test_unreadable_files_are_quarantined_and_too_many_refused(source: Path, clu
 def test_what_a_task_cannot_write_is_told_in_a_sentence(source: Path, cluster: str, tmp_path: Path) -> None:
     del cluster
     (tmp_path / "train" / "shard-00000.parquet").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"shard-00000\.parquet cannot be written: .*the same command goes on"):
+    with pytest.raises(DataError, match=r"shard-00000\.parquet cannot be written: .*the same command resumes"):
         run(source, tmp_path)
     (tmp_path / "train" / "shard-00000.parquet").rmdir()
     assert run(source, tmp_path).num_samples == NUM_FILES
@@ -171,5 +171,5 @@ def test_a_worker_that_dies_again_and_again_ends_the_ingest(
 
     monkeypatch.setattr(ingest_module, "_attempt", die)
     monkeypatch.setattr(ingest_module, "MOST_DEATHS", 1)
-    with pytest.raises(DataError, match=r"a worker died 2 times as it wrote a shard.*the same command goes on"):
+    with pytest.raises(DataError, match=r"a worker died 2 times as it wrote a shard.*the same command resumes"):
         run(source, tmp_path, replace(RECIPE, shard_mb=10))

@@ -131,7 +131,7 @@ def _sweep_and_report(
     of_study = tags | extent(described) | _rate_tag(study)
     if SWEEP in journal.statuses():
         go_on(SWEEP, of_study | earlier(journal, tags), journal)
-        print(f"going on with {folder}; runs finished before: {len(finished)}", file=sys.stderr)
+        print(f"resuming {folder}; runs finished before: {len(finished)}", file=sys.stderr)
     else:
         begin_sweep(study.experiment, study.trials, data, placement, of_study, journal)
     _train(study, data, placement, tags, journal, stop)
