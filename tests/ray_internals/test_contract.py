@@ -27,7 +27,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.utils.callback import _create_default_callbacks
 
-from mvlab.ray_internals import cluster, environment, pace, train, tune
+from mvlab.ray_internals import cluster, environment, key_value, pace, statistics, train, tune
 
 
 def parameters(function: Any) -> list[str]:
@@ -44,6 +44,10 @@ def parameters(function: Any) -> list[str]:
         (pace.PhysicalOperator.get_active_tasks, ["self"]),
         (OpTask.get_waitable, ["self"]),
         (OpBufferQueue.has_next, ["self", "output_split_idx"]),
+        (key_value._internal_kv_put, ["key", "value", "overwrite", "namespace"]),
+        (key_value._internal_kv_get, ["key", "namespace"]),
+        (key_value._internal_kv_list, ["prefix", "namespace"]),
+        (key_value._internal_kv_del, ["key", "del_by_prefix", "namespace"]),
         (cluster.available_resources_per_node, []),
         (cluster.read_ray_address, ["temp_dir"]),
         (pace.StreamingExecutor.shutdown, ["self", "force", "exception"]),
@@ -93,6 +97,22 @@ def test_a_trainer_starts_without_an_actor_for_data_sets_and_with_all_else() -> 
     usual = kinds(TorchTrainer)
     assert train.DatasetsCallback in usual
     assert kinds(train.LeanTorchTrainer) == [each for each in usual if each is not train.DatasetsCallback]
+
+
+def test_a_controller_can_be_made_and_run_in_this_process() -> None:
+    """`fit` hands over its parts by name, and needs the result alone."""
+    needed = {"train_fn_ref", "train_run_context", "scaling_policy", "failure_policy", "callbacks", "validation_config"}
+    assert needed == set(parameters(train.TrainController.__init__)) - {"self"}
+    assert inspect.iscoroutinefunction(train.TrainController.run)
+    assert not inspect.iscoroutinefunction(train.TrainController.get_result)
+    assert parameters(TorchTrainer._initialize_and_run_controller) == ["self", "controller_init_kwargs"]
+
+
+def test_statistics_are_told_and_asked_for_by_functions_that_are_known() -> None:
+    ours = {*statistics.TOLD, statistics.ASKED}
+    public = {name for name in vars(statistics._StatsManager) if not name.startswith("_")}
+    assert public == ours
+    assert all(isinstance(vars(statistics._StatsManager)[name], staticmethod) for name in ours)
 
 
 def test_a_group_of_workers_tells_its_size_and_what_each_is_to_have() -> None:
