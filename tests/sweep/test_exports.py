@@ -96,7 +96,7 @@ def test_what_cannot_be_exported_is_told_and_others_are(two_cpus: None, data: st
     folder.results.mkdir(parents=True)
     (folder.results / FILE).write_bytes(b"no checkpoint")
     exports = Exports(data, tmp_path)
-    exports.start(trial)
+    exports.add(trial)
     ((failed, why),) = exports.rest(is_stopped=lambda: False)
     assert failed == trial
     assert why is not None
@@ -105,5 +105,5 @@ def test_what_cannot_be_exported_is_told_and_others_are(two_cpus: None, data: st
 
 def test_told_to_stop_nothing_is_waited_for(two_cpus: None, data: str, tmp_path: Path) -> None:
     exports = Exports(data, tmp_path)
-    exports.start(TRIALS[0])
+    exports.add(TRIALS[0])
     assert list(exports.rest(is_stopped=lambda: True)) == []

@@ -28,13 +28,6 @@ METRICS = ("images_per_s", "data_wait_share", "data/corrupt_rows", "train/update
 Make = Callable[..., Reporter]
 
 
-class Started(Exports):
-    """Exports that are started, and never end: there is no cluster."""
-
-    def start(self, trial: Trial) -> None:
-        pass
-
-
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.jsonl")
@@ -45,7 +38,7 @@ def make(tmp_path: Path, journal: Journal) -> Make:
     """Two trials that have begun, and whoever reports on them, in silence."""
 
     def make(*, export: bool) -> Reporter:
-        exports = Started("", tmp_path) if export else None
+        exports = Exports("", tmp_path) if export else None
 
         def begin(trial: Trial) -> None:
             journal.append(Event(run=trial.name, kind="begin"))

@@ -4,7 +4,7 @@
   namespace of our own. An actor in their place would be one more process for every sweep (0.2 GB), and one more that
   can be lost.
 
-The store ends with the cluster. Whoever puts a value deletes it.
+The store ends with the cluster. Whoever puts a value deletes it; those of a process that was killed stay until then.
 """
 
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list, _internal_kv_put

@@ -1,6 +1,8 @@
 """Turns trained trials into packages on the cluster."""
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,37 +20,61 @@ from mvlab.training import state
 PACKAGE = "model.mlpackage"
 SECONDS_BETWEEN_LOOKS = 0.5
 """Seconds between checks for a request to stop."""
+SECONDS_FREE = 10.0
+"""Time for which a CPU must have been free. A group of workers that is started again frees its own for a moment."""
 
 
 class Exports:
-    """Exports of trained trials on the cluster. Each begins when a CPU is free that no run has reserved.
+    """Exports of trained trials on the cluster, each on a CPU of its own.
 
-    So they run beside training where there is room, and after it where there is none. They take nothing from a run.
+    While others train, one begins only where a CPU is free that no run has reserved. Those that begin are never ahead
+    of a run in Ray's queue.
     """
 
-    def __init__(self, data: str, storage: Path) -> None:
-        self.data, self.storage = data, storage
+    def __init__(self, data: str, storage: Path, *, beside_training: bool = True) -> None:
+        """`beside_training`: False to begin none while others train, as where runs may want each CPU back."""
+        self.data, self.storage, self.beside_training = data, storage, beside_training
+        self._waiting: deque[Trial] = deque()
         self._under_way: dict[Any, Trial] = {}
+        self._busy_at = time.monotonic()
+        """Last time at which no CPU was free."""
 
-    def start(self, trial: Trial) -> None:
-        """Export the trial as soon as there is room."""
+    def add(self, trial: Trial) -> None:
+        """Take a trained trial."""
+        self._waiting.append(trial)
+
+    def look(self) -> Iterator[tuple[Trial, Exception | None]]:
+        """Yield the trials whose export has ended since the last call, each with its error or None. Begin another."""
+        if self.beside_training and self._waiting and self._is_a_cpu_free():
+            self._start()
+        yield from self._done()
+
+    def rest(self, *, is_stopped: Callable[[], bool]) -> Iterator[tuple[Trial, Exception | None]]:
+        """Yield all others, as they end; nothing trains any more. Ends early if `is_stopped`.
+
+        An export that was not yielded may run again.
+        """
+        while (self._waiting or self._under_way) and not is_stopped():
+            while self._waiting:
+                self._start()
+            yield from self._done(wait_s=SECONDS_BETWEEN_LOOKS)
+
+    def _start(self) -> None:
+        trial = self._waiting.popleft()
         export = ray.remote(num_cpus=1, max_retries=1)(_export)
         self._under_way[export.remote(self.data, trial.folder(self.storage).results)] = trial
+        self._busy_at = time.monotonic()
 
-    def done(self, *, wait_s: float = 0.0) -> Iterator[tuple[Trial, Exception | None]]:
-        """Yield the trials whose export has ended since the last call, each with its error or None.
-
-        Args:
-            wait_s: longest time to wait for one.
-        """
+    def _done(self, *, wait_s: float = 0.0) -> Iterator[tuple[Trial, Exception | None]]:
         ended, _ = ray.wait(list(self._under_way), timeout=wait_s) if self._under_way else ([], [])
         for ref in ended:
             yield self._under_way.pop(ref), _failure(ref)
 
-    def rest(self, *, is_stopped: Callable[[], bool]) -> Iterator[tuple[Trial, Exception | None]]:
-        """Yield all others, as they end. Ends early if `is_stopped`; an export that did not end may run again."""
-        while self._under_way and not is_stopped():
-            yield from self.done(wait_s=SECONDS_BETWEEN_LOOKS)
+    def _is_a_cpu_free(self) -> bool:
+        """Return True if one has been free for a while."""
+        if ray.available_resources().get("CPU", 0.0) < 1:
+            self._busy_at = time.monotonic()
+        return time.monotonic() - self._busy_at >= SECONDS_FREE
 
 
 def _failure(ref: Any) -> Exception | None:

@@ -59,7 +59,8 @@ def run_sweep(
     by_slug = {trial.slug: trial for trial in trials}
     epochs = {trial.name: trial.run.epochs for trial in trials}
     halving = None if grace_epochs is None else Halving.of(journal, epochs, grace_epochs, trials[0].run.task)
-    exports = Exports(data, storage) if execution.export else None
+    fixed = placement.min_workers == placement.workers
+    exports = Exports(data, storage, beside_training=fixed) if execution.export else None
     reporter = Reporter(by_slug, journal, begin, storage, exports=exports, halving=halving)
 
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
@@ -91,7 +92,7 @@ class Reporter(TrialProgressCallback):
         self.by_slug, self.journal, self.begin, self.storage = by_slug, journal, begin, storage
         self.exports, self.halving = exports, halving
         self.trained: list[Trial] = []
-        """Trials whose exports were started."""
+        """Trials that are exported, or will be."""
         self.console = Console(sys.stderr)
         self.started = time.monotonic()
         self.num_done = self.num_exported = 0
@@ -133,7 +134,7 @@ class Reporter(TrialProgressCallback):
             self._say_done(ours, self._fail(ours, failure, "training"))
         elif num_epochs == ours.run.epochs and self.exports and ours.run.task.has_package:
             self.trained.append(ours)
-            self.exports.start(ours)
+            self.exports.add(ours)
             self._say_done(ours, "trained, to be exported as soon as a CPU is free")
         elif num_epochs == ours.run.epochs:
             self._end(ours, "FINISHED")
@@ -155,7 +156,7 @@ class Reporter(TrialProgressCallback):
         for trial in trials:
             if trial.status == trial.RUNNING:
                 self.take_epochs(self._of(trial))
-        for exported, failure in self.exports.done() if self.exports else ():
+        for exported, failure in self.exports.look() if self.exports else ():
             self.take_export(exported, failure)
 
     def is_stopped(self) -> bool:
@@ -166,11 +167,13 @@ class Reporter(TrialProgressCallback):
     def take_export(self, trial: Trial, failure: Exception | None) -> None:
         """Record the end of a trial's export: its package, or the failure."""
         results = self._folder(trial).results
-        if failure:
-            said = self._fail(trial, str(failure), "export")
-        else:
+        try:
+            if failure:
+                raise failure
             said = self._take_verification(trial, results / VERIFICATION)
             self._end(trial, "FINISHED")
+        except Exception as error:  # noqa: BLE001 - of this trial alone: others may be training
+            said = self._fail(trial, str(error), "export")
         self.num_exported += 1
         self.say(f"{trial.name} | {said} | {self.num_exported} of {len(self.trained)} exports done")
 

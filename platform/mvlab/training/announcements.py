@@ -1,5 +1,6 @@
 """Lines for people while a group of workers starts, so that nobody takes waiting for hanging."""
 
+from contextlib import suppress
 from typing import Any
 
 from mvlab.ray_internals.train import WorkerGroupCallback
@@ -22,5 +23,6 @@ class Announcements(WorkerGroupCallback):
         return {}
 
     def _say(self, line: str) -> None:
-        if (run := self.queue.current()) is not None:
-            run.folder.say(line)
+        with suppress(Exception):  # a line for people is no reason to end a run
+            if (run := self.queue.current()) is not None:
+                run.folder.say(line)

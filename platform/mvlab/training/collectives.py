@@ -119,7 +119,10 @@ class Consensus:
         return Wish(int(self._wish[0]))
 
     def close(self) -> None:
-        """End the process group. Every rank must call it, and nothing else afterwards."""
-        if self._group is not None:
+        """End the process group. Nothing may be called afterwards.
+
+        It stays if a question is unanswered: its end would wait for the other ranks, and this one has failed.
+        """
+        if self._group is not None and self._asked is None:
             distributed.destroy_process_group(self._group)
             self._group = None

@@ -67,7 +67,11 @@ class GiveUp(ray.train.UserCallback):
         for error in worker_exceptions.values():
             if cause := certain(error):
                 raise cause
-        if (run := self.queue.current()) is None:
+        try:
+            run = self.queue.current()
+        except Exception:  # noqa: BLE001 - the store does not answer just now, which says nothing of the run
+            return
+        if run is None:
             return
         checkpoints = run.folder.checkpoints
         if (failures := self._stalls.setdefault(checkpoints, Stalls(checkpoints)).count()) > MOST_WITHOUT_PROGRESS:

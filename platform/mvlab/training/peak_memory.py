@@ -1,5 +1,6 @@
 """Peak memory of a run in a process that does one run after the other."""
 
+import ctypes
 import platform
 import resource
 from contextlib import suppress
@@ -13,9 +14,15 @@ RESET_THE_PEAK = "5"
 
 
 def begin_anew(device: torch.device) -> None:
-    """Forget the peak so far. Where that is impossible, peaks are those of all runs in this process."""
+    """Give back memory that was freed and kept, and forget the peak so far.
+
+    Where that is impossible, peaks are those of all runs in this process.
+    """
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):  # not Linux, or a container that forbids it
         PEAK_MEMORY.write_text(RESET_THE_PEAK)
 

@@ -1,6 +1,7 @@
 """One rank's part of a training run: its state, and the methods that advance it. Knows neither Ray nor MLflow."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -275,6 +276,7 @@ class Session:
 
     def close(self) -> None:
         """Wait until everything is on the disk, and release what outlives the session otherwise."""
-        self.profiler.close()
-        self.consensus.close()
-        self.checkpoints.close()
+        with ExitStack() as last_to_first:
+            last_to_first.callback(self.consensus.close)
+            last_to_first.callback(self.checkpoints.close)
+            last_to_first.callback(self.profiler.close)

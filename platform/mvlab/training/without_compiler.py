@@ -55,8 +55,10 @@ def _no_compiler() -> Iterator[None]:
     if "_dynamo" in vars(torch):
         yield
         return
-    vars(torch)["_dynamo"] = SimpleNamespace(utils=SimpleNamespace(get_optimize_ddp_mode=lambda: "ddp_optimizer"))
+    stand_in = SimpleNamespace(utils=SimpleNamespace(get_optimize_ddp_mode=lambda: "ddp_optimizer"))
+    vars(torch)["_dynamo"] = stand_in
     try:
         yield
     finally:
-        del vars(torch)["_dynamo"]
+        if vars(torch)["_dynamo"] is stand_in:  # otherwise another thread has imported the compiler
+            del vars(torch)["_dynamo"]

@@ -18,7 +18,7 @@ from mvlab.ray_internals.statistics import leave_out_statistics
 from mvlab.ray_internals.train import WorkerCallback, is_machine_going
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
-from mvlab.training.collectives import Preempted, Wish, from_rank_0
+from mvlab.training.collectives import Preempted, Wish, from_rank_0, sum_over_ranks
 from mvlab.training.peak_memory import begin_anew
 from mvlab.training.run_queue import RunQueue
 from mvlab.training.run_rank import Surroundings, run_rank
@@ -51,6 +51,7 @@ def serve(queue: RunQueue) -> None:
     (number,) = from_rank_0([queue.first_open()], world.device)
     while (assignment := queue.wait_for(number, _leave_if_told_to_end)) is not None:
         reached_end = train(assignment, world)
+        sum_over_ranks(torch.ones(1, device=world.device))  # no rank can fail in this run any more
         if world.rank == 0:
             queue.end(number, reached_end=reached_end)
         number += 1
