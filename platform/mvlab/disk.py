@@ -17,6 +17,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 class DiskError(UserError, OSError):
     """Disk that cannot be written to until somebody makes room."""
 
+    is_final = True
+
 
 @contextmanager
 def naming_the_disk(folder: Path) -> Iterator[None]:

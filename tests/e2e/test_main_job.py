@@ -17,7 +17,8 @@ from benchmarks.victim import Victim
 from mvlab.cli.main import run as mvlab
 from mvlab.data.sources.digits import CLASSES
 from mvlab.export.coreml import describe
-from mvlab.training import state
+from mvlab.training.checkpoint_files import FILE as CHECKPOINT
+from mvlab.training.state import read_state, weights_sha256
 
 pytestmark = pytest.mark.cluster
 
@@ -90,8 +91,8 @@ def test_mlflow_holds_everything(first) -> None:
     config = json.loads((artifacts / "config.json").read_text())
     assert config["model"]["patch_sizes"] == [8, 4, 2]
     assert config["digest"] == child.data.tags["mvlab.config_digest"]
-    checkpoint = state.read_state(artifacts / state.FILE)
-    assert state.weights_sha256(checkpoint.ema) == summary["runs"][0]["weights_sha256"]
+    checkpoint = read_state(artifacts / CHECKPOINT)
+    assert weights_sha256(checkpoint.ema) == summary["runs"][0]["weights_sha256"]
     assert (checkpoint.epoch, checkpoint.step) == (6, 0)
     verification = json.loads((artifacts / "verification.json").read_text())
     assert verification["package"] == describe(artifacts / "model.mlpackage")

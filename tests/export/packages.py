@@ -20,7 +20,8 @@ from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NANO, MobileViTConfig, NetworkConfig
 from mvlab.tasks.classification.config import EvaluationConfig
 from mvlab.tasks.classification.task import Classification
-from mvlab.training.state import FILE, State, write_state
+from mvlab.training.checkpoint_files import FILE
+from mvlab.training.state import State, write_state
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 SIDE = 64

@@ -27,7 +27,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.utils.callback import _create_default_callbacks
 
-from mvlab.ray_internals import cluster, environment, key_value, pace, statistics, train, tune
+from mvlab.ray_internals import cluster, environment, key_value, pace, process_group, statistics, train, tune
 
 
 def parameters(function: Any) -> list[str]:
@@ -96,7 +96,7 @@ def test_a_trainer_starts_without_an_actor_for_data_sets_and_with_all_else() -> 
 
     usual = kinds(TorchTrainer)
     assert train.DatasetsCallback in usual
-    assert kinds(train.LeanTorchTrainer) == [each for each in usual if each is not train.DatasetsCallback]
+    assert kinds(train.LeanTrainer) == [each for each in usual if each is not train.DatasetsCallback]
 
 
 def test_a_controller_can_be_made_and_run_in_this_process() -> None:
@@ -106,6 +106,19 @@ def test_a_controller_can_be_made_and_run_in_this_process() -> None:
     assert inspect.iscoroutinefunction(train.TrainController.run)
     assert not inspect.iscoroutinefunction(train.TrainController.get_result)
     assert parameters(TorchTrainer._initialize_and_run_controller) == ["self", "controller_init_kwargs"]
+
+
+def test_the_ranks_join_by_the_functions_of_rays_own_backend() -> None:
+    from ray.train.torch import config
+
+    assert parameters(config._setup_torch_process_group) == [
+        *("backend", "world_rank", "world_size", "init_method", "timeout_s"),
+    ]
+    assert parameters(config._set_torch_distributed_env_vars) == []
+    assert parameters(config._shutdown_torch) == ["destroy_process_group"]
+    assert config.TorchConfig().train_func_context is config.TorchConfigContextManager
+    assert config.TorchConfig().backend_cls.share_cuda_visible_devices is True
+    assert config.TorchConfig().timeout_s == process_group.SECONDS_TO_JOIN
 
 
 def test_statistics_are_told_and_asked_for_by_functions_that_are_known() -> None:

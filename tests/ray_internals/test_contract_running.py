@@ -3,7 +3,9 @@
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -15,7 +17,8 @@ from ray.train.torch import TorchTrainer
 from ray_internals.numbered import BLOCKS, Numbered
 
 from mvlab.ray_internals import cluster as cluster_internals
-from mvlab.ray_internals import pace
+from mvlab.ray_internals import pace, train
+from mvlab.ray_internals.process_group import ProcessGroup
 from mvlab.ray_internals.train import WorkerCallback, is_machine_going
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("cluster")]
@@ -89,3 +92,46 @@ def test_a_workers_hook_runs_in_its_main_thread_and_no_machine_is_going(tmp_path
     ).fit()
     assert file.read_text() == "True"
     assert result.return_value == (False, False), "what trains runs in another thread"
+
+
+class Refusing(train.WorkerGroupCallback):
+    """Callback that fails when all workers are there."""
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        raise ArithmeticError("as where the ranks' process group cannot be made")
+
+
+def fit(folder: Path, callbacks: list[Any]) -> str:
+    """Return what the workers return, or the failure of their start."""
+    scaling: Any = ray.train.ScalingConfig
+    running: Any = ray.train.RunConfig
+    trainer = train.LeanTrainer(
+        lambda: "trained",
+        backend_config=ProcessGroup(),
+        scaling_config=scaling(num_workers=2, resources_per_worker={"CPU": 1}),
+        run_config=running(storage_path=str(folder), callbacks=callbacks),
+    )
+    try:
+        return str(trainer.fit().return_value)  # type: ignore[attr-defined]
+    except ray.train.ControllerError as error:
+        return str(error.controller_failure)
+
+
+@ray.remote(num_cpus=0)
+class Watcher:
+    """Process that starts one group of workers after the other."""
+
+    def fit(self, folder: Path, callbacks: list[Any]) -> str:
+        with ThreadPoolExecutor(1) as beside:
+            return beside.submit(fit, folder, callbacks).result()
+
+    def modules(self) -> list[str]:
+        return [name for name in ("torch", "scipy") if name in sys.modules]
+
+
+def test_a_group_whose_start_fails_leaves_room_for_the_next_and_its_watcher_needs_no_torch(tmp_path: Path) -> None:
+    """Both want all CPUs there are."""
+    watcher = Watcher.remote()
+    assert "process group cannot be made" in ray.get(watcher.fit.remote(tmp_path, [Refusing()]))
+    assert ray.get(watcher.fit.remote(tmp_path, [])) == "trained"
+    assert ray.get(watcher.modules.remote()) == []

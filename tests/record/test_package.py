@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from mvlab.record.package import VERIFICATION, RecordedRun, recorded_classes
 from mvlab.record.tracking import TrackingError
-from mvlab.training.state import FILE
+from mvlab.training.checkpoint_files import FILE
 
 
 @pytest.fixture

@@ -18,11 +18,11 @@ from mvlab.sweep import cluster
 from mvlab.sweep.exports import PACKAGE, Exports
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
+from mvlab.training.checkpoint_files import FILE
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import read_epochs
 from mvlab.training.placement import Node, Placement, place
-from mvlab.training.state import FILE
 
 pytestmark = pytest.mark.cluster
 

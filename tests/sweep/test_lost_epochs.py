@@ -26,8 +26,9 @@ from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import Reporter
 from mvlab.training import checkpoints
 from mvlab.training.assignment import Assignment
+from mvlab.training.checkpoint_files import FILE
 from mvlab.training.files import read_epochs
-from mvlab.training.state import FILE, State
+from mvlab.training.state import State
 
 TRIAL = Trial("2,2,2", 0, replace(RUN, epochs=3))
 NAME = "mobilevit/classification/lost"

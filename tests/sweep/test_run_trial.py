@@ -10,12 +10,13 @@ from mvlab.sweep.run_trial import FAILURE, attempt
 from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
+from mvlab.training.checkpoint_files import FILE
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.files import read_epochs
 from mvlab.training.placement import Node, place
-from mvlab.training.state import FILE, read_state
+from mvlab.training.state import read_state
 
 TRIAL = Trial("run", 0, RUN)
 

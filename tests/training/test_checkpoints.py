@@ -21,17 +21,11 @@ from mvlab.data.store.storage import StoreError
 from mvlab.disk import DiskError
 from mvlab.durable import partial_name
 from mvlab.errors import InvalidValueError
+from mvlab.training.checkpoint_files import DIGEST, FILE, CheckpointError
 from mvlab.training.checkpoint_policy import CheckpointPolicy
-from mvlab.training.checkpoints import DIGEST, REFUSED, Checkpoints, read_checkpoint
+from mvlab.training.checkpoints import REFUSED, Checkpoints, read_checkpoint
 from mvlab.training.files import read_epochs
-from mvlab.training.state import (
-    FILE,
-    FORMAT,
-    CheckpointError,
-    State,
-    parse_state,
-    write_state,
-)
+from mvlab.training.state import FORMAT, State, parse_state, write_state
 
 
 def write(folder: Path, *states: State, keep: CheckpointPolicy | None = None) -> Checkpoints:

@@ -14,11 +14,11 @@ from mvlab.data.store.storage import DataError, MissingDataError, StoreError
 from mvlab.disk import DiskError
 from mvlab.durable import partial_name
 from mvlab.training.assignment import Assignment
+from mvlab.training.checkpoint_files import CheckpointError, DamagedCheckpointError
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS, GiveUp, NoProgressError, certain
 from mvlab.training.files import RunFolder, checkpoint_name
 from mvlab.training.run_queue import RunQueue
 from mvlab.training.shared import NotSharedError
-from mvlab.training.state import CheckpointError, DamagedCheckpointError
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from training.small import RUN, assign, few_digits, go, newest
 from mvlab.data.ingest.write import write_split
 from mvlab.data.sources.digits import CLASSES, digits
 from mvlab.models.initial import InitialWeightsError, file_sha256
+from mvlab.training.checkpoint_files import FILE
 from mvlab.training.checkpoint_policy import CheckpointPolicy
-from mvlab.training.state import FILE
 
 
 def three_digits(folder: Path) -> str:

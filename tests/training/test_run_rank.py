@@ -30,11 +30,11 @@ from mvlab.data.feed.batch import Batch
 from mvlab.data.feed.render import Order
 from mvlab.experiment import vary
 from mvlab.training import checkpoints
+from mvlab.training.checkpoint_files import FILE
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.collectives import Preempted, Wish
 from mvlab.training.loop import NonFiniteError
 from mvlab.training.run_rank import Surroundings, run_rank
-from mvlab.training.state import FILE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,11 +12,10 @@ from training.small import ALONE, RUN, assign, few_digits, go, newest, state_at,
 
 from mvlab.data.plan import Position
 from mvlab.training.build import build_trainer
+from mvlab.training.checkpoint_files import FILE, CheckpointError
 from mvlab.training.epoch_state import COUNTERS
 from mvlab.training.state import (
-    FILE,
     FORMAT,
-    CheckpointError,
     State,
     capture,
     read_state,

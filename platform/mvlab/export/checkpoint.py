@@ -11,7 +11,8 @@ from mvlab.metrics import ema_metric
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, SavedNetwork
 from mvlab.tasks.known import task_of_kind
-from mvlab.training.state import CheckpointError, read_state, weights_sha256
+from mvlab.training.checkpoint_files import CheckpointError
+from mvlab.training.state import read_state, weights_sha256
 
 EVALUATION_IMAGES = "evaluation_images"
 """Key of a package's metadata: size of images and how they get it, which is the caller's work."""

@@ -21,6 +21,8 @@ NAMES_SHOWN = 5
 class InitialWeightsError(UserError, ValueError):
     """Error: this network cannot start from these weights. The message says why, and what to do."""
 
+    is_final = True
+
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of the file's bytes, which `RunConfig.initial_weights` names.

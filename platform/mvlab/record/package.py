@@ -9,7 +9,7 @@ from pathlib import Path
 from mvlab.masking import masked
 from mvlab.record.open_store import open_store
 from mvlab.record.tracking import TrackingError, first_line
-from mvlab.training.state import FILE as CHECKPOINT
+from mvlab.training.checkpoint_files import FILE as CHECKPOINT
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 VERIFICATION = "verification.json"

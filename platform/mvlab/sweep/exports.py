@@ -15,7 +15,7 @@ from mvlab.data.store.patience import patiently
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
 from mvlab.sweep.trial import Trial
-from mvlab.training import state
+from mvlab.training.checkpoint_files import FILE as CHECKPOINT
 
 PACKAGE = "model.mlpackage"
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -93,7 +93,7 @@ def _export(data: str, results: Path) -> None:
     from mvlab.models.weights.saved import read_saved
 
     classes = tuple(patiently(partial(read_manifest, data, "train")).classes)
-    checkpoint = results / state.FILE
+    checkpoint = results / CHECKPOINT
     saved = read_saved(checkpoint)
     save_model(
         saved.build(),

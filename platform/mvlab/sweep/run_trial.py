@@ -1,19 +1,20 @@
-"""One trial, run by a slot inside a Ray Tune actor."""
+"""One trial, run by a slot inside a Ray Tune actor. That process imports no torch, unless a trial is resumed."""
 
 import shutil
 import traceback
+from functools import partial
 from pathlib import Path
 
+from mvlab.data.store.patience import patiently
 from mvlab.disk import naming_the_disk
 from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
-from mvlab.training.checkpoints import Checkpoints
+from mvlab.training.checkpoint_files import FILE, verified
 from mvlab.training.execution_options import ExecutionOptions
-from mvlab.training.files import write_epochs
+from mvlab.training.files import RunFolder, checkpoint_name, whole_checkpoints, write_epochs
 from mvlab.training.placement import Placement
 from mvlab.training.shared import require_shared
-from mvlab.training.state import FILE as CHECKPOINT
 
 FAILURE = "failure"
 """Key of a trial's failure in its report to Tune."""
@@ -79,10 +80,21 @@ def run_trial(
         threads=placement.threads,
         execution=execution,
     )
-    checkpoints = Checkpoints(folder.checkpoints, execution.keep, trial.run.task)
-    state, _ = checkpoints.newest()
-    if (state is None or state.epoch < trial.run.epochs) and not slot.do(assignment):
+    if not _was_trained(trial, folder, execution) and not slot.do(assignment):
         return
-    state = checkpoints.read(trial.run.epochs, 0)  # raises if it is damaged
+    last = folder.checkpoints / checkpoint_name(trial.run.epochs, 0)
+    patiently(partial(verified, last))
+    shutil.copyfile(last / FILE, folder.results / FILE)
+
+
+def _was_trained(trial: Trial, folder: RunFolder, execution: ExecutionOptions) -> bool:
+    """Return whether an earlier process has trained the trial to its end. Complete its list of epochs if so."""
+    if not whole_checkpoints(folder.checkpoints):
+        return False
+    from mvlab.training.checkpoints import Checkpoints  # torch: most trials have nothing to read yet
+
+    state, _ = Checkpoints(folder.checkpoints, execution.keep, trial.run.task).newest()
+    if state is None or state.epoch < trial.run.epochs:
+        return False
     write_epochs(folder.epochs, state.history)  # a killed process may have written only the checkpoint
-    shutil.copyfile(checkpoints.path_of(trial.run.epochs, 0) / CHECKPOINT, folder.results / CHECKPOINT)
+    return True

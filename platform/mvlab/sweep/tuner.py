@@ -113,7 +113,7 @@ class Reporter(TrialProgressCallback):
         if not self._folder(ours).stop.exists():  # otherwise it ends at once
             self._folder(ours).error.unlink(missing_ok=True)  # of an earlier attempt
             self.begin(ours)
-            self.say(f"{ours.name} | starting its workers")
+            self.say(f"{ours.name} | begins")
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -12,22 +12,21 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mvlab.data.store.patience import patiently
 from mvlab.data.store.storage import store_errors
 from mvlab.durable import PARTIAL, atomic_folder
 from mvlab.metrics import ema_metric
 from mvlab.tasks.base import Task
+from mvlab.training.checkpoint_files import DIGEST, FILE, DamagedCheckpointError, described, verified
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.files import checkpoint_name, whole_checkpoints
-from mvlab.training.state import FILE, MISSING, DamagedCheckpointError, State, parse_state, write_state
+from mvlab.training.state import State, parse_state, write_state
 
-DIGEST = "digest.json"
 REFUSED = "refused-"
 """Prefix of a refused checkpoint's name. It is kept under this name, and no process uses or deletes it."""
 
@@ -125,7 +124,7 @@ def best(paths: list[Path], keep: CheckpointPolicy, task: Task) -> list[Path]:
     """Return the `keep.best` best checkpoints by the task's primary metric; of equal ones, the later one."""
     scored: list[tuple[float, Path]] = []
     for path in paths:
-        metric = _described(path).get("metrics", {}).get(ema_metric(task))
+        metric = described(path).get("metrics", {}).get(ema_metric(task))
         if metric is not None:
             scored.append((metric if task.primary.higher_is_better else -metric, path))
     return [path for _, path in sorted(scored, reverse=True)[: keep.best]]
@@ -139,34 +138,4 @@ def read_checkpoint(path: Path) -> State:
         CheckpointError: they are, but not of this version of mvlab.
         StoreError, MemoryError: it could not be read just now, which says nothing of it.
     """
-    with store_errors(str(path)):
-        described, content = _described(path), _content(path / FILE)
-    if content is None or "sha256" not in described:
-        raise DamagedCheckpointError(f"{path} is no whole checkpoint: {FILE} or {DIGEST} is missing or unreadable")
-    if len(content) != described.get("bytes"):
-        raise DamagedCheckpointError(
-            f"{path / FILE} is truncated: it has {len(content)} bytes of {described.get('bytes')}"
-        )
-    if hashlib.sha256(content).hexdigest() != described["sha256"]:
-        raise DamagedCheckpointError(f"{path / FILE} is not what was written: its sha256 has changed")
-    return parse_state(content, path / FILE)
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except MISSING:
-        return None
-
-
-def _described(path: Path) -> Mapping[str, Any]:
-    """Return the content of the digest file; empty if it is missing or no JSON object.
-
-    Raises:
-        OSError: it could not be read just now.
-    """
-    try:
-        described = json.loads((path / DIGEST).read_bytes())
-    except (*MISSING, ValueError):
-        return {}
-    return described if isinstance(described, dict) else {}
+    return parse_state(verified(path), path / FILE)

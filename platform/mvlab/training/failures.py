@@ -6,22 +6,9 @@ from pathlib import Path
 import ray.exceptions
 import ray.train
 
-from mvlab.data.store.storage import DataError, StoreError
-from mvlab.disk import DiskError
-from mvlab.models.initial import InitialWeightsError
 from mvlab.training.files import whole_checkpoints
-from mvlab.training.loop import NonFiniteError
 from mvlab.training.run_queue import RunQueue
-from mvlab.training.shared import NotSharedError
-from mvlab.training.state import CheckpointError, DamagedCheckpointError
-from mvlab.training.sync_batch_norm import UnknownNormError
 
-CERTAIN = (
-    *(CheckpointError, DataError, DiskError, InitialWeightsError, NonFiniteError, NotSharedError),
-    StoreError,  # after it was waited for
-    UnknownNormError,
-)
-"""Failures that come again at once if the run is resumed."""
 MOST_WITHOUT_PROGRESS = 5
 """Failures in a row between which the run made no checkpoint."""
 
@@ -82,11 +69,7 @@ class GiveUp(ray.train.UserCallback):
 
 
 def certain(error: BaseException) -> Exception | None:
-    """Return the failure in `error`, or in an error of the feed's tasks, that would recur; None if there is none.
-
-    A damaged checkpoint is no such failure: the rank that refused it looks for another, or another rank has just read
-    it.
-    """
+    """Return the failure in `error`, or in an error of the feed's tasks, that would recur; None if there is none."""
     if isinstance(error, ray.exceptions.RayTaskError):
         error = error.cause
-    return error if isinstance(error, CERTAIN) and not isinstance(error, DamagedCheckpointError) else None
+    return error if isinstance(error, Exception) and getattr(error, "is_final", False) else None

@@ -26,6 +26,8 @@ AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 class NonFiniteError(ArithmeticError):
     """Error: gradients are infinite or NaN, so that nothing after them would mean anything."""
 
+    is_final = True
+
     batches: list[Batch]
     """Batches of this rank that the update was made from."""
 

@@ -12,6 +12,8 @@ from mvlab.errors import UserError
 class NotSharedError(UserError, RuntimeError):
     """Error: on this machine, the storage folder is not the driver's."""
 
+    is_final = True
+
 
 @contextmanager
 def marked(folder: Path) -> Iterator[Path]:

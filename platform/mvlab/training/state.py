@@ -19,25 +19,15 @@ from torch import Tensor
 
 from mvlab.config import RunConfig, config_differences
 from mvlab.data.plan import Position
-from mvlab.errors import UserError
+from mvlab.training.checkpoint_files import MISSING, CheckpointError, DamagedCheckpointError
 from mvlab.training.files import checkpoint_name
 from mvlab.training.loop import Trainer
 
-FILE = "state.pt"
 FORMAT = 2
-MISSING = (FileNotFoundError, NotADirectoryError)
 BROKEN = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 """Errors of `torch.load` and `State` for bytes that are no checkpoint."""
 OUT_OF_MEMORY = "can't allocate memory"
 """Part of torch's message, whose class is RuntimeError."""
-
-
-class CheckpointError(UserError, ValueError):
-    """Checkpoint that cannot be used here; the message says why."""
-
-
-class DamagedCheckpointError(CheckpointError):
-    """Checkpoint of which a file is missing, truncated or changed. An earlier one may be complete."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

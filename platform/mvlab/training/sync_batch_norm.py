@@ -43,6 +43,8 @@ def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
 class UnknownNormError(UserError, ValueError):
     """Error: a batch norm of a class that may do more than normalise."""
 
+    is_final = True
+
 
 class BatchNormOverRanks(nn.BatchNorm2d):
     """nn.BatchNorm2d that in training with several ranks normalises over the images of all of them.

@@ -1,18 +1,18 @@
-"""Queue of runs + placement -> a Ray Train (v2) TorchTrainer."""
+"""Queue of runs + placement -> a Ray Train (v2) trainer. Imports no torch: only the workers do."""
 
 from pathlib import Path
 from typing import Any
 
 import ray.train
-from ray.train.torch import TorchTrainer
 
-from mvlab.ray_internals.train import LeanTorchTrainer
+from mvlab.ray_internals.process_group import ProcessGroup
+from mvlab.ray_internals.train import LeanTrainer
 from mvlab.training.announcements import Announcements
 from mvlab.training.failures import GiveUp
 from mvlab.training.freed_memory import KEEP_FREED_MEMORY, missing_here
 from mvlab.training.placement import Placement
 from mvlab.training.run_queue import RunQueue
-from mvlab.training.worker import EndWithACheckpoint, serve
+from mvlab.training.told_to_end import EndWithACheckpoint
 
 SECONDS_BETWEEN_LOOKS_FOR_ROOM = 10.0
 """Interval at which an elastic run looks for machines while it is smaller than it could be."""
@@ -22,10 +22,12 @@ OF_THE_KIND = 1 / 1024
 
 
 def _loop(config: dict[str, RunQueue]) -> None:
+    from mvlab.training.worker import serve  # torch, which only the workers need
+
     serve(config["queue"])
 
 
-def build_trainer(queue: RunQueue, placement: Placement, storage: Path) -> TorchTrainer:
+def build_trainer(queue: RunQueue, placement: Placement, storage: Path) -> LeanTrainer:
     """Return a trainer whose workers do the runs of `queue`, each from its own checkpoints, whatever they lose.
 
     Nothing is reported through Ray. An epoch's metrics are in the run's folder before anything else sees them. `fit`
@@ -39,8 +41,9 @@ def build_trainer(queue: RunQueue, placement: Placement, storage: Path) -> Torch
     running: Any = ray.train.RunConfig
     loop: Any = _loop
     watchers: list[Any] = [EndWithACheckpoint(), GiveUp(queue), Announcements(queue)]
-    return LeanTorchTrainer(
+    return LeanTrainer(
         loop,
+        backend_config=ProcessGroup(),
         train_loop_config={"queue": queue},
         scaling_config=scaling(
             num_workers=placement.workers if fixed else (placement.min_workers, placement.workers),

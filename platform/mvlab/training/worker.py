@@ -1,13 +1,9 @@
 """Function that Ray Train runs on each rank: `run_rank` for each run of a queue, with Ray as its surroundings."""
 
 import gc
-import os
-import signal
 import sys
-import threading
 import time
 from functools import partial
-from types import FrameType
 
 import ray.train
 import ray.train.torch
@@ -15,24 +11,21 @@ import torch
 
 from mvlab.data.feed.stream import stream
 from mvlab.ray_internals.statistics import leave_out_statistics
-from mvlab.ray_internals.train import WorkerCallback, is_machine_going
+from mvlab.ray_internals.train import is_machine_going
 from mvlab.training.assignment import Assignment
 from mvlab.training.build import World
 from mvlab.training.collectives import Preempted, Wish, from_rank_0, sum_over_ranks
 from mvlab.training.peak_memory import begin_anew
 from mvlab.training.run_queue import RunQueue
 from mvlab.training.run_rank import Surroundings, run_rank
+from mvlab.training.told_to_end import told_to_end
 
-SECONDS_AFTER_SIGTERM = 10.0
-"""Time limit for the checkpoint of a process that was told to end."""
 SECONDS_BETWEEN_WARNED_CHECKPOINTS = 10.0
 """Interval between checkpoints while a machine is about to be taken away."""
 
 SECONDS_A_THREAD_KEEPS_THE_GIL = 0.0005
 """Longest hold of the GIL by another thread while the training thread wants it: a tenth of Python's default. Ray's
 threads wake often, for milliseconds."""
-
-_told_to_end = threading.Event()
 
 
 def serve(queue: RunQueue) -> None:
@@ -76,7 +69,7 @@ def forget(assignment: Assignment, device: torch.device) -> None:
 
 
 def _leave_if_told_to_end() -> None:
-    if _told_to_end.is_set():
+    if told_to_end.is_set():
         raise Preempted("a worker was told to end between two runs")
 
 
@@ -90,25 +83,9 @@ class Notice:
     def __call__(self) -> Wish:
         if self.stop.exists():
             return Wish.STOP
-        if _told_to_end.is_set():
+        if told_to_end.is_set():
             return Wish.LEAVE
         if is_machine_going() and time.monotonic() - self._warned_at >= SECONDS_BETWEEN_WARNED_CHECKPOINTS:
             self._warned_at = time.monotonic()
             return Wish.CHECKPOINT
         return Wish.NOTHING
-
-
-class EndWithACheckpoint(WorkerCallback):
-    """Leave every worker process time for a checkpoint at SIGTERM; Ray's own handler would end it at once.
-
-    It runs in a worker's main thread, where handlers have to be set.
-    """
-
-    def after_init_train_context(self) -> None:
-        signal.signal(signal.SIGTERM, self._handle)
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        _told_to_end.set()
-        timer = threading.Timer(SECONDS_AFTER_SIGTERM, os._exit, [128 + signum])
-        timer.daemon = True
-        timer.start()

@@ -23,6 +23,8 @@ SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 class DataError(UserError, ValueError):
     """Data set that cannot be read as one; the message says what is wrong and what to do."""
 
+    is_final = True
+
 
 class MissingDataError(DataError):
     """Files that are missing: for good at a wrong place, or for a moment in a run that has already read them."""
@@ -30,6 +32,9 @@ class MissingDataError(DataError):
 
 class StoreError(UserError, OSError):
     """Store that does not answer, which says nothing about its content."""
+
+    is_final = True
+    """It was waited for."""
 
 
 @contextmanager
