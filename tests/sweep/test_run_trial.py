@@ -14,7 +14,7 @@ from mvlab.training.checkpoint_files import FILE
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.checkpoints import Checkpoints
 from mvlab.training.execution_options import ExecutionOptions
-from mvlab.training.files import read_epochs
+from mvlab.training.files import read_epochs, write_epochs
 from mvlab.training.placement import Node, place
 from mvlab.training.state import read_state
 
@@ -57,7 +57,7 @@ def test_a_trial_that_was_killed_before_its_export_does_not_train_again(
 
     def fit() -> bool:
         started.append(True)
-        write(tmp_path, RUN.epochs)
+        write_epochs(TRIAL.folder(tmp_path).epochs, read_state(write(tmp_path, RUN.epochs)).history)  # as ranks do
         return True
 
     write(tmp_path, epoch)
