@@ -10,11 +10,14 @@ from benchmarks.victim import OPTIONS, Victim
 
 pytestmark = pytest.mark.cluster
 
+EPOCHS = 10
+"""Epochs of a run at mini scale."""
+
 
 def test_a_run_shrinks_and_grows_back(tmp_path: Path, all_moments: bool) -> None:
     if not all_moments:
         pytest.skip("takes three minutes: `make faults`")
-    victim = Victim(tmp_path, options=(*OPTIONS, "--workers", "1:2"))
+    victim = Victim(tmp_path, options=(*OPTIONS, "--scale", "mini", "--workers", "1:2"))  # long enough to grow
     with two_machines() as machines:
         victim.environment["RAY_ADDRESS"] = machines.address
         try:
@@ -31,4 +34,4 @@ def test_a_run_shrinks_and_grows_back(tmp_path: Path, all_moments: bool) -> None
     assert run["status"] == "FINISHED"
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     for metric in ("val_ema/top1", "world_size"):
-        assert [each.step for each in client.get_metric_history(run["run_id"], metric)] == list(range(1, 7))
+        assert [each.step for each in client.get_metric_history(run["run_id"], metric)] == list(range(1, EPOCHS + 1))
