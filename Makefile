@@ -25,8 +25,8 @@ demo: setup  ## Table 6 (patch size) on the embedded digits, at smoke scale
 	@printf '\nNext:\n  make ui                                     compare the runs in MLflow, on 127.0.0.1:5000\n  $(PY) jobs/ablation_patch.py --help   the same at other scales, on your own data\n'
 
 test: setup lint types  ## style, types and every test
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not cluster" -n auto --dist loadfile
-	$(PY) -m pytest -m cluster
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not cluster" -n auto --dist loadfile --durations=20
+	$(PY) -m pytest -m cluster --durations=20
 
 faults: setup  ## workers, drivers, machines, trials, servers killed at every moment: half an hour
 	$(PY) -m pytest tests/faults --all-moments
