@@ -105,7 +105,7 @@ class Seen:
                 title = (process.cmdline() or [process.name()])[0]
                 names = self.names.setdefault(process.pid, set())
                 if title.startswith("ray::"):  # an idle worker's name changes with what it does
-                    names.add(title.removeprefix("ray::").split(".")[0].replace("ResourceTrainable", "Seat"))
+                    names.add(title.removeprefix("ray::").split(".")[0])
                 self.peak_mb[process.pid] = max(
                     self.peak_mb.get(process.pid, 0.0), process.memory_full_info().pss / 1e6
                 )

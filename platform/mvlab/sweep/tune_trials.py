@@ -21,6 +21,14 @@ Attempt = Callable[[Trial, Slot], dict[str, str]]
 class Seat(tune.Trainable):
     """Process of Ray Tune that has a slot, and does one trial of the sweep after the other in it."""
 
+    @classmethod
+    def default_resource_request(cls, config: dict[str, str]) -> tune.PlacementGroupFactory:
+        """Reserve a place on the head node: if that is lost, everything ends anyway.
+
+        Tune counts this process alone. Train places the workers, and `Placement` counts them.
+        """
+        return tune.PlacementGroupFactory([{HEAD: 0.001}])
+
     def setup(  # type: ignore[override] # with_parameters gives the rest
         self,
         config: dict[str, str],
@@ -65,9 +73,7 @@ def tune_trials(
         Seat, attempt=attempt, by_slug=by_slug, placement=placement, storage=storage / name / "slots"
     )
     return tune.Tuner(
-        # Tune counts only the waiting actor. Train places the workers, and `placement` counts them. The actor waits on
-        # the head node: if that is lost, everything ends anyway.
-        tune.with_resources(seat, tune.PlacementGroupFactory([{HEAD: 0.001}])),
+        seat,
         param_space={"trial": tune.grid_search(list(by_slug))},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=placement.concurrent_trials,
