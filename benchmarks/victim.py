@@ -131,7 +131,7 @@ class Victim:
     @property
     def run_folder(self) -> Path:
         """Return the folder of its one run."""
-        return next(iter(sorted(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0"))))
+        return next(iter(sorted(self.folder.glob("storage/table6_patch_size/*/8-4-2-seed-0"))))
 
     def steps(self) -> int:
         """Return the number of steps in rank 0's ledger."""
@@ -166,9 +166,9 @@ class Victim:
 
     def _watch(self, moment: Moment) -> Callable[[], bool]:
         """Return a function that tells whether `moment` has come since this call."""
-        if not list(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0/ledger/*")):
+        if not list(self.folder.glob("storage/table6_patch_size/*/8-4-2-seed-0/ledger/*")):
             for _ in self._while_running():
-                if list(self.folder.glob("storage/table6_patch_size/smoke-*/8-4-2-seed-0/ledger/*0.jsonl")):
+                if list(self.folder.glob("storage/table6_patch_size/*/8-4-2-seed-0/ledger/*0.jsonl")):
                     break
         run = self.run_folder
         steps, epochs = self.steps(), _lines(run / "epochs.jsonl")

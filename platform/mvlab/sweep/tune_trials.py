@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any, ClassVar
 
+import ray
 from ray import cloudpickle, tune
 
 from mvlab.ray_internals.cluster import HEAD
@@ -21,6 +23,9 @@ Attempt = Callable[[Trial, Slot], dict[str, str]]
 class Seat(tune.Trainable):
     """Process of Ray Tune that has a slot, and does one trial of the sweep after the other in it."""
 
+    parts: ClassVar[Any]
+    """Reference to what all seats of a sweep share: function, trials by slug, placement, folder."""
+
     @classmethod
     def default_resource_request(cls, config: dict[str, str]) -> tune.PlacementGroupFactory:
         """Reserve a place on the head node: if that is lost, everything ends anyway.
@@ -29,16 +34,9 @@ class Seat(tune.Trainable):
         """
         return tune.PlacementGroupFactory([{HEAD: 0.001}])
 
-    def setup(  # type: ignore[override] # with_parameters gives the rest
-        self,
-        config: dict[str, str],
-        attempt: Attempt,
-        by_slug: Mapping[str, Trial],
-        placement: Placement,
-        storage: Path,
-    ) -> None:
-        """Take the first trial. The arguments after `config` are the same for all."""
-        self.attempt, self.by_slug = attempt, by_slug
+    def setup(self, config: dict[str, str]) -> None:
+        """Take the first trial."""
+        self.attempt, self.by_slug, placement, storage = ray.get(self.parts)
         self.slot = Slot(placement, storage)
 
     def reset_config(self, new_config: dict[str, str]) -> bool:
@@ -69,9 +67,8 @@ def tune_trials(
     """
     _send_along(by_slug.values())
     name = f"tune-{time.time_ns()}"
-    seat = tune.with_parameters(
-        Seat, attempt=attempt, by_slug=by_slug, placement=placement, storage=storage / name / "slots"
-    )
+    parts = ray.put((attempt, by_slug, placement, storage / name / "slots"))
+    seat = type(Seat.__name__, (Seat,), {"parts": parts})  # its name is that of the process
     return tune.Tuner(
         seat,
         param_space={"trial": tune.grid_search(list(by_slug))},
