@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-SECONDS_OF_PATIENCE = 120.0
+SECONDS_OF_PATIENCE = 300.0
 
 
 @contextmanager
