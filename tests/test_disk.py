@@ -12,8 +12,8 @@ import pytest
 from training.small import RUN, assign, few_digits, go, newest
 
 from mvlab.disk import DiskError, naming_the_disk
-from mvlab.sweep import run_trial
-from mvlab.sweep.run_trial import FAILURE
+from mvlab.sweep.run_trial import FAILURE, Attempt
+from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
@@ -87,8 +87,9 @@ def test_why_a_trial_failed_needs_no_disk(disk: tuple[Path, Mount]) -> None:
     folder, mount = disk
     with marked(folder) as mark:
         mount("remount,ro")
-        how = {"data": "", "execution": ExecutionOptions(), "placement": place([Node(2)], workers=1, trials=1)}
-        failure = run_trial.attempt(Trial("run", 0, RUN), storage=folder, mark=mark, **how)[FAILURE]  # type: ignore[arg-type]
+        placement = place([Node(2)], workers=1, trials=1)
+        attempt = Attempt(data="", execution=ExecutionOptions(), placement=placement, storage=folder, mark=mark)
+        failure = attempt(Trial("run", 0, RUN), Slot(placement, folder))[FAILURE]
         mount("remount,rw")
     assert f"DiskError: {folder} on " in failure.splitlines()[-1]
     assert "Read-only file system" in failure

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from training.small import RUN, state_at
 
-from mvlab.sweep.run_trial import FAILURE, attempt
+from mvlab.sweep.run_trial import FAILURE, Attempt
 from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.assignment import Assignment
@@ -34,9 +34,8 @@ class Workers(Slot):
 def attempted(storage: Path, fit: Callable[[], bool]) -> dict[str, str]:
     """Return the report of an attempt whose workers do `fit`."""
     placement = place([Node(2)], workers=1, trials=1)
-    return attempt(
-        TRIAL, Workers(fit), data="", execution=ExecutionOptions(), placement=placement, storage=storage, mark=storage
-    )
+    attempt = Attempt(data="", execution=ExecutionOptions(), placement=placement, storage=storage, mark=storage)
+    return attempt(TRIAL, Workers(fit))
 
 
 def write(storage: Path, epoch: int) -> Path:

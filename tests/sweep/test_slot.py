@@ -20,7 +20,7 @@ from mvlab.sweep.trial import Trial
 from mvlab.sweep.tuner import run_sweep
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
-from mvlab.training.placement import Node, place
+from mvlab.training.placement import Node, Placement, place
 
 pytestmark = pytest.mark.cluster
 
@@ -39,14 +39,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     cluster.disconnect()
 
 
-def sweep(trials: list[Trial], journal: Journal, data: str) -> None:
+def sweep(trials: list[Trial], journal: Journal, data: str, placement: Placement | None = None) -> None:
     run_sweep(
         trials,
         journal,
         lambda trial: journal.append(Event(run=trial.name, kind="begin")),
         data=data,
         execution=ExecutionOptions(export=False, keep=CheckpointPolicy(every_minutes=None)),
-        placement=place([Node(2)], workers=WORKERS, trials=len(trials)),
+        placement=placement or place([Node(2)], workers=WORKERS, trials=len(trials)),
         storage=journal.path.parent,
     )
 
@@ -138,6 +138,27 @@ def test_a_run_that_is_told_to_stop_leaves_its_workers_to_the_next(data: str, tm
     assert digests(journal)[late.name] == alone
     assert 1 <= len(digests(journal)[long.name]) < LONG.epochs
     assert any(long.folder(tmp_path).checkpoints.iterdir())
+
+
+def test_two_slots_do_their_runs_side_by_side(data: str, tmp_path: Path) -> None:
+    """Four runs of one rank, two at a time, each time in the same two processes; equal ones have equal bits."""
+    journal = Journal(tmp_path / "journal.jsonl")
+    seen: set[int] = set()
+
+    def watch() -> None:
+        while not (
+            has_epochs(journal, "third seed 0", RUN.epochs) and has_epochs(journal, "fourth seed 0", RUN.epochs)
+        ):
+            seen.update(process.pid for process in ranks())
+            time.sleep(0.1)
+
+    one_rank_each = Placement(workers=1, min_workers=1, concurrent_trials=2, rank_cpus=1.0, use_gpu=False)
+    with beside(watch):
+        sweep([Trial(name, 0, RUN) for name in ("first", "second", "third", "fourth")], journal, data, one_rank_each)
+    found = digests(journal)
+    assert len(found) == 4
+    assert len({tuple(each) for each in found.values()}) == 1
+    assert len(seen) == 2
 
 
 def test_nothing_is_left_after_a_sweep(data: str, alone: list[str]) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from training.small import RUN, assign, go
 
-from mvlab.sweep import run_trial
-from mvlab.sweep.run_trial import FAILURE
+from mvlab.sweep.run_trial import FAILURE, Attempt
 from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.execution_options import ExecutionOptions
@@ -43,8 +42,8 @@ def test_a_rank_that_does_not_see_it_makes_nothing(tmp_path: Path) -> None:
 
 def test_the_driver_is_told_by_the_trial_itself(tmp_path: Path) -> None:
     placement = place([Node(2)], workers=1, trials=1)
-    how = {"data": "", "execution": ExecutionOptions(), "placement": placement}
     mark = tmp_path / "written-by-another-host"
-    told = run_trial.attempt(Trial("run", 0, RUN), Slot(placement, tmp_path), storage=tmp_path, mark=mark, **how)  # type: ignore[arg-type]
+    attempt = Attempt(data="", execution=ExecutionOptions(), placement=placement, storage=tmp_path, mark=mark)
+    told = attempt(Trial("run", 0, RUN), Slot(placement, tmp_path))
     assert f"NotSharedError: {tmp_path} on {socket.gethostname()}" in told[FAILURE]
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import shutil
 import traceback
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,71 +21,60 @@ FAILURE = "failure"
 """Key of a trial's failure in its report to Tune."""
 
 
-def attempt(
-    trial: Trial,
-    slot: Slot,
-    *,
-    data: str,
-    execution: ExecutionOptions,
-    placement: Placement,
-    storage: Path,
-    mark: Path,
-) -> dict[str, str]:
-    """Run a trial, and return its failure as text under FAILURE, or an empty dict.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """Function that does a trial in a slot. Its fields are the same for all trials of a sweep."""
 
-    Tune retries what it sees fail. No exception leaves this function, so Tune retries only the loss of its process.
-    The text goes to the driver as Tune's result, which works on a full disk too.
-    """
-    try:
-        with naming_the_disk(storage):
-            run_trial(trial, slot, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
-    except Exception:  # noqa: BLE001 - any error ends this trial, and no other
-        return {FAILURE: traceback.format_exc()}
-    return {}
+    data: str
+    execution: ExecutionOptions
+    placement: Placement
+    storage: Path
+    mark: Path
+    """File that the driver made. Every machine must see it."""
 
+    def __call__(self, trial: Trial, slot: Slot) -> dict[str, str]:
+        """Run a trial, and return its failure as text under FAILURE, or an empty dict.
 
-def run_trial(
-    trial: Trial,
-    slot: Slot,
-    *,
-    data: str,
-    execution: ExecutionOptions,
-    placement: Placement,
-    storage: Path,
-    mark: Path,
-) -> None:
-    """Train from the newest checkpoint, if there is one, and copy the last checkpoint to the trial's results.
+        Tune retries what it sees fail. No exception leaves this function, so Tune retries only the loss of its process.
+        The text goes to the driver as Tune's result, which works on a full disk too.
+        """
+        try:
+            with naming_the_disk(self.storage):
+                self._run(trial, slot)
+        except Exception:  # noqa: BLE001 - any error ends this trial, and no other
+            return {FAILURE: traceback.format_exc()}
+        return {}
 
-    Returns without it if told to stop. A trial that is fully trained, but not exported, starts no workers again.
+    def _run(self, trial: Trial, slot: Slot) -> None:
+        """Train from the newest checkpoint, if there is one, and copy the last checkpoint to the trial's results.
 
-    Args:
-        mark: file that the driver made. Every machine must see it.
+        Returns without it if told to stop. A trial that is fully trained, but not exported, needs no workers.
 
-    Raises:
-        NotSharedError: this machine does not see `mark`.
-        DamagedCheckpointError: the last checkpoint is damaged.
-    """
-    require_shared(mark)
-    folder = trial.folder(storage)
-    if folder.stop.exists():
-        return
-    folder.results.mkdir(parents=True, exist_ok=True)
-    assignment = Assignment(
-        name=trial.slug,
-        run=trial.run,
-        data=data,
-        folder=folder,
-        mark=mark,
-        planned_world=placement.workers,
-        feed_cpus=placement.feed_cpus,
-        threads=placement.threads,
-        execution=execution,
-    )
-    if not _was_trained(trial, folder, execution) and not slot.do(assignment):
-        return
-    last = folder.checkpoints / checkpoint_name(trial.run.epochs, 0)
-    patiently(partial(verified, last))
-    shutil.copyfile(last / FILE, folder.results / FILE)
+        Raises:
+            NotSharedError: this machine does not see the driver's mark.
+            DamagedCheckpointError: the last checkpoint is damaged.
+        """
+        require_shared(self.mark)
+        folder = trial.folder(self.storage)
+        if folder.stop.exists():
+            return
+        folder.results.mkdir(parents=True, exist_ok=True)
+        assignment = Assignment(
+            name=trial.slug,
+            run=trial.run,
+            data=self.data,
+            folder=folder,
+            mark=self.mark,
+            planned_world=self.placement.workers,
+            feed_cpus=self.placement.feed_cpus,
+            threads=self.placement.threads,
+            execution=self.execution,
+        )
+        if not _was_trained(trial, folder, self.execution) and not slot.do(assignment):
+            return
+        last = folder.checkpoints / checkpoint_name(trial.run.epochs, 0)
+        patiently(partial(verified, last))
+        shutil.copyfile(last / FILE, folder.results / FILE)
 
 
 def _was_trained(trial: Trial, folder: RunFolder, execution: ExecutionOptions) -> bool:

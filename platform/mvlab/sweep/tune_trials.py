@@ -2,29 +2,25 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Any, ClassVar
 
 import ray
 from ray import cloudpickle, tune
 
 from mvlab.ray_internals.cluster import HEAD
+from mvlab.sweep.run_trial import Attempt
 from mvlab.sweep.slot import Slot
 from mvlab.sweep.trial import Trial
 from mvlab.training.failures import MOST_WITHOUT_PROGRESS
-from mvlab.training.placement import Placement
-
-Attempt = Callable[[Trial, Slot], dict[str, str]]
-"""Function that does a trial in a slot, and returns its report."""
 
 
 class Seat(tune.Trainable):
     """Process of Ray Tune that has a slot, and does one trial of the sweep after the other in it."""
 
     parts: ClassVar[Any]
-    """Reference to what all seats of a sweep share: function, trials by slug, placement, folder."""
+    """Reference to what all seats of a sweep share: the attempt, trials by slug, and the folder of slots."""
 
     @classmethod
     def default_resource_request(cls, config: dict[str, str]) -> tune.PlacementGroupFactory:
@@ -36,8 +32,8 @@ class Seat(tune.Trainable):
 
     def setup(self, config: dict[str, str]) -> None:
         """Take the first trial."""
-        self.attempt, self.by_slug, placement, storage = ray.get(self.parts)
-        self.slot = Slot(placement, storage)
+        self.attempt, self.by_slug, folder = ray.get(self.parts)
+        self.slot = Slot(self.attempt.placement, folder)
 
     def reset_config(self, new_config: dict[str, str]) -> bool:
         """Take the next trial. Tune has set `config` already."""
@@ -52,14 +48,7 @@ class Seat(tune.Trainable):
         self.slot.close()
 
 
-def tune_trials(
-    by_slug: Mapping[str, Trial],
-    attempt: Attempt,
-    reporter: tune.Callback,
-    *,
-    placement: Placement,
-    storage: Path,
-) -> tune.Tuner:
+def tune_trials(by_slug: Mapping[str, Trial], attempt: Attempt, reporter: tune.Callback) -> tune.Tuner:
     """Return a tuner that runs `attempt` on every trial, and reports its results to `reporter`.
 
     A trial whose process was lost starts again while it has at most MOST_WITHOUT_PROGRESS failures. `reporter` counts
@@ -67,20 +56,20 @@ def tune_trials(
     """
     _send_along(by_slug.values())
     name = f"tune-{time.time_ns()}"
-    parts = ray.put((attempt, by_slug, placement, storage / name / "slots"))
+    parts = ray.put((attempt, by_slug, attempt.storage / name / "slots"))
     seat = type(Seat.__name__, (Seat,), {"parts": parts})  # its name is that of the process
     return tune.Tuner(
         seat,
         param_space={"trial": tune.grid_search(list(by_slug))},
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=placement.concurrent_trials,
+            max_concurrent_trials=attempt.placement.concurrent_trials,
             reuse_actors=True,  # and with them their slots
             trial_name_creator=lambda trial: trial.config["trial"],
             trial_dirname_creator=lambda trial: trial.config["trial"],
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=str(storage),
+            storage_path=str(attempt.storage),
             verbose=0,
             callbacks=[reporter],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # runs make their own

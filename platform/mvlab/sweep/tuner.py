@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from mvlab.sweep.exports import Exports
 from mvlab.sweep.follow import follow
 from mvlab.sweep.halving import Halving
 from mvlab.sweep.pruned import pruning
-from mvlab.sweep.run_trial import FAILURE, attempt
+from mvlab.sweep.run_trial import FAILURE, Attempt
 from mvlab.sweep.trial import Trial
 from mvlab.sweep.tune_trials import tune_trials
 from mvlab.training.execution_options import ExecutionOptions
@@ -66,8 +65,8 @@ def run_sweep(
     logs = {trial.folder(storage).progress: trial.name for trial in trials}
     with marked(storage) as mark, closing(reporter.console), follow(logs, reporter.hear):
         started = time.monotonic()
-        do = partial(attempt, data=data, execution=execution, placement=placement, storage=storage, mark=mark)
-        tune_trials(by_slug, do, reporter, placement=placement, storage=storage).fit()
+        attempt = Attempt(data=data, execution=execution, placement=placement, storage=storage, mark=mark)
+        tune_trials(by_slug, attempt, reporter).fit()
         trained_s = time.monotonic() - started
         if exports:
             for trial, failure in exports.rest(is_stopped=reporter.is_stopped):
