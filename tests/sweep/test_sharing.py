@@ -16,16 +16,13 @@ import ray
 import ray.train
 from ray import tune
 from ray.train.torch import TorchTrainer
+from sweep.besides import sweep
 from training.small import RUN, few_digits
 
 from mvlab.record.journal import Event, Journal
 from mvlab.sweep import cluster
 from mvlab.sweep.pruned import pruned
 from mvlab.sweep.trial import Trial
-from mvlab.sweep.tuner import run_sweep
-from mvlab.training.checkpoint_policy import CheckpointPolicy
-from mvlab.training.execution_options import ExecutionOptions
-from mvlab.training.placement import Node, place
 
 pytestmark = pytest.mark.cluster
 
@@ -50,20 +47,6 @@ def two_cpus() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return few_digits(tmp_path_factory.mktemp("digits"))
-
-
-def sweep(trials: list[Trial], journal: Journal, data: str, **options: Any) -> None:
-    """As a study does it."""
-    run_sweep(
-        trials,
-        journal,
-        lambda trial: journal.append(Event(run=trial.name, kind="begin")),
-        data=data,
-        execution=ExecutionOptions(export=False, keep=CheckpointPolicy(every_minutes=None)),
-        placement=place([Node(CPUS)], workers=WORKERS, trials=len(trials)),
-        storage=journal.path.parent,
-        **options,
-    )
 
 
 def require_all_cpus_free() -> None:

@@ -9,18 +9,15 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from sweep.besides import beside, until
+from sweep.besides import beside, sweep, until
 from training.small import RUN, few_digits
 
 from mvlab.experiment import vary
 from mvlab.ray_internals import key_value
-from mvlab.record.journal import Event, Journal
+from mvlab.record.journal import Journal
 from mvlab.sweep import cluster
 from mvlab.sweep.trial import Trial
-from mvlab.sweep.tuner import run_sweep
-from mvlab.training.checkpoint_policy import CheckpointPolicy
-from mvlab.training.execution_options import ExecutionOptions
-from mvlab.training.placement import Node, Placement, place
+from mvlab.training.placement import Placement
 
 pytestmark = pytest.mark.cluster
 
@@ -37,18 +34,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     cluster.connect()
     yield few_digits(tmp_path_factory.mktemp("digits"))
     cluster.disconnect()
-
-
-def sweep(trials: list[Trial], journal: Journal, data: str, placement: Placement | None = None) -> None:
-    run_sweep(
-        trials,
-        journal,
-        lambda trial: journal.append(Event(run=trial.name, kind="begin")),
-        data=data,
-        execution=ExecutionOptions(export=False, keep=CheckpointPolicy(every_minutes=None)),
-        placement=placement or place([Node(2)], workers=WORKERS, trials=len(trials)),
-        storage=journal.path.parent,
-    )
 
 
 def digests(journal: Journal) -> dict[str, list[str]]:

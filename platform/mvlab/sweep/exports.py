@@ -12,6 +12,7 @@ import ray
 
 from mvlab.data.store.manifest import read_manifest
 from mvlab.data.store.patience import patiently
+from mvlab.ray_internals.cluster import available_resources_per_node
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
 from mvlab.sweep.trial import Trial
@@ -71,8 +72,8 @@ class Exports:
             yield self._under_way.pop(ref), _failure(ref)
 
     def _is_a_cpu_free(self) -> bool:
-        """Return True if one has been free for a while."""
-        if ray.available_resources().get("CPU", 0.0) < 1:
+        """Return True if a machine has had one free for a while. Parts of CPUs on several machines are none."""
+        if not any(free.get("CPU", 0.0) >= 1 for free in available_resources_per_node().values()):
             self._busy_at = time.monotonic()
         return time.monotonic() - self._busy_at >= SECONDS_FREE
 
