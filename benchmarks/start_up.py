@@ -27,7 +27,7 @@ from pathlib import Path
 import psutil
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.data.data_set import embedded_digits
+from mvlab.data.data_set import open_embedded
 from mvlab.markdown import markdown_table
 from mvlab.record.journal import Event, Journal
 from mvlab.sweep import cluster
@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         storage = Path(folder)
-        data = embedded_digits(storage)
+        data = open_embedded("digits", storage)
         (planned,) = plan_trials(EXPERIMENT, list(EXPERIMENT.runs)[:1], "smoke", 1)
         trials = [Trial(f"run {index}", 0, replace(planned.run, epochs=1)) for index in range(options.trials)]
         nodes = cluster.connect()

@@ -197,6 +197,9 @@ def test_readers_import_no_torch() -> None:
             "tasks/classification/task",
             "tasks/classification/config",
             "tasks/classification/view",
+            "tasks/detection/task",
+            "tasks/detection/config",
+            "tasks/detection/view",
         ),
         *("compiled", "data/geometry", "data/geometry_kernels", "data/plan", "data/randomness"),
     )

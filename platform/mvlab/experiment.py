@@ -20,7 +20,7 @@ several test resolutions. varied: the rows' metric over the value that the runs 
 """
 
 
-MadeFor = Literal["imagenet", "digits"]
+MadeFor = Literal["imagenet", "coco", "digits", "scenes"]
 """Data set that the runs at paper scale are made for."""
 
 
@@ -108,7 +108,7 @@ class Experiment:
     compares_networks: bool = False
     """True if runs differ in the size of their network. A smaller scale then keeps these sizes apart."""
     made_for: MadeFor = "imagenet"
-    """Data set that the runs at paper scale are made for. Only the digits come with the package."""
+    """Data set that the runs at paper scale are made for. The digits and the scenes come with the package."""
 
     def __post_init__(self) -> None:
         require_fields(self)

@@ -46,7 +46,9 @@ def mean_test(primary: str) -> str:
 
 def every_epoch(task: Task) -> list[str]:
     """Metrics that are recorded after every epoch of a run of `task`."""
+    only_evaluated = {f"{TRAIN}/{spec.name}" for spec in task.metrics if not spec.in_training}
     of_task = [f"{prefix}/{spec.name}" for prefix in (TRAIN, VAL, VAL_EMA) for spec in (LOSS, *task.metrics)]
+    of_task = [name for name in of_task if name not in only_evaluated]
     return [*of_task, *OF_EVERY_RUN]
 
 
@@ -87,4 +89,5 @@ def require_measured(metric: str, run: RunConfig, *, where: str) -> None:
             "name some in their task (for classification in task.evaluation.also)",
         )
         return
-    require_one_of(f"{where}: metric", metric, (*every_epoch(task), UPDATES, GAP))
+    gap = (GAP,) if task.primary.in_training else ()
+    require_one_of(f"{where}: metric", metric, (*every_epoch(task), UPDATES, *gap))

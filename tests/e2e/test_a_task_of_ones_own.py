@@ -70,7 +70,7 @@ class Ink(Task):
     def evaluations(self, *, last: bool) -> tuple[EvaluationPass, ...]:
         return (EvaluationPass(size=(32, 32), batch=30, view=EvaluationView(EvaluationConfig(resize=32, crop=32))),)
 
-    def objective(self) -> "Ink":
+    def objective(self, network: Any, ranks: Any) -> "Ink":
         return self
 
     def loss(self, outputs: Any, targets: Any) -> Any:

@@ -9,7 +9,7 @@ from ray import cloudpickle
 from ray_internals import numbered
 
 from mvlab.config import SamplerConfig
-from mvlab.data.data_set import embedded_digits
+from mvlab.data.data_set import open_embedded
 from mvlab.data.feed.render import Order
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
@@ -30,7 +30,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def orders(tmp_path: Path) -> list[Order]:
-    uri = embedded_digits(tmp_path).uri
+    uri = open_embedded("digits", tmp_path).uri
     manifest = read_manifest(uri, "train")
     planned = plan_epoch(manifest.group_rows, SAMPLER, world=1, seed=0, epoch=0).for_rank(0)
     return [Order(each, manifest.ref(uri), TrainingView(AugmentationConfig(), 0, 0)) for each in planned]

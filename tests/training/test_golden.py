@@ -11,7 +11,7 @@ import torch
 import xxhash
 from training.small import ALONE, SMOKE
 
-from mvlab.data.data_set import embedded_digits
+from mvlab.data.data_set import open_embedded
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import plan_epoch
 from mvlab.data.store.manifest import read_manifest
@@ -67,7 +67,7 @@ LOSSES = [
 
 def first_steps(folder: Path) -> tuple[list[float], str]:
     """The losses, and the digest of the batches, of the first epoch's first steps on one rank."""
-    data = embedded_digits(folder)
+    data = open_embedded("digits", folder)
     training = read_manifest(data.uri, "train")
     plan = plan_epoch(training.group_rows, RUN.sampler, world=1, seed=RUN.seed, epoch=0)
     view, split = RUN.task.training_view(RUN.seed, 0), training.ref(data.uri)

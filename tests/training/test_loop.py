@@ -16,6 +16,7 @@ from mvlab.config import OptimizerConfig, RunConfig
 from mvlab.data.feed.batch import Batch
 from mvlab.tasks.classification.objective import Tally, smoothed_loss
 from mvlab.training.build import build_model, build_trainer
+from mvlab.training.collectives import AllRanks
 from mvlab.training.loop import NonFiniteError, Trainer, evaluate, to_device
 from mvlab.training.optimizer import build_optimizer
 from mvlab.training.schedule import Step
@@ -333,7 +334,7 @@ def test_evaluation_counts_every_model_over_the_same_batches_and_changes_none() 
     before = weights_sha256(trainer.bare.state_dict())
     empty = Batch(9, np.empty((0, 3, 32, 32), np.uint8), {"label": np.empty(0, np.int64)})
     models = {"val": trainer.bare, "val_ema": trainer.ema.module}
-    tallies = evaluate(models, [*batches(3), empty], SMOKE, CPU, SMOKE.task.objective())
+    tallies = evaluate(models, [*batches(3), empty], SMOKE, CPU, SMOKE.task.objective(None, AllRanks()))
     assert tallies["val"].tally.sums[0] == tallies["val_ema"].tally.sums[0] == 18
     assert tallies["val"].tally.sums[1] != tallies["val_ema"].tally.sums[1]
     assert weights_sha256(trainer.bare.state_dict()) == before

@@ -33,6 +33,7 @@ from mvlab.tasks.classification.objective import Tally
 from mvlab.tasks.classification.view import EvaluationView, TrainingView
 from mvlab.training import checkpoints
 from mvlab.training.build import World, build_model
+from mvlab.training.collectives import AllRanks
 from mvlab.training.files import read_epochs
 from mvlab.training.loop import evaluate
 from mvlab.training.state import State, write_state
@@ -176,7 +177,7 @@ def shares_evaluated(bare: nn.Module, data: str, world: int) -> dict[str, float]
     for rank in range(world):
         planned = plan_evaluation(NUM_VAL, view.batch, world=world, rank=rank, size=(view.crop, view.crop))
         orders = [Order(each, split.ref(data), EvaluationView(view)) for each in planned]
-        objective = EVALUATED.task.objective()
+        objective = EVALUATED.task.objective(None, AllRanks())
         total.sums += evaluate({"val": bare}, render_batches(orders), EVALUATED, CPU, objective)["val"].tally.sums
     return {f"val/{name}": value for name, value in total.metrics().items()} | {"val/samples": total.sums[0].item()}
 

@@ -1,11 +1,14 @@
-"""Location of a job's data: the folder that it names, or the embedded digits, written once."""
+"""Location of a job's data: the folder that it names, or an embedded set, written once."""
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mvlab.data.ingest.write import write_split
-from mvlab.data.sources.digits import CLASSES, digits
-from mvlab.data.sources.splits import SPLITS
+from mvlab.data.sources import digits, scenes
+from mvlab.data.sources.objects import OBJECT_FIELDS
+from mvlab.data.sources.sample import Sample
+from mvlab.data.sources.splits import SPLITS, Split
 from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
 from mvlab.data.store.storage import absolute_uri
 from mvlab.durable import atomic_folder
@@ -66,29 +69,76 @@ def open_data(uri: str) -> DataSet:
     )
 
 
-def digits_folder(storage: Path) -> Path:
-    """Return the folder of the embedded digits, which may not exist yet."""
-    return storage / "datasets" / f"digits-v{FORMAT_VERSION}"
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Embedded:
+    """Data set that comes with the package."""
+
+    name: str
+    samples: Callable[[Split], Iterator[Sample]]
+    num_samples: Mapping[Split, int]
+    classes: tuple[str, ...]
+    task: str
+    fields: tuple[TargetField, ...]
+
+    def folder(self, storage: Path) -> Path:
+        """Return the folder of the set, which may not exist yet."""
+        return storage / "datasets" / f"{self.name}-v{FORMAT_VERSION}"
 
 
-def describe_digits(storage: Path) -> DataSet:
-    """Describe the embedded digits as they will be written; writes nothing."""
-    num_train, num_val = (sum(1 for _ in digits(split)) for split in ("train", "val"))
+EMBEDDED = {
+    each.name: each
+    for each in (
+        _Embedded(
+            name="digits",
+            samples=digits.digits,
+            num_samples=digits.NUM_SAMPLES,
+            classes=digits.CLASSES,
+            task="classification",
+            fields=(LABEL,),
+        ),
+        _Embedded(
+            name="scenes",
+            samples=scenes.scenes,
+            num_samples=scenes.NUM_SAMPLES,
+            classes=digits.CLASSES,
+            task="detection",
+            fields=OBJECT_FIELDS,
+        ),
+    )
+}
+"""Embedded sets by name, as `Task.embedded` names them."""
+
+
+def describe_embedded(name: str, storage: Path) -> DataSet:
+    """Describe an embedded set as it will be written; writes nothing."""
+    embedded = EMBEDDED[name]
     return DataSet(
-        uri=absolute_uri(str(digits_folder(storage))),
-        name="digits",
-        classes=CLASSES,
-        train_group_rows=tuple(Shard("", num_train, 0, "").group_rows),
-        num_val=num_val,
+        uri=absolute_uri(str(embedded.folder(storage))),
+        name=name,
+        classes=embedded.classes,
+        train_group_rows=tuple(Shard("", embedded.num_samples["train"], 0, "").group_rows),
+        num_val=embedded.num_samples["val"],
         digest="",
+        task=embedded.task,
+        fields=embedded.fields,
     )
 
 
-def embedded_digits(storage: Path) -> DataSet:
-    """Open the embedded digits, written as shards on first use. Another job may write them at the same time."""
-    folder = digits_folder(storage)
+def open_embedded(name: str, storage: Path) -> DataSet:
+    """Open an embedded set, written as shards on first use. Another job may write it at the same time."""
+    embedded = EMBEDDED[name]
+    folder = embedded.folder(storage)
     if not all((folder / split / MANIFEST).exists() for split in SPLITS):
         with atomic_folder(folder, replace=False) as partial:
-            for split in ("train", "val"):
-                write_split(digits(split), str(partial), name="digits", split=split, classes=CLASSES, seed=0)
+            for split in SPLITS:
+                write_split(
+                    embedded.samples(split),
+                    str(partial),
+                    name=name,
+                    split=split,
+                    classes=embedded.classes,
+                    seed=0,
+                    task=embedded.task,
+                    fields=embedded.fields,
+                )
     return open_data(str(folder))

@@ -78,7 +78,8 @@ class RunResult:
             case "train_s":
                 return sum(epoch["train_s"] for epoch in self.epochs) if "train_s" in last else None
             case "gap":
-                return last[f"train/{self.primary}"] - last[f"val/{self.primary}"]
+                train, val = last.get(f"train/{self.primary}"), last[f"val/{self.primary}"]
+                return None if train is None else train - val
         return last.get(metric)
 
     def curve(self, metric: str) -> list[float]:

@@ -8,6 +8,7 @@ start quickly. To add a task, write a subclass of `Task` in a file of your own.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from mvlab.codecs.pillow import Size
 from mvlab.data.geometry import Geometry
+from mvlab.networks.base import SmallerScale
 from mvlab.targets import TargetField, Targets
 
 Ints = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 TRAIN, VAL, VAL_EMA = "train", "val", "val_ema"
 """Prefixes of recorded metrics: training, and validation of the weights and of their moving average (EMA)."""
 
@@ -37,11 +40,27 @@ class MetricSpec:
     """True for a share of samples. It changes in steps of one validation sample."""
     digits: int = 1
     """Number of decimals in tables."""
+    in_training: bool = True
+    """True if a training tally measures it too. A metric that needs a whole split is measured in evaluation alone."""
 
     @property
     def with_unit(self) -> str:
         """Label of an axis, e.g. "top-1, %"."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SmallRun:
+    """Values that a smaller scale puts in place of the paper's."""
+
+    side: int = 64
+    """Pixels of the base resolution, and of evaluation."""
+    epochs: int
+    base_batch: int
+    """Images per rank at the base resolution."""
+    warmup_updates: int
+    """Length of warm-up. Fewer updates need a shorter one, and an average over fewer of them (`ema_decay`)."""
+    ema_decay: float
 
 
 class View(Protocol):
@@ -61,6 +80,9 @@ class View(Protocol):
             compiled: allow compiled code. It takes a second to import, then a twentieth of the time; the bits are the
                 same.
         """
+
+    def recolour(self, pixels: Bytes, samples: Ints) -> None:
+        """Change the colours of the placed images (N, 3, H, W) in place."""
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Return the targets of the placed samples, as a batch has them."""
@@ -143,6 +165,15 @@ class Task(ABC):
     """Metric, one of `metrics`, that rows, claims, checkpoint policy and ASHA use."""
     network: ClassVar[str] = "classification"
     """Kind of network that the task trains (`NetworkConfig.task`). The default puts out one vector per image."""
+    small_runs: ClassVar[Mapping[SmallerScale, SmallRun]] = {
+        "smoke": SmallRun(epochs=6, base_batch=16, warmup_updates=20, ema_decay=0.9),
+        "mini": SmallRun(epochs=10, base_batch=32, warmup_updates=100, ema_decay=0.95),
+    }
+    """Length and size of runs at the smaller scales."""
+    embedded: ClassVar[str] = "digits"
+    """Embedded data set that runs of this task use by default."""
+    num_paper_classes: ClassVar[int] = 1000
+    """Classes of the paper's data set. Costs of networks are stated for as many."""
     has_package: ClassVar[bool] = False
     """True if trained networks can be exported as CoreML packages."""
     key_params: ClassVar[tuple[str, ...]] = ()
@@ -161,8 +192,26 @@ class Task(ABC):
         """Return the passes after an epoch. The first measures everything. More may follow the last epoch."""
 
     @abstractmethod
-    def objective(self) -> Objective:
-        """Return loss and evaluation; imports torch."""
+    def objective(self, network: Any, ranks: Ranks) -> Objective:
+        """Return loss and evaluation; imports torch.
+
+        Args:
+            network: the network (`torch.nn.Module`) that puts out what the objective takes.
+            ranks: the ranks that train together.
+        """
+
+    def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int) -> None:
+        """Write files about an evaluation of the EMA weights, for people and other programs. By default there are none.
+
+        One rank calls this after every epoch. A call may be repeated.
+
+        Args:
+            evaluator: evaluator of all ranks' samples.
+            data: URI of the data set.
+            folder: folder for the files. It exists only if an earlier call made it.
+            epoch: number of finished epochs.
+        """
+        del evaluator, data, folder, epoch
 
     def scaled(self, scale: str, side: int) -> Self:
         """Return the task at a smaller scale, evaluated on images of about `side` pixels."""

@@ -3,8 +3,9 @@
 from mvlab.checks import did_you_mean
 from mvlab.tasks.base import Task
 from mvlab.tasks.classification.task import Classification
+from mvlab.tasks.detection.task import Detection
 
-BUILT_IN: tuple[type[Task], ...] = (Classification,)
+BUILT_IN: tuple[type[Task], ...] = (Classification, Detection)
 """Built-in tasks, imported here so that they are known."""
 
 

@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mvlab.config import RunConfig
 from mvlab.models.build import build_network
 from mvlab.models.cpu.optimize import optimize
+from mvlab.training.collectives import AllRanks
 from mvlab.training.ema import Ema
 from mvlab.training.loop import Trainer
 from mvlab.training.optimizer import build_optimizer
@@ -54,7 +55,7 @@ def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
         bare=bare,
         ema=Ema(bare, run.ema_decay),
         optimizer=build_optimizer(bare, run.optimizer, compiled=numerics.compile),
-        objective=run.task.objective(),
+        objective=run.task.objective(bare, AllRanks()),
         scaler=torch.amp.GradScaler(world.device.type, enabled=numerics.precision == "fp16"),
         rank=world.rank,
         device=world.device,

@@ -51,6 +51,11 @@ class RunFolder:
         return self.results / "profile.md"
 
     @property
+    def evaluation(self) -> Path:
+        """Folder of a task's own files about its evaluations."""
+        return self.results / "evaluation"
+
+    @property
     def corrupt_rows(self) -> Path:
         return self.results / "corrupt-rows.txt"
 

@@ -172,11 +172,14 @@ class Session:
         if self.consensus.answer() >= Wish.LEAVE:
             return None
         metrics: dict[str, float] = {}
+        task = self.job.run.task
         for name, evaluator in evaluators.items():
-            measured = evaluator.merged(AllRanks()).metrics()
+            merged = evaluator.merged(AllRanks())
+            measured = merged.metrics()
+            if name == VAL_EMA and self.is_writer:
+                task.write_evaluation(merged, self.job.data, self.job.folder.evaluation, self.epoch + 1)
             if name not in (VAL, VAL_EMA):  # a run has at most 40 metrics: only the primary one is compared
-                primary = self.job.run.task.primary.name
-                measured = {primary: measured[primary]}
+                measured = {task.primary.name: measured[task.primary.name]}
             metrics |= {f"{name}/{metric}": value for metric, value in measured.items()}
         counted = torch.tensor(seen, dtype=torch.float64, device=self.world.device)
         return metrics | {f"{VAL}/samples": sum_over_ranks(counted).item()}

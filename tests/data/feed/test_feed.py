@@ -11,7 +11,7 @@ from ray._private.internal_api import memory_summary
 
 from mvlab.codecs.encoded_images import EncodedImages
 from mvlab.config import SamplerConfig
-from mvlab.data.data_set import embedded_digits
+from mvlab.data.data_set import open_embedded
 from mvlab.data.feed import blocks
 from mvlab.data.feed import stream as feed
 from mvlab.data.feed.batch import Batch
@@ -38,7 +38,7 @@ def cluster():
 
 @pytest.fixture
 def uri(tmp_path: Path) -> str:
-    return embedded_digits(tmp_path).uri
+    return open_embedded("digits", tmp_path).uri
 
 
 def training(uri: str, *, epoch: int = 0, sampler: SamplerConfig = SAMPLER) -> list[Order]:

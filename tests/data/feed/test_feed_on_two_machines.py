@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mvlab.config import SamplerConfig
-from mvlab.data.data_set import embedded_digits
+from mvlab.data.data_set import open_embedded
 from mvlab.data.feed.render import Order
 from mvlab.data.feed.stream import stream
 from mvlab.data.geometry import Geometry
@@ -59,7 +59,7 @@ def consume(uri: str, folder: Path) -> int:
 
 def test_a_rank_is_fed_by_its_own_machine(nodes: list[str], tmp_path: Path) -> None:
     """Where its CPUs are reserved; and side by side, ranks on two machines do not wait for each other."""
-    uri = embedded_digits(tmp_path).uri
+    uri = open_embedded("digits", tmp_path).uri
     waiting = []
     for node in nodes:
         (tmp_path / node).mkdir()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvlab.data.data_set import embedded_digits
+from mvlab.data.data_set import open_embedded
 from mvlab.data.store import patience
 from mvlab.data.store.manifest import INDEX, MANIFEST, read_manifest
 from mvlab.data.store.patience import patiently
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Only to be read."""
-    return embedded_digits(tmp_path_factory.mktemp("digits")).uri.removeprefix("file://")
+    return open_embedded("digits", tmp_path_factory.mktemp("digits")).uri.removeprefix("file://")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.data.data_set import describe_digits, embedded_digits, open_data
+from mvlab.data.data_set import describe_embedded, open_data, open_embedded
 from mvlab.data.ingest.write import write_split
 from mvlab.data.sources.digits import digits
 from mvlab.data.sources.sample import Sample
@@ -208,16 +208,16 @@ def test_splits_of_different_classes_are_refused(tmp_path: Path) -> None:
         open_data(str(tmp_path))
 
 
-def test_the_embedded_digits_are_written_once_and_as_described(tmp_path: Path) -> None:
-    described = describe_digits(tmp_path)
+def test_the_open_embedded_are_written_once_and_as_described(tmp_path: Path) -> None:
+    described = describe_embedded("digits", tmp_path)
     assert list(tmp_path.iterdir()) == []
-    written = embedded_digits(tmp_path)
+    written = open_embedded("digits", tmp_path)
     assert (described.num_train, described.num_val, described.num_classes) == (1437, 360, 10)
     assert described.train_group_rows == written.train_group_rows
     assert (written.num_val, written.num_classes, written.uri) == (360, 10, described.uri)
     shard = tmp_path / "datasets" / f"digits-v{FORMAT_VERSION}" / "train" / "shard-00000.parquet"
     before = shard.stat().st_mtime_ns
-    assert embedded_digits(tmp_path) == written
+    assert open_embedded("digits", tmp_path) == written
     assert shard.stat().st_mtime_ns == before
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.table6_patch_size import EXPERIMENT
-from mvlab.data.data_set import DataSet, describe_digits, embedded_digits
+from mvlab.data.data_set import DataSet, describe_embedded, open_embedded
 from mvlab.data.plan import count_updates, plan_epoch, plan_evaluation
 from mvlab.experiment import vary
 from mvlab.study.forecast import predict, probe
@@ -92,8 +92,8 @@ def test_the_table_has_a_row_for_all_unless_there_is_one() -> None:
 
 
 def test_bytes_are_those_of_the_shards_or_of_the_digits_that_will_be_in_them(tmp_path: Path) -> None:
-    before = stored_bytes(describe_digits(tmp_path))
-    after = stored_bytes(embedded_digits(tmp_path))
+    before = stored_bytes(describe_embedded("digits", tmp_path))
+    after = stored_bytes(open_embedded("digits", tmp_path))
     assert all(0.5 < images / shards <= 1 for images, shards in zip(before, after, strict=True))
 
 
@@ -102,7 +102,7 @@ def test_a_probe_measures_every_resolution_of_every_network_and_writes_nothing(
 ) -> None:
     monkeypatch.setattr(probe, "MOST_SECONDS", 0.0)
     placement = place([Node(2)], workers=2, trials=2)
-    data = describe_digits(tmp_path / "storage")
+    data = describe_embedded("digits", tmp_path / "storage")
     speeds = probe.measure([trial.run for trial in (*TRIALS, TRIALS[0])], data, placement)
     assert speeds[0] is speeds[2]
     assert speeds[0] is not speeds[1]

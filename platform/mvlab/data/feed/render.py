@@ -126,6 +126,7 @@ def _batch(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: O
     geometry = order.view.place(widths, heights, samples, size, targets, compiled=bool(tiled.any()))
     pixels = np.empty((len(samples), 3, *size), dtype=np.uint8)
     render(encoded, geometry, pixels, tiled=tiled)
+    order.view.recolour(pixels, samples)
     return Batch(planned.step, pixels, order.view.targets(targets, geometry), tuple(named))
 
 

@@ -2,20 +2,21 @@
 
 import io
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from mvlab.data.sources.sample import Sample
+from mvlab.data.sources.splits import Split
 from mvlab.targets import LABEL
 
 CLASSES = tuple(str(digit) for digit in range(10))
 VALIDATION_EVERY = 5
-"""Every fifth image is for validation: 360 images. The other 1,437 are for training."""
+"""Every fifth image is for validation."""
+NUM_SAMPLES: dict[Split, int] = {"train": 1_437, "val": 360}
 
 
-def digits(split: Literal["train", "val"]) -> Iterator[Sample]:
+def digits(split: Split) -> Iterator[Sample]:
     """Yield the images of a split, as PNG, in scikit-learn's order."""
     from sklearn.datasets import load_digits  # seconds to import
 

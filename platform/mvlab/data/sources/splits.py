@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 
 from mvlab.data.sources.entries import Entry, Kind, escaped
 from mvlab.data.sources.left_out import LeftOut, Reason, reason_by_name
 from mvlab.data.store.storage import DataError, Folder
 
-SPLITS = ("train", "val")
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 """Folder name in lower case -> split."""
 TEST_NAMES = ("test", "testing")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mvlab.models.backbones.layers import ConvNormAct
+from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.networks import SSDLiteConfig
 
 READ_AT = (16, 32)
@@ -26,11 +27,8 @@ SCALES = torch.linspace(0.1, 1.05, len(ASPECT_RATIOS) + 1, dtype=torch.float64, 
 BOX = 4
 
 
-class SSDLite(nn.Module):
-    """Images (B, 3, H, W) in [0, 1] -> box offsets (B, N, 4) and class logits (B, N, classes + 1).
-
-    Both are in the order of `priors(H, W)`. The first class is the background, which `num_classes` does not count.
-    """
+class SSDLite(Detector):
+    """Detector with the priors of `priors(H, W)`. `num_classes` does not count the background."""
 
     def __init__(self, config: SSDLiteConfig, num_classes: int) -> None:
         super().__init__()
@@ -52,13 +50,16 @@ class SSDLite(nn.Module):
         self.extra.apply(_initialise)
         self.heads.apply(_initialise)
 
-    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images_BCHW: Tensor) -> Predictions:
         features = self.backbone.features(images_BCHW)
         maps = [features[stride] for stride in READ_AT]
         for smaller in self.extra:
             maps.append(smaller(maps[-1]))
         predicted = torch.cat([head(x_BCHW) for head, x_BCHW in zip(self.heads, maps, strict=True)], dim=1)
         return predicted[..., :BOX], predicted[..., BOX:]
+
+    def priors(self, height: int, width: int) -> Tensor:
+        return priors(height, width)
 
 
 class Separable(nn.Sequential):

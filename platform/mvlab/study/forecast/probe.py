@@ -17,7 +17,7 @@ import torch
 
 from mvlab.codecs.pillow import Size
 from mvlab.config import RunConfig
-from mvlab.data.data_set import DataSet, embedded_digits
+from mvlab.data.data_set import DataSet, open_embedded
 from mvlab.data.feed.batch import Batch
 from mvlab.data.feed.render import Order, render_batches
 from mvlab.data.plan import PlannedBatch
@@ -136,4 +136,4 @@ def _written(data: DataSet) -> Iterator[DataSet]:
         yield data
         return
     with tempfile.TemporaryDirectory(prefix="mvlab-probe-") as folder:
-        yield embedded_digits(Path(folder))
+        yield open_embedded(data.name, Path(folder))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from mvlab.data.data_set import DataSet, describe_digits, open_data
+from mvlab.data.data_set import EMBEDDED, DataSet, describe_embedded, open_data
 from mvlab.errors import InvalidValueError
 from mvlab.experiment import Experiment
 from mvlab.masking import masked
@@ -22,6 +22,7 @@ from mvlab.tasks.base import Task
 from mvlab.training.execution_options import ExecutionOptions
 from mvlab.training.placement import require_gpu_share
 
+NAMES_OF_SETS = {"imagenet": "ImageNet", "coco": "COCO"}
 MOST_RUNS = 10_000
 """Limit of a study that is carried out: its driver holds all runs in memory."""
 
@@ -32,7 +33,7 @@ class Options:
 
     scale: Scale
     data: str | None
-    """URI of shards; None for the embedded digits."""
+    """URI of shards; None for the embedded set of the task."""
     seeds: int
     workers: int
     """Ranks of every run."""
@@ -92,12 +93,13 @@ def prepare(experiment: Experiment, options: Options, recorded: Sequence[Trial] 
     storage = _writable_folder(options.storage)
     if options.data is not None:
         data = open_data(options.data)
-    elif options.scale == "paper" and experiment.made_for != "digits":
+    elif options.scale == "paper" and experiment.made_for not in EMBEDDED:
         raise InvalidValueError(
-            "`scale` paper needs `data` URI: shards of ImageNet, or of your own images; `mvlab ingest` writes them"
+            f"`scale` paper needs `data` URI: shards of {NAMES_OF_SETS[experiment.made_for]}, or of your own images; "
+            "`mvlab ingest` writes them"
         )
     else:
-        data = describe_digits(storage)
+        data = describe_embedded(experiment.task.embedded, storage)
     _require_targets(experiment.task, data)
     if options.execution.initial is not None:
         trials = fine_tuned(trials, options.execution.initial, data.classes)

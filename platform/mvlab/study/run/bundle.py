@@ -35,7 +35,7 @@ class Bundle:
     seeds: int
     workers: int
     data: str | None
-    """URI of the shards; None for the embedded digits."""
+    """URI of the shards; None for the embedded set of the task."""
     dataset_digest: str
     val_digest: str = ""
     """Empty in bundles of earlier versions."""

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mvlab.data.data_set import DataSet, embedded_digits
+from mvlab.data.data_set import DataSet, open_embedded
 from mvlab.disk import naming_the_disk
 from mvlab.durable import atomic_write
 from mvlab.measure.machine import machine_name, use_all_cores
@@ -65,7 +65,7 @@ def _carried_out(study: Study) -> dict[str, Any]:
         print(f"note: {note}", file=sys.stderr)
     client, experiment_id = connect(options.tracking_uri, study.mlflow_experiment)
     close_stale_runs(client)
-    data = embedded_digits(study.storage) if options.data is None else study.data
+    data = open_embedded(study.data.name, study.storage) if options.data is None else study.data
     runs = "1 run" if len(study.trials) == 1 else f"{len(study.trials)} runs"
     print(f"{runs} on {data}: joining the Ray cluster, or starting one here", file=sys.stderr)
     nodes = cluster.connect()

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mvlab.checks import require, require_fields
 from mvlab.targets import LABEL, TargetField, Targets
-from mvlab.tasks.base import EvaluationPass, MetricSpec, Objective, Task, View
+from mvlab.tasks.base import EvaluationPass, MetricSpec, Objective, Ranks, Task, View
 from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 from mvlab.tasks.classification.view import EvaluationView, TrainingView
 
@@ -49,8 +49,9 @@ class Classification(Task):
             for name, each in ((None, self.evaluation), *others.items())
         )
 
-    def objective(self) -> Objective:
-        """Return label-smoothing cross-entropy, with top-1 and top-5."""
+    def objective(self, network: Any, ranks: Ranks) -> Objective:
+        """Return label-smoothing cross-entropy, with top-1 and top-5. It is a mean over the images of a rank."""
+        del network, ranks
         from mvlab.tasks.classification.objective import ClassificationObjective
 
         return ClassificationObjective(self.label_smoothing)

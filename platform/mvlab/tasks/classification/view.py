@@ -10,14 +10,18 @@ from mvlab.codecs.pillow import Size
 from mvlab.data.geometry import NUM_DRAWS, Geometry, centre_crop, random_resized_crop
 from mvlab.data.randomness import Stream, generator
 from mvlab.targets import Targets
-from mvlab.tasks.base import Ints
+from mvlab.tasks.base import Bytes, Ints
 from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 
 
 class _Labelled:
-    """View of images with labels, which no placement changes."""
+    """View of images with labels, which no placement changes, in their own colours."""
 
     __slots__ = ()
+
+    def recolour(self, pixels: Bytes, samples: Ints) -> None:
+        """Leave the colours as they are."""
+        del pixels, samples
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Return the targets as they are."""

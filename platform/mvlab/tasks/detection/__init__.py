@@ -1,0 +1,1 @@
+"""Object detection (section 4.2.1)."""
