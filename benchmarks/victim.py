@@ -17,8 +17,9 @@ import psutil
 
 from mvlab.durable import PARTIAL
 
-JOB = Path(__file__).parents[1] / "jobs" / "ablation_patch.py"
+JOBS = Path(__file__).parents[1] / "jobs"
 ROW = "8,4,2"
+"""Row of both studies that is run."""
 OPTIONS = ("--only", ROW, "--checkpoint-steps", "3", "--ledger", "--no-export")
 SECONDS_A_RUN = 900.0
 
@@ -28,17 +29,47 @@ MOMENTS: tuple[Moment, ...] = ("step", "between epochs", "writing", "written", "
 name; while the validation split is evaluated."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A study of patch sizes, and the embedded set that it is trained on."""
+
+    script: str
+    experiment: str
+    mlflow: str
+    """Name of its experiment in MLflow."""
+    data: str
+    metric: str
+    """Name of the primary metric."""
+
+
+CLASSIFICATION = Job(
+    script="ablation_patch.py",
+    experiment="table6_patch_size",
+    mlflow="mobilevit/classification/table6_patch_size",
+    data="digits",
+    metric="top1",
+)
+DETECTION = Job(
+    script="table10_detection_patch.py",
+    experiment="table10_detection_patch",
+    mlflow="mobilevit/detection/table10_detection_patch",
+    data="scenes",
+    metric="map",
+)
+
+
 class VictimError(RuntimeError):
     """The job ended undisturbed but too early, or never reached the awaited moment."""
 
 
 @dataclass(slots=True)
 class Victim:
-    """Job `jobs/ablation_patch.py --scale smoke` with one run, in a folder of its own."""
+    """Job at smoke scale with one run, in a folder of its own."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
     options: tuple[str, ...] = OPTIONS
+    job: Job = CLASSIFICATION
     process: subprocess.Popen[str] | None = None
 
     def start(self, *more: str) -> None:
@@ -52,7 +83,7 @@ class Victim:
         }
         with (self.folder / "out.txt").open("a") as out, (self.folder / "err.txt").open("a") as err:
             self.process = subprocess.Popen(
-                [sys.executable, str(JOB), *self.options, *more],
+                [sys.executable, str(JOBS / self.job.script), *self.options, *more],
                 cwd=self.folder,
                 env=clean | self.environment,
                 stdout=out,
@@ -131,7 +162,7 @@ class Victim:
     @property
     def run_folder(self) -> Path:
         """Return the folder of its one run."""
-        return next(iter(sorted(self.folder.glob("storage/table6_patch_size/*/8-4-2-seed-0"))))
+        return next(iter(sorted(self.folder.glob(f"storage/{self.job.experiment}/*/8-4-2-seed-0"))))
 
     def steps(self) -> int:
         """Return the number of steps in rank 0's ledger."""
@@ -166,9 +197,10 @@ class Victim:
 
     def _watch(self, moment: Moment) -> Callable[[], bool]:
         """Return a function that tells whether `moment` has come since this call."""
-        if not list(self.folder.glob("storage/table6_patch_size/*/8-4-2-seed-0/ledger/*")):
+        ledgers = f"storage/{self.job.experiment}/*/8-4-2-seed-0/ledger"
+        if not list(self.folder.glob(f"{ledgers}/*")):
             for _ in self._while_running():
-                if list(self.folder.glob("storage/table6_patch_size/*/8-4-2-seed-0/ledger/*0.jsonl")):
+                if list(self.folder.glob(f"{ledgers}/*0.jsonl")):
                     break
         run = self.run_folder
         steps, epochs = self.steps(), _lines(run / "epochs.jsonl")
@@ -187,19 +219,23 @@ class Victim:
 
     def _evaluates(self, run: Path) -> bool:
         """Tell whether all steps of an epoch are in the ledger, and the epoch is not written down."""
-        epochs, ends = _lines(run / "epochs.jsonl"), _epoch_ends()
+        epochs, ends = _lines(run / "epochs.jsonl"), _epoch_ends(self.job)
         return self.steps() > 1 and self.position() == (epochs, ends[epochs] - 1)
 
 
 @cache
-def _epoch_ends() -> list[int]:
+def _epoch_ends(job: Job) -> list[int]:
     """Return the number of steps of each epoch of the run, and 0 for the end."""
-    from experiments.table6_patch_size import EXPERIMENT
+    from mvlab.cli.find import find_experiment
+    from mvlab.data.data_set import EMBEDDED
     from mvlab.data.plan import updates_by_epoch
     from mvlab.scale import at_scale
 
-    run = at_scale(EXPERIMENT.runs[ROW], "smoke")
-    return [*updates_by_epoch(1437, run.sampler, world=2, seed=0, epochs=run.epochs).tolist(), 0]
+    run, num_train = (
+        at_scale(find_experiment(job.experiment).runs[ROW], "smoke"),
+        EMBEDDED[job.data].num_samples["train"],
+    )
+    return [*updates_by_epoch(num_train, run.sampler, world=2, seed=0, epochs=run.epochs).tolist(), 0]
 
 
 def _lines(path: Path) -> int:

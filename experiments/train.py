@@ -1,10 +1,11 @@
-"""Single recipes: Figure 6's MobileViTs, Table 5's CNNs and the rivals, each as an experiment with one run."""
+"""Single recipes: classifiers, detectors and their rivals, each as an experiment with one run."""
 
+from experiments.detection_recipes import DETECTORS
 from experiments.recipes import RECIPES as THE_PAPERS
 from experiments.rivals import RIVALS
-from mvlab.experiment import Experiment
+from mvlab.experiment import Experiment, MadeFor
 
-PAPER = {  # top-1 in percent, with EMA, and its source
+PAPER = {  # top-1 or mAP in percent, with EMA, and its source
     "mobilevit_xxs": (69.0, "Figure 6; the number is the release's"),
     "mobilevit_xs": (74.8, "Figure 6"),
     "mobilevit_s": (78.4, "Figure 6"),
@@ -21,13 +22,23 @@ PAPER = {  # top-1 in percent, with EMA, and its source
     "seresnet101": (77.6, "Figure 6c"),
     "deit_tiny_patch16_224": (72.2, "Table 3"),
     "pit_ti_224": (73.0, "Table 3"),
+    "ssdlite_mobilevit_xxs": (19.9, "Table 1; the number is the release's"),
+    "ssdlite_mobilevit_xs": (24.8, "Table 1"),
+    "ssdlite_mobilevit_s": (27.7, "Table 1"),
+    "ssdlite_mobilenet_v1": (22.2, "Table 1"),
+    "ssdlite_mobilenet_v2": (22.1, "Table 1"),
+    "ssdlite_mobilenet_v3_large": (22.0, "Table 1"),
+    "ssdlite_mobilenet_v2_mixconv": (22.3, "Table 1"),
+    "ssdlite_mnasnet_a1": (23.0, "Table 1"),
+    "ssd300_vgg16": (25.1, "Table 1"),
+    "ssd300_resnet50": (25.2, "Table 1"),
 }
-RECIPES = {**THE_PAPERS, **RIVALS}
+RECIPES = {**THE_PAPERS, **RIVALS, **DETECTORS}
 
 
 def train_one(name: str) -> Experiment:
     """Return an experiment of the recipe `name` alone. Its runs differ only in their seeds."""
-    stated = PAPER.get(name)
+    stated, run = PAPER.get(name), RECIPES[name]
     return Experiment(
         name=f"train_{name}",
         title=f"Training {name}",
@@ -35,10 +46,16 @@ def train_one(name: str) -> Experiment:
         source=stated[1] if stated else "not in the paper",
         varies="sampler.resolutions",
         label="recipe",
-        runs={name: RECIPES[name]},
-        paper={name: {"top1": stated[0]}} if stated else {},
-        made_for="digits" if name.startswith("digits") else "imagenet",
+        runs={name: run},
+        paper={name: {run.task.primary.name: stated[0]}} if stated else {},
+        made_for=_made_for(name),
     )
+
+
+def _made_for(name: str) -> MadeFor:
+    if name in DETECTORS:
+        return "coco"
+    return "digits" if name.startswith("digits") else "imagenet"
 
 
 TRAININGS = {name: train_one(name) for name in RECIPES}

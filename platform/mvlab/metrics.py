@@ -72,7 +72,7 @@ def spec_of(metric: str, task: Task) -> MetricSpec:
     prefix, _, name = metric.rpartition("/")
     for spec in (*task.metrics, LOSS):
         if prefix in (TRAIN, VAL, VAL_EMA) and name == spec.name:
-            return replace(spec, name=metric, label=metric)
+            return replace(spec, name=metric, label=spec.label if prefix == VAL_EMA else metric)
     return MetricSpec(name=metric, label=LABELS.get(metric, metric), higher_is_better=False)
 
 

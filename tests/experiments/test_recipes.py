@@ -101,7 +101,8 @@ def test_an_experiment_of_a_recipe_is_that_recipe_and_the_papers_number(name: st
     assert experiment.name == f"train_{name}"
     assert dict(experiment.runs) == {name: RECIPES[name]}
     assert experiment.varies in flatten(RECIPES[name].as_dict())
-    assert experiment.paper.get(name, {}).get("top1") == PAPER.get(name, (None, ""))[0]
+    primary = experiment.task.primary.name
+    assert experiment.paper.get(name, {}).get(primary) == PAPER.get(name, (None, ""))[0]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -113,7 +114,7 @@ def test_every_recipe_can_be_shrunk(name: str, scale) -> None:
         assert run == RECIPES[name]
     else:
         assert run.numerics == replace(RECIPES[name].numerics, precision="fp32")
-        assert max(run.sampler.resolutions) <= 96
+        assert max(run.sampler.resolutions) <= run.task.small_runs[scale].side * 3 / 2
 
 
 @pytest.mark.parametrize(("scale", "width"), [("smoke", 0.25), ("mini", 0.5)])

@@ -6,6 +6,7 @@ a rank's process, to the driver (which is then started again with --resume), or 
 
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,28 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from benchmarks.machines import two_machines
-from benchmarks.victim import MOMENTS, ROW, Moment, Victim
+from benchmarks.victim import CLASSIFICATION, DETECTION, MOMENTS, ROW, Job, Moment, Victim
 from mvlab.training.ledger import first_difference, ledger_path, read_ledger
 
 pytestmark = pytest.mark.cluster
 
-EXPERIMENT = "mobilevit/classification/table6_patch_size"
+
+@pytest.fixture(params=[CLASSIFICATION, DETECTION], ids=["classification", "detection"])
+def job(request: pytest.FixtureRequest) -> Job:
+    return request.param  # type: ignore[no-any-return]
 
 
 @pytest.fixture
-def victim(tmp_path: Path) -> Iterator[Victim]:
-    victim = Victim(tmp_path)
+def alone(job: Job, undisturbed: Victim, tmp_path_factory: pytest.TempPathFactory) -> Victim:
+    """The job, left alone."""
+    if job == CLASSIFICATION:
+        return undisturbed
+    return alone_in(tmp_path_factory.getbasetemp() / job.experiment, job)
+
+
+@pytest.fixture
+def victim(tmp_path: Path, job: Job) -> Iterator[Victim]:
+    victim = Victim(tmp_path, job=job)
     yield victim
     victim.end()
 
@@ -36,27 +48,36 @@ def moments(all_moments: bool) -> dict[str, tuple[Moment, ...]]:
     return {"worker": ("writing",), "driver": ("evaluation",), "machine": ()}
 
 
-def require_same(victim: Victim, undisturbed: Victim) -> None:
+def require_same(victim: Victim, alone: Victim) -> None:
     """Weights and every step to the bit; in MLflow one run, no gap, nothing twice."""
-    ours, theirs = result(victim.finish()), result(undisturbed.finish())
+    ours, theirs = result(victim.finish()), result(alone.finish())
     assert ours["status"] == "FINISHED"
     assert ours["weights_sha256"] == theirs["weights_sha256"]
-    assert ours["top1"] == theirs["top1"]
+    assert ours[victim.job.metric] == theirs[victim.job.metric]
     for rank in (0, 1):
-        folders = (victim.run_folder, undisturbed.run_folder)
+        folders = (victim.run_folder, alone.run_folder)
         ledgers = [read_ledger(ledger_path(folder / "ledger", rank)) for folder in folders]
         assert first_difference(*ledgers) is None
     client = MlflowClient(f"sqlite:///{victim.folder}/mlflow.db")
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(victim.job.mlflow)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert {run.info.run_name: run.info.status for run in runs} == {
-        "smoke on digits": "FINISHED",
+        f"smoke on {victim.job.data}": "FINISHED",
         f"{ROW} seed 0": "FINISHED",
     }
-    for metric in ("train/loss", "val_ema/top1"):
+    for metric in ("train/loss", f"val_ema/{victim.job.metric}"):
         history = client.get_metric_history(ours["run_id"], metric)
         assert [each.step for each in history] == list(range(1, 7)), "no gap, nothing twice"
+
+
+@cache
+def alone_in(folder: Path, job: Job) -> Victim:
+    """The job with one run, left alone; once for all tests."""
+    alone = Victim(folder, options=("--only", ROW, "--ledger", "--no-export"), job=job)
+    alone.start()
+    alone.finish()
+    return alone
 
 
 def result(summary: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +92,7 @@ def went_on_at(text: str) -> tuple[int, int]:
     return epoch - 1, step - 1
 
 
-def test_workers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
+def test_workers(victim: Victim, alone: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
     """Killed; and, as on a machine that is being taken away, told to end: then not one step is done twice."""
     victim.start()
     for index, moment in enumerate(moments["worker"]):
@@ -81,11 +102,11 @@ def test_workers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[M
     before = victim.position()
     victim.worker(1).send_signal(signal.SIGTERM)
     victim.wait_until_further_than(before)
-    require_same(victim, undisturbed)
+    require_same(victim, alone)
     assert went_on_at((victim.run_folder / "progress.log").read_text()) > before
 
 
-def test_drivers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
+def test_drivers(victim: Victim, alone: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
     """Killed; and, as by a scheduler, told to end: then it makes a checkpoint and closes its record first."""
     victim.start()
     for moment in moments["driver"]:
@@ -99,11 +120,11 @@ def test_drivers(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[M
     assert victim.process.returncode == 128 + signal.SIGTERM
     assert "every run has ended in MLflow. The same command with --resume resumes it" in victim.errors()
     victim.start("--resume")
-    require_same(victim, undisturbed)
+    require_same(victim, alone)
     assert went_on_at((victim.run_folder / "progress.log").read_text()) > before
 
 
-def test_machines(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
+def test_machines(victim: Victim, alone: Victim, moments: dict[str, tuple[Moment, ...]]) -> None:
     if not moments["machine"]:
         pytest.skip("takes four minutes: `make faults`")
     with two_machines() as machines:
@@ -113,4 +134,4 @@ def test_machines(victim: Victim, undisturbed: Victim, moments: dict[str, tuple[
             victim.wait_for(moment)
             machines.kill()
             machines.replace()
-        require_same(victim, undisturbed)
+        require_same(victim, alone)

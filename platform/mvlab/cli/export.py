@@ -10,6 +10,7 @@ from mvlab.cli.classes import add_classes, labels_beside, labels_in
 from mvlab.cli.flags import with_flags
 from mvlab.cli.parser import add_tracking_uri
 from mvlab.export.errors import ExportError
+from mvlab.record.tracking import RUN_ID
 
 if TYPE_CHECKING:
     from mvlab.record.package import RecordedRun
@@ -48,7 +49,7 @@ def run(parsed: argparse.Namespace) -> int:
     out = Path(parsed.out)
     if out.suffix != ".mlpackage":
         raise ExportError(f"--out {out} has to end in .mlpackage")
-    from mvlab.record.package import RUN_ID, RecordedRun  # MLflow: seconds to import
+    from mvlab.record.package import RecordedRun  # MLflow: seconds to import
 
     with tempfile.TemporaryDirectory() as scratch:
         if RUN_ID.fullmatch(parsed.source):

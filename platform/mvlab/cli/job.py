@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 from mvlab.cli.flags import with_flags
+from mvlab.cli.initial_weights import add_initial_weights, local_weights
 from mvlab.cli.parser import Parser, add_tracking_uri
 from mvlab.cli.refusal import FAILED, refuse, status_of
 from mvlab.data.feed.render import OnCorrupt
@@ -42,7 +43,12 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
 
 
 def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
-    study = prepare(experiment, _options(parsed))
+    with local_weights(parsed) as initial:
+        return _with_weights(experiment, parsed, initial)
+
+
+def _with_weights(experiment: Experiment, parsed: argparse.Namespace, initial: Path | None) -> int:
+    study = prepare(experiment, _options(parsed, initial))
     if parsed.estimate or not parsed.dry_run:
         require_few(study)
     if parsed.dry_run:
@@ -69,7 +75,7 @@ def _as_asked(run: Mapping[str, Any]) -> bool:
     return run["status"] == "FINISHED" or run.get("pruned_at_epoch") is not None
 
 
-def _options(parsed: argparse.Namespace) -> Options:
+def _options(parsed: argparse.Namespace, initial: Path | None) -> Options:
     """Options of a study. Each argument of the parser is stored under the name of its field."""
     min_workers, workers = parsed.workers
     return _filled(
@@ -78,7 +84,7 @@ def _options(parsed: argparse.Namespace) -> Options:
         workers=workers,
         min_workers=min_workers,
         only=tuple(parsed.only),
-        execution=_filled(ExecutionOptions, parsed, keep=_filled(CheckpointPolicy, parsed)),
+        execution=_filled(ExecutionOptions, parsed, initial=initial, keep=_filled(CheckpointPolicy, parsed)),
     )
 
 
@@ -117,7 +123,9 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         help="the paper's own runs, or smaller ones (default: %(default)s)",
     )
     parser.add_argument(
-        "--data", metavar="URI", help="Parquet shards, with train/ and val/ (default: the embedded digits)"
+        "--data",
+        metavar="URI",
+        help="Parquet shards, with train/ and val/ (default: a small set that comes with the package)",
     )
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="repetitions of every run (default: %(default)s)"
@@ -156,14 +164,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         help="at a row that differs from what was ingested: stop the run, or skip the row and take another "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--initial-weights",
-        dest="initial",
-        type=lambda text: Path(text).absolute(),
-        metavar="FILE",
-        help="fine-tune: start with the EMA weights of this state.pt, or with imported weights. For another number of "
-        "classes the classifier is new",
-    )
+    add_initial_weights(parser)
 
 
 def _add_resuming(group: argparse._ArgumentGroup) -> None:
@@ -210,7 +211,7 @@ def _add_checkpoints(group: argparse._ArgumentGroup) -> None:
         type=int,
         default=CHECKPOINTS.best,
         metavar="K",
-        help="and the K with the best EMA top-1 (default: %(default)s)",
+        help="and the K with the best result of the EMA weights (default: %(default)s)",
     )
 
 

@@ -58,11 +58,13 @@ def run_recipe(recipes: Mapping[str, Experiment], arguments: list[str]) -> int:
 
 
 def recipe_parser(recipes: Mapping[str, Experiment]) -> argparse.ArgumentParser:
-    """Parser whose help lists the recipes, each with the paper's top-1 where it states one."""
+    """Parser whose help lists the recipes, each with the paper's result where it states one."""
     lines = ["recipes:"]
     for name, recipe in recipes.items():
-        stated = recipe.paper.get(name, {}).get("top1")
-        lines.append(f"  {name:26}" + (f"paper: {stated}% top-1 ({recipe.source})" if stated else recipe.source))
+        primary = recipe.task.primary
+        stated = recipe.paper.get(name, {}).get(primary.name)
+        result = f"paper: {stated}{primary.unit} {primary.label} ({recipe.source})"
+        lines.append(f"  {name:30}" + (result if stated else recipe.source))
     return Parser(
         usage="%(prog)s RECIPE [options]",
         description="Trains one recipe. `%(prog)s RECIPE --help` shows the options.",

@@ -6,7 +6,6 @@ import torch
 
 from mvlab.config import RunConfig
 from mvlab.measure.cost import count_cost
-from mvlab.measure.facts import IMAGENET_CLASSES
 from mvlab.measure.latency import Latency, enliven, latencies
 from mvlab.measure.machine import use_all_cores
 from mvlab.models.build import build_network
@@ -18,24 +17,25 @@ LATENCY_REPEATS = 30
 def measure_costs(runs: Mapping[str, RunConfig]) -> dict[str, dict[str, float]]:
     """Return the metrics of cost of each arm's runs. Arms with the same network share one measurement.
 
-    Multiply-adds and latency (median of LATENCY_REPEATS, fp32, CPU) are for one image of the evaluation's crop.
+    Multiply-adds and latency (median of LATENCY_REPEATS, fp32, CPU) are for one image of the evaluation's size, and as
+    many classes as the paper's data set has.
     """
     use_all_cores()
-    by_network: dict[tuple[NetworkConfig, int], list[str]] = {}
+    by_network: dict[tuple[NetworkConfig, int, int], list[str]] = {}
     for arm, run in runs.items():
-        by_network.setdefault((run.model, side_of(run)), []).append(arm)
+        by_network.setdefault((run.model, run.task.num_paper_classes, side_of(run)), []).append(arm)
     latency: dict[str, Latency] = {}
-    for side in dict.fromkeys(side for _, side in by_network):
+    for side in dict.fromkeys(side for *_, side in by_network):
         models = {
-            arms[0]: enliven(build_network(network, IMAGENET_CLASSES))
-            for (network, crop), arms in by_network.items()
+            arms[0]: enliven(build_network(network, classes))
+            for (network, classes, crop), arms in by_network.items()
             if crop == side
         }
         latency |= latencies(models, side, repeats=LATENCY_REPEATS)
     costs: dict[str, dict[str, float]] = {}
-    for (network, side), arms in by_network.items():
+    for (network, classes, side), arms in by_network.items():
         with torch.device("meta"):
-            cost = count_cost(build_network(network, IMAGENET_CLASSES), side)
+            cost = count_cost(build_network(network, classes), side)
         for arm in arms:
             costs[arm] = {
                 "cost/params": float(cost.parameters),

@@ -1,7 +1,6 @@
 """Checkpoint of a recorded run, fetched to be packaged, and packages logged back to the run."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,6 @@ from mvlab.record.open_store import open_store
 from mvlab.record.tracking import TrackingError, first_line
 from mvlab.training.checkpoint_files import FILE as CHECKPOINT
 
-RUN_ID = re.compile(r"[0-9a-f]{32}")
 VERIFICATION = "verification.json"
 """File beside the package that it verifies. A job's own is at the root of its run's artifacts."""
 LATER = "packages"

@@ -1,10 +1,14 @@
 """Names and refusals of a tracking server. Needs no MLflow, so that bad options are reported at once."""
 
+import re
+
 from mvlab.errors import UserError
 from mvlab.masking import redacted
 
 PREFIX = "mobilevit/"
 """Prefix of the names of all our experiments in MLflow."""
+RUN_ID = re.compile(r"[0-9a-f]{32}")
+"""Id of a run in MLflow."""
 
 
 class TrackingError(UserError, ConnectionError):

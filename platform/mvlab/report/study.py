@@ -8,7 +8,6 @@ from pathlib import Path
 from mvlab.config import RunConfig
 from mvlab.durable import atomic_write
 from mvlab.experiment import Experiment, reading_of
-from mvlab.measure.facts import IMAGENET_CLASSES
 from mvlab.measure.latency import Latency
 from mvlab.measure.run_costs import LATENCY_REPEATS, side_of
 from mvlab.metrics import GAP, TRAIN_S, UPDATES, ema_metric, metric_at
@@ -65,7 +64,9 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     if RATE_TAG in results.tags:
         blocks += [Paragraph(results.tags[RATE_TAG])]
     if columns := column_table(experiment, results):
-        blocks += [columns, Paragraph(COLUMN_NOTE)]
+        primary = experiment.task.primary
+        gap = f" {GAP_NOTE.format(label=primary.label)}" if primary.in_training else ""
+        blocks += [columns, Paragraph(COLUMN_NOTE + gap)]
     if experiment.note:
         blocks += [Paragraph(experiment.note)]
     if claims := claim_table(experiment, results):
@@ -82,9 +83,10 @@ CHANGE_NOTE = (
     "number of ranks: {changes}. They count in the table, with the config that each ended with; the bundle leaves them "
     "out."
 )
-COLUMN_NOTE = (
-    "Means over the complete runs, n of them, ± one standard deviation. The gap is training minus validation top-1 of "
-    "the raw weights; at other test resolutions the EMA weights are evaluated, once, after the last epoch."
+COLUMN_NOTE = "Means over the complete runs, n of them, ± one standard deviation."
+GAP_NOTE = (
+    "The gap is training minus validation {label} of the raw weights; at other test resolutions the EMA weights are "
+    "evaluated, once, after the last epoch."
 )
 CLAIM_NOTE = (
     "Differences are paired: both rows of a claim train with the same seeds. Intervals are Student's t, 95%. A claim "
@@ -133,12 +135,13 @@ def cost_note(runs: Mapping[str, RunConfig], costs: Iterable[Mapping[str, float]
     disturbed = [f"{each.fastest_ms:.1f} instead of {each.median_ms:.1f}" for each in times if each.is_disturbed]
     warning = f" The machine was busy with other things: the fastest took {', '.join(disturbed)} ms."
     sides = sorted({side_of(run) for run in runs.values()})
+    classes = sorted({run.task.num_paper_classes for run in runs.values()})
     networks = list(dict.fromkeys(run.model.title for run in runs.values()))
     return (
         f"Parameters, multiply-adds and latency are of the paper's {'network' if len(networks) == 1 else 'networks'}, "
         f"{', '.join(networks)}, for one image of {' or '.join(f'{side}x{side}' for side in sides)} pixels and "
-        f"{IMAGENET_CLASSES} classes, at every scale. Latency: median of {LATENCY_REPEATS}, fp32, on {machine}; not "
-        f"comparable with the paper's phone.{warning if disturbed else ''}"
+        f"{' or '.join(map(str, classes))} classes, at every scale. Latency: median of {LATENCY_REPEATS}, fp32, on "
+        f"{machine}; not comparable with the paper's phone.{warning if disturbed else ''}"
     )
 
 

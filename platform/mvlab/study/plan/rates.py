@@ -4,7 +4,7 @@ from itertools import takewhile
 
 from mvlab.config import RunConfig
 from mvlab.data.data_set import DataSet
-from mvlab.scale import PAPER_RANKS, ranks_made_for
+from mvlab.scale import SMALL_RANKS, ranks_made_for
 from mvlab.study.forecast.estimate import updates
 from mvlab.study.plan.prepare import Study
 
@@ -25,7 +25,8 @@ def rate_note(study: Study) -> str | None:
     for numbers, arms in alike.items():
         others = f" and {len(arms) - 1} more" if len(arms) > 1 else ""
         told.append(f"{arms[0]}{others}: {numbers}.")
-    whose = "the paper's" if meant == PAPER_RANKS else "this scale's"
+    is_papers = study.options.scale == "paper" and meant != SMALL_RANKS
+    whose = "the paper's" if is_papers else "this scale's"
     return (
         f"--workers {ranks}, but learning rates are made for {whose} {meant} ranks; by the linear scaling rule a rate "
         f"follows the images of an update. {' '.join(told)} Nothing is changed for it: use --workers {meant}, "

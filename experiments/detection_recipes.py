@@ -1,0 +1,51 @@
+"""Recipes of detectors, frozen: Appendix D's for SSDLite on MobileViT, the release's where it differs, and rivals.
+
+The rivals' recipes are ours: the paper quotes their authors' numbers. All train like MobileViT's.
+"""
+
+from dataclasses import replace
+from typing import get_args
+
+from mvlab.config import NumericsConfig, OptimizerConfig, RunConfig, SamplerConfig
+from mvlab.networks import XS, XXS, DetectorName, MobileViTConfig, NetworkConfig, ReferenceConfig, S, SSDLiteConfig
+from mvlab.tasks.detection.config import AugmentationConfig, EvaluationConfig, LossConfig
+from mvlab.tasks.detection.task import Detection
+
+SSD300 = ("ssd300_vgg16", "ssd300_resnet50")
+"""Rivals that read images of 300 pixels."""
+
+
+def detector(network: NetworkConfig, side: int = 320) -> RunConfig:
+    """Appendix D: 200 epochs on MS-COCO, 32 images on each of 4 GPUs, as the release implements it.
+
+    The paper's numbers begin with ImageNet weights (`--initial-weights`).
+    """
+    return RunConfig(
+        task=Detection(evaluation=EvaluationConfig(side=side)),
+        model=network,
+        sampler=SamplerConfig(resolutions=(side,), base_resolution=side, base_batch=32),
+        optimizer=OptimizerConfig(lr_start=9e-5, lr_peak=9e-4, lr_end=9e-5, warmup_updates=500, schedule="epoch"),
+        numerics=NumericsConfig(precision="fp16", batch_norm="all_ranks"),
+        epochs=200,
+    )
+
+
+def release(run: RunConfig) -> RunConfig:
+    """Return a recipe with what differs in the release's first version: normalisation, colours, last learning rate."""
+    task = Detection(augmentation=AugmentationConfig(colours_at="source"), loss=LossConfig(normalised_by="rank"))
+    return replace(run, task=task, optimizer=replace(run.optimizer, lr_end=1e-6))
+
+
+MOBILEVITS: dict[str, RunConfig] = {
+    f"ssdlite_mobilevit_{name}": detector(SSDLiteConfig(backbone=MobileViTConfig(widths=widths)))
+    for name, widths in (("xxs", XXS), ("xs", XS), ("s", S))
+}
+RIVALS: dict[str, RunConfig] = {
+    name: detector(ReferenceConfig(name=name), side=300 if name in SSD300 else 320) for name in get_args(DetectorName)
+}
+DETECTORS: dict[str, RunConfig] = {
+    **MOBILEVITS,
+    **{f"{name}_release": release(run) for name, run in MOBILEVITS.items()},
+    **RIVALS,
+}
+"""Recipes by their name in `jobs/train.py`."""
