@@ -20,6 +20,7 @@ class Stream(IntEnum):
     DROPOUT = 3
     INGEST = 4
     SUBSTITUTE = 5
+    SCENES = 6
 
 
 class _Key(np.random.bit_generator.ISeedSequence):
