@@ -17,6 +17,9 @@ STANDARD = SamplerConfig(resolutions=(256,), base_resolution=256, base_batch=128
 MOBILENETV2_MULTI_SCALE = SamplerConfig(resolutions=(128, 160, 192, 224, 256), base_resolution=224, base_batch=128)
 """Table 5's multi-scale CNNs, ResNet-50 too: 128-256 px around 224 px; five sides, as in the release's configs."""
 
+DETECTION = SamplerConfig(resolutions=(320,), base_resolution=320, base_batch=32)
+"""Section 4.2.1: 320 pixels, 32 images on each of 4 GPUs."""
+
 CALCULATED = "calculated, not the paper's"
 
 PUBLISHED: dict[str, tuple[SamplerConfig, int | None, str]] = {
@@ -26,4 +29,7 @@ PUBLISHED: dict[str, tuple[SamplerConfig, int | None, str]] = {
     "max-resolution": (MAX_RESOLUTION, 177_000, CALCULATED),
     "listing-1": (LISTING_1, None, "nobody states it"),
 }
-"""Samplers by command-line name, with stated updates in 300 epochs of ImageNet on 8 ranks, and their source."""
+"""Samplers by command-line name, with stated updates in 300 epochs of ImageNet on 8 ranks, and their source.""" ""
+
+SAMPLERS = {name: sampler for name, (sampler, *_) in PUBLISHED.items()} | {"detection": DETECTION}
+"""All samplers by command-line name."""

@@ -15,7 +15,8 @@ from mvlab.tasks.known import task_of_kind
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Draws the images of a rank at a step, with labels: cropped, resized and mirrored as in training."
+        "Draws the images of a rank at a step as the network sees them in training: cropped, resized and mirrored, "
+        "with labels or boxes."
     )
     add_plan_options(parser)
     parser.add_argument("--split", choices=("train", "val"), default="train", help="split (default: %(default)s)")
@@ -49,7 +50,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _planned(parsed: argparse.Namespace, manifest: Manifest, task: Task) -> tuple[PlannedBatch, View]:
     view: View
-    sampler = sampler_of(parsed)
+    _, sampler = sampler_of(parsed, manifest)
     if not 0 <= parsed.rank < parsed.world:
         raise DataError(f"--rank {parsed.rank} is not in a world of {parsed.world}: 0 to {parsed.world - 1}")
     if parsed.split == "train":

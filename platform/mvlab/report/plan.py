@@ -31,20 +31,21 @@ def plan_markdown(plan: EpochPlan, sampler: SamplerConfig, *, lengths: Ints | No
         plan: plan of an epoch, or of its rest.
         sampler: sampler of this plan.
         lengths: (num_samples,) bytes of each stored sample, if known.
-        published: samplers to compare updates with.
+        published: samplers to compare updates with. Empty: there is no comparison.
 
     Raises:
         ValueError: `lengths` is of another data set.
     """
     shares = rank_bytes(plan, lengths) if lengths is not None else None
     paper = f"ImageNet ({IMAGENET_IMAGES:,} images, {PAPER_WORLD} ranks x {PAPER_BATCH})"
+    compared = [f"### Updates in {PAPER_EPOCHS} epochs on {paper}\n\n{_published(published, seed=plan.order.seed)}"]
     return "\n\n".join(
         [
             f"## Epoch {plan.epoch} on {plan.world} ranks",
             _extent(plan),
             f"### Resolutions\n\n{_resolutions(plan, sampler)}",
             f"### Updates\n\n{_updates(plan, sampler)}",
-            f"### Updates in {PAPER_EPOCHS} epochs on {paper}\n\n{_published(published, seed=plan.order.seed)}",
+            *(compared if published else ()),
             f"### Balance of ranks\n\n{_balance(plan, shares)}",
         ]
     )

@@ -33,7 +33,9 @@ def draw_batch(batch: Batch, task: Task, classes: Sequence[str], *, title: str, 
         row, column = divmod(index, columns)
         left, top = GAP + column * cell_width, TITLE + GAP + row * cell_height
         image = Image.fromarray(batch.pixels[index].transpose(1, 2, 0))
-        sheet.paste(image.resize((side, tall), Image.Resampling.LANCZOS), (left, top))
+        image = image.resize((side, tall), Image.Resampling.LANCZOS)
+        task.draw(image, batch.targets, index, classes)
+        sheet.paste(image, (left, top))
         draw.text((left, top + tall + 2), _fitted(task.caption(batch.targets, index, classes), font, side), INK, font)
     return sheet
 

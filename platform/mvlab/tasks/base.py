@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mvlab.codecs.pillow import Size
 from mvlab.data.geometry import Geometry
@@ -176,6 +177,8 @@ class Task(ABC):
     """Classes of the paper's data set. Costs of networks are stated for as many."""
     has_package: ClassVar[bool] = False
     """True if trained networks can be exported as CoreML packages."""
+    sampler: ClassVar[str] = "multi-scale"
+    """Sampler that plans and previews use by default, by its name in `mvlab.samplers`."""
     key_params: ClassVar[tuple[str, ...]] = ()
     """Names of fields that MLflow shows for every run."""
 
@@ -222,6 +225,17 @@ class Task(ABC):
         """Return the task, evaluated on images of `side` pixels in the proportions of its own evaluation."""
         del side
         return self
+
+    def draw(self, image: Image.Image, targets: Targets, number: int, classes: Sequence[str]) -> None:
+        """Draw the targets of one sample onto its image in a preview. By default nothing is drawn.
+
+        Args:
+            image: the image as the network sees it, perhaps made smaller.
+            targets: targets of the batch.
+            number: number of the sample in the batch.
+            classes: names of classes.
+        """
+        del image, targets, number, classes
 
     def caption(self, targets: Targets, number: int, classes: Sequence[str]) -> str:
         """Return the text below a sample in a preview: the targets of one sample."""

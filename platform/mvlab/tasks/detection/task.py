@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from mvlab.checks import require_fields
 from mvlab.data.sources.objects import OBJECT_FIELDS
 from mvlab.networks.base import SmallerScale
@@ -46,6 +48,7 @@ class Detection(Task):
         "mini": SmallRun(side=160, epochs=40, base_batch=8, warmup_updates=100, ema_decay=0.98),
     }
     embedded: ClassVar[str] = "scenes"
+    sampler: ClassVar[str] = "detection"
     num_paper_classes: ClassVar[int] = 80
     has_package: ClassVar[bool] = True
 
@@ -92,6 +95,12 @@ class Detection(Task):
     def at_side(self, side: int) -> "Detection":
         """Return the task, evaluated on images of `side` pixels."""
         return replace(self, evaluation=replace(self.evaluation, side=side))
+
+    def draw(self, image: Image.Image, targets: Targets, number: int, classes: Sequence[str]) -> None:
+        """Draw a box around each object."""
+        from mvlab.tasks.detection.pictures import draw_targets
+
+        draw_targets(image, targets, number, classes)
 
     def caption(self, targets: Targets, number: int, classes: Sequence[str]) -> str:
         """Return the number of objects of each class in the image."""
