@@ -166,9 +166,9 @@ def _ink(colour: tuple[int, int, int]) -> str:
 
 
 def _inside(corners: Rectangle, image: Image.Image) -> Rectangle:
-    """Return the outermost pixels of a box that are inside of the image."""
-    left, right = (min(max(x, 0), image.width - 1) for x in (corners[0], corners[2] - 1))
-    top, bottom = (min(max(y, 0), image.height - 1) for y in (corners[1], corners[3] - 1))
+    """Return the outermost pixels of a box that are inside of the image. A corner that is no number becomes 0."""
+    left, right = (round(min(max(0, x), image.width - 1)) for x in (corners[0], corners[2] - 1))
+    top, bottom = (round(min(max(0, y), image.height - 1)) for y in (corners[1], corners[3] - 1))
     return left, top, max(left, right), max(top, bottom)
 
 
