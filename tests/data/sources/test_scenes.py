@@ -174,6 +174,6 @@ def test_stored_scenes_are_the_drawn_ones(val: list[Sample], tmp_path: Path) -> 
 
 def test_a_job_finds_the_set_that_was_planned(tmp_path: Path) -> None:
     planned, found = describe_embedded("scenes", tmp_path), open_embedded("scenes", tmp_path)
-    assert (found.num_train, found.num_val) == (planned.num_train, planned.num_val) == (600, 150)
+    assert (found.num_train, found.num_val) == (planned.num_train, planned.num_val) == tuple(NUM_SAMPLES.values())
     assert (found.classes, found.task, found.fields) == (planned.classes, "detection", OBJECT_FIELDS)
     assert found.train_group_rows == planned.train_group_rows
