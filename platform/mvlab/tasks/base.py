@@ -121,7 +121,7 @@ class Tally(Protocol):
     """(numbers,) float64 tensor. Summed over ranks, it covers all samples."""
 
     def add(self, outputs: Any, targets: Mapping[str, Any], loss: Any) -> None:
-        """Count a batch whose mean loss is `loss`."""
+        """Count a batch with this mean loss, in the parts of `Objective.loss`."""
 
     def metrics(self) -> dict[str, float]:
         """Metrics of all samples by `MetricSpec.name`; NaN without samples."""
@@ -144,7 +144,7 @@ class Objective(Protocol):
     """Loss and evaluation, in torch. Targets are tensors on the device, by field name."""
 
     def loss(self, outputs: Any, targets: Mapping[str, Any]) -> Any:
-        """Mean loss of a batch, a scalar of float32."""
+        """Mean loss of a batch, a scalar of float32; or parts of it (parts,), whose sum is trained on."""
 
     def tally(self, device: Any) -> Tally:
         """Empty tally of a training epoch."""

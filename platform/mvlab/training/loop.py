@@ -83,10 +83,11 @@ class Trainer:
                 images, targets = to_device(batch, self.device, channels_last=self.run.numerics.channels_last)
                 with autocast(self.run, self.device):
                     outputs = self.model(images)
-                loss = self.objective.loss(outputs, targets)
+                parts = self.objective.loss(outputs, targets)
+                loss = parts.sum()
             with self.phase(Phase.BACKWARD):
                 self.scaler.scale(loss if step.weight == 1 else loss * step.weight).backward()
-        tally.add(outputs, targets, loss.detach())
+        tally.add(outputs, targets, parts.detach())
         self._since_update.append(batch)
         with self.phase(Phase.OPTIMIZER):
             left_out = self._update(epoch, step) if step.closes else False
