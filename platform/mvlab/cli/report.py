@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     from mvlab.report.study import write_report
 
-    page = write_report(experiment, results, out)
+    page = write_report(experiment, results, out, study=None if parsed.tracking_uri else study)
     print(page.markdown(pictures=False))
     print(f"From {source}, in {out}.")
     return 0

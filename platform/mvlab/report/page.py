@@ -22,6 +22,10 @@ figure { margin: 1rem 0; } img { max-width: 100%; background: white; } figcaptio
 """
 
 
+KINDS = {".png": "png", ".jpg": "jpeg"}
+"""Kind of a picture by the suffix of its file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """Heading of a section."""
@@ -46,7 +50,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """PNG file with a caption."""
+    """PNG or JPEG file with a caption."""
 
     path: Path
     caption: str
@@ -61,6 +65,11 @@ class Page:
 
     title: str
     blocks: Sequence[Block]
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Return the files of all pictures."""
+        return [block.path for block in self.blocks if isinstance(block, Picture)]
 
     def markdown(self, *, pictures: bool = True) -> str:
         """Return markdown that is readable as it is. Pictures are named, as files beside it, or left out."""
@@ -101,11 +110,9 @@ def _html(block: Block) -> str:
             body = "\n".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
             return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
         case Picture(path, caption):
-            data = base64.b64encode(path.read_bytes()).decode()
+            kind, data = KINDS[path.suffix], base64.b64encode(path.read_bytes()).decode()
             alt = html.escape(caption)
-            return (
-                f'<figure><img alt="{alt}" src="data:image/png;base64,{data}"><figcaption>{alt}</figcaption></figure>'
-            )
+            return f'<figure><img alt="{alt}" src="data:image/{kind};base64,{data}"><figcaption>{alt}</figcaption></figure>'
 
 
 def _cell(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mvlab.config import RunConfig
@@ -12,6 +12,7 @@ from mvlab.measure.latency import Latency
 from mvlab.measure.run_costs import LATENCY_REPEATS, side_of
 from mvlab.metrics import GAP, TRAIN_S, UPDATES, ema_metric, metric_at
 from mvlab.record.results import Results
+from mvlab.report.evaluation import evaluation_blocks
 from mvlab.report.figures import study_figure
 from mvlab.report.page import Block, Heading, Page, Paragraph, Picture, Table
 from mvlab.report.tables import (
@@ -43,19 +44,24 @@ COLUMNS = (
 """Columns of the CSV."""
 
 
-def write_report(experiment: Experiment, results: Results, folder: Path) -> Page:
-    """Write FILES into `folder`, which is created. Returns the page, for a terminal."""
+def write_report(experiment: Experiment, results: Results, folder: Path, *, study: Path | None = None) -> Page:
+    """Write FILES into `folder`, which is created, and the pictures of the page. Returns the page, for a terminal.
+
+    Args:
+        study: folder of the study. None if only its record is at hand: then there are no results by class.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     title, note = study_title(experiment, results), accuracy_note(experiment, results)
     study_figure(experiment, results, title=title, note=note, path=folder / FIGURE)
-    page = Page(title, _blocks(experiment, results, folder / FIGURE, note))
+    of_task = evaluation_blocks(experiment, results, study, folder) if study else []
+    page = Page(title, _blocks(experiment, results, folder / FIGURE, note, of_task))
     atomic_write(folder / REPORT, page.markdown())
     atomic_write(folder / HTML, page.html())
     _write_csv(experiment, results, folder / CSV)
     return page
 
 
-def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -> list[Block]:
+def _blocks(experiment: Experiment, results: Results, figure: Path, note: str, of_task: Sequence[Block]) -> list[Block]:
     arms = {experiment.rows[row].run for row in shown_rows(experiment, results)}
     runs = {arm: run for arm, run in experiment.runs.items() if arm in arms}
     blocks: list[Block] = [Paragraph(experiment.question), row_table(experiment, results), Paragraph(note)]
@@ -72,6 +78,7 @@ def _blocks(experiment: Experiment, results: Results, figure: Path, note: str) -
     if claims := claim_table(experiment, results):
         blocks += [Heading("What the paper says"), claims, Paragraph(CLAIM_NOTE)]
     blocks += [Picture(figure, "Bands reach from the lowest to the highest seed; bars are one standard deviation.")]
+    blocks += of_task
     blocks += [Heading("Where the numbers come from"), _runs(experiment, results)]
     costs = [run.costs for run in results.runs if run.arm in arms]
     blocks += [Paragraph(cost_note(runs, costs, results.tags.get(MACHINE_TAG, "this machine"))), _provenance(results)]

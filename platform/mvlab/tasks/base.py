@@ -206,7 +206,9 @@ class Task(ABC):
     def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int) -> None:
         """Write files about an evaluation of the EMA weights, for people and other programs. By default there are none.
 
-        One rank calls this after every epoch. A call may be repeated.
+        One rank calls this after every epoch. A call may be repeated. Reports show two kinds of files: `BY_CLASS`, a
+        JSON list of objects with "class", "objects" (a count) and the primary metric by its name (or null); and the
+        last of the pictures `*-epoch-0001.jpg`.
 
         Args:
             evaluator: evaluator of all ranks' samples.
@@ -243,5 +245,7 @@ class Task(ABC):
         return ", ".join(f"{name} {np.asarray(column[number]).tolist()}" for name, column in targets.items())
 
 
+BY_CLASS = "classes.json"
+"""File with the results of each class; see `Task.write_evaluation`."""
 LOSS = MetricSpec(name="loss", label="loss", higher_is_better=False, digits=3)
 """Loss, which every task measures in training and evaluation."""

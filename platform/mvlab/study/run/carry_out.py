@@ -177,11 +177,11 @@ def _report(study: Study, described: Description, journal: Journal) -> Page:
     folder = journal.path.parent / "report"
     record_costs(study.experiment, journal)
     results = read_results(journal.path)
-    page = write_report(study.experiment, results, folder)
+    page = write_report(study.experiment, results, folder, study=folder.parent)
     bundle = bundle_of(described, results, data=study.options.data)
     atomic_write(folder / BUNDLE, json.dumps(bundle, indent=1))
-    for file in (*FILES, BUNDLE):
-        journal.append(Event(run=SWEEP, kind="artifact", path=str(folder / file)))
+    for file in dict.fromkeys([*(folder / name for name in (*FILES, BUNDLE)), *page.pictures]):
+        journal.append(Event(run=SWEEP, kind="artifact", path=str(file)))
     return page
 
 
