@@ -19,7 +19,8 @@ from memory import PeakMemory
 
 from mvlab.data.ingest.job import ingest
 from mvlab.data.ingest.recipe import Recipe
-from mvlab.data.sources.folders import Listing, list_images
+from mvlab.data.sources.folders import list_images
+from mvlab.data.sources.listing import Listing
 from mvlab.markdown import markdown_table
 
 

@@ -11,7 +11,7 @@ from mvlab.codecs.tiled_jpeg.resize import resize
 from mvlab.compiled import compiled
 from mvlab.data.ingest import image_check
 from mvlab.data.ingest.write import write_split
-from mvlab.data.sources.folders import Listing
+from mvlab.data.sources.listing import Listing
 from mvlab.data.sources.sample import Sample
 from mvlab.data.store.manifest import Manifest, SplitRef
 from mvlab.data.store.storage import Folder

@@ -12,8 +12,22 @@ RENAMED = {
 }
 """Field -> flag of another name."""
 SAME_NAME = (
-    *("accept_changes", "classes", "crop", "data", "format", "gpus_per_worker", "ground_truth", "host", "max_bad"),
-    *("max_side", "mix_machines", "name", "network", "only", "out", "resize", "resume", "scale", "seeds", "shard_mb"),
+    *("accept_changes", "annotations", "classes", "crop", "data", "format", "gpus_per_worker", "ground_truth", "host"),
+    *(
+        "images",
+        "max_bad",
+        "max_side",
+        "mix_machines",
+        "name",
+        "network",
+        "only",
+        "out",
+        "resize",
+        "resume",
+        "scale",
+        "seeds",
+        "shard_mb",
+    ),
     *("shuffle_seed", "split", "src", "storage", "tracking_uri", "workers"),
 )
 FLAGS = {field: f"--{field.replace('_', '-')}" for field in SAME_NAME} | RENAMED

@@ -1,21 +1,24 @@
-"""`mvlab ingest`: write folders of images as Parquet shards."""
+"""`mvlab ingest`: write folders of images, or sets in COCO's format, as Parquet shards."""
 
 import argparse
+import json
 import math
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from mvlab.cli.ingest_coco import ABOUT_COCO, coco_listings, places_of_coco
 from mvlab.cli.progress import ProgressLine
 from mvlab.data.ingest.recipe import Recipe
-from mvlab.data.sources.folders import Listing, is_flat, list_images
+from mvlab.data.sources.folders import is_flat, list_images
+from mvlab.data.sources.listing import Listing
 from mvlab.data.sources.splits import SPLITS, beside, folder_of, refuse_overlap, splits_in
-from mvlab.data.store.manifest import MANIFEST, Manifest, read_manifest
+from mvlab.data.store.manifest import MANIFEST, QUARANTINE, Manifest, read_manifest
 from mvlab.data.store.storage import DataError, Folder, absolute_uri
 from mvlab.durations import clock
 from mvlab.report.data import describe_manifest
-from mvlab.report.listing import describe_listings
+from mvlab.report.listing import describe_listings, describe_quarantine
 
 GROUND_TRUTHS = ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt", "val_annotations.txt")
 """Files that are looked for in the source, and in the folder of its validation images."""
@@ -24,10 +27,17 @@ GROUND_TRUTHS = ("LOC_val_solution.csv", "ILSVRC2012_validation_ground_truth.txt
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Writes train and val (or the one that is named) of a folder of images as shards. Runs as a Ray Data job: on "
-        "the cluster that it is submitted to, or on this machine. If it was interrupted, the same command resumes it."
+        "the cluster that it is submitted to, or on this machine. If it was interrupted, the same command resumes it. "
+        f"{ABOUT_COCO}"
     )
-    parser.add_argument("kind", choices=("imagenet", "folder"), help="layout of the source; both: [split/]class/image")
-    parser.add_argument("--src", required=True, metavar="DIR", help="folder or URI of the images")
+    parser.add_argument(
+        "kind",
+        choices=("imagenet", "folder", "coco"),
+        help="layout of the source; imagenet, folder: [split/]class/image; coco: annotations/ and images of each split",
+    )
+    parser.add_argument("--src", metavar="DIR", help="folder or URI of the images")
+    parser.add_argument("--annotations", metavar="FILE", help="coco, instead of --src: annotations of one --split")
+    parser.add_argument("--images", metavar="DIR", help="coco, with --annotations: folder or URI of the images")
     parser.add_argument("--out", required=True, metavar="URI", help="target of the shards: a folder, s3://, gs://")
     parser.add_argument("--split", choices=SPLITS, help="only this split (default: all that --src has)")
     parser.add_argument("--name", help="name of the data set (default: that of the source's folder)")
@@ -43,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--shard-mb", type=float, default=256, metavar="MB", help="size of a shard (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-side", type=int, metavar="PX", help="shrink images with a longer side; the only lossy option"
+        "--max-side", type=int, metavar="PX", help="shrink images with a longer side; the only lossy option; not coco"
     )
     parser.add_argument(
         "--max-bad",
@@ -56,7 +66,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    name = parsed.name or PurePosixPath(unquote(urlsplit(absolute_uri(parsed.src)).path)).name or "images"
+    places = places_of_coco(parsed) if parsed.kind == "coco" else {}
+    src = _src(parsed)
+    name = parsed.name or PurePosixPath(unquote(urlsplit(absolute_uri(src)).path)).name or "images"
     recipes = [
         Recipe(
             name=name,
@@ -65,23 +77,43 @@ def run(parsed: argparse.Namespace) -> int:
             shard_mb=parsed.shard_mb,
             max_side=parsed.max_side,
         )
-        for split in _splits(parsed)
+        for split in places or _splits(parsed)
     ]
-    refuse_overlap(parsed.src, parsed.out, [recipe.split for recipe in recipes])
-    listings, labels = _listings(parsed, [recipe.split for recipe in recipes])
+    splits = [recipe.split for recipe in recipes]
+    refuse_overlap(src, parsed.out, splits)
+    listings, labels = (coco_listings(parsed, places), []) if places else _listings(parsed, splits)
     try:
         manifests = _ingest_all(list(zip(listings, recipes, strict=True)), parsed)
     except _Stopped as stopped:
         print("\nstopped: finished shards are kept, and the same command resumes from there", file=sys.stderr)
         return 128 + stopped.signum
-    splits = [manifest.split for manifest in manifests]
     account = describe_listings(
         dict(zip(splits, listings, strict=True)),
-        beside(parsed.src, splits, labels),
+        [] if places else beside(src, splits, labels),
         {manifest.split: manifest.num_samples for manifest in manifests},
     )
-    print("\n\n".join([*(describe_manifest(manifest) for manifest in manifests), account]))
+    tables = [*map(describe_manifest, manifests), account, *_bad(parsed.out, manifests)]
+    print("\n\n".join(tables))
     return 0
+
+
+def _src(parsed: argparse.Namespace) -> str:
+    """Return the folder or URI of the images."""
+    if parsed.kind != "coco" and (parsed.annotations or parsed.images):
+        raise DataError(f"--annotations and --images are of `mvlab ingest coco`, not of {parsed.kind}")
+    if not (parsed.src or parsed.images):
+        raise DataError(f"{parsed.kind}: the following arguments are required: --src")
+    return str(parsed.src or parsed.images)
+
+
+def _bad(out: str, manifests: list[Manifest]) -> list[str]:
+    """Return a table of quarantined files, if there are any."""
+    bad = {}
+    for manifest in manifests:
+        if manifest.num_quarantined:
+            lines = Folder.of(out, manifest.split).read(QUARANTINE).to_pybytes().splitlines()
+            bad[manifest.split] = [json.loads(line) for line in lines]
+    return [describe_quarantine(bad)] if bad else []
 
 
 class _Stopped(Exception):  # noqa: N818 - nothing went wrong

@@ -4,15 +4,18 @@ import argparse
 import sys
 
 from mvlab.cli.progress import ProgressLine
+from mvlab.data.sources.objects import BOXES
 from mvlab.data.sources.splits import SPLITS
-from mvlab.data.store.manifest import MANIFEST, Manifest, read_manifest
+from mvlab.data.store.manifest import MANIFEST, Manifest, read_index, read_manifest
+from mvlab.data.store.schema import column_of
 from mvlab.data.store.storage import DataError, Folder
 from mvlab.data.store.verify import Checked, verify
 from mvlab.report.data import describe_manifest, describe_shards
+from mvlab.report.objects import describe_objects
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Shows the manifests of a data set."
+    parser.description = "Shows the manifests of a data set, and its objects if it has any."
     parser.add_argument("uri", metavar="URI", help="folder of train/ and val/")
     parser.add_argument("--shards", action="store_true", help="list every shard")
     parser.add_argument(
@@ -29,6 +32,10 @@ def run(parsed: argparse.Namespace) -> int:
         raise DataError(f"{parsed.uri} holds no data set: neither train/ nor val/ has a {MANIFEST}")
     for manifest in manifests:
         print(describe_manifest(manifest), end="\n\n")
+        if BOXES in manifest.fields:
+            index = read_index(Folder.of(parsed.uri, manifest.split))
+            targets = {field.name: column_of(index, field) for field in manifest.fields}
+            print(describe_objects(manifest, targets), end="\n\n")
         if parsed.shards:
             print(describe_shards(manifest), end="\n\n")
     if not parsed.verify:

@@ -18,11 +18,12 @@ def describe_manifest(manifest: Manifest) -> str:
     rows = [
         ("images", f"{manifest.num_samples:,}"),
         ("task", manifest.task),
-        ("targets", ", ".join(targets)),
+        *(("" if number else "targets", target) for number, target in enumerate(targets)),
         ("classes", f"{len(manifest.classes):,}"),
         ("width, px", _range(widths)),
         ("height, px", _range(heights)),
         ("stored bytes", _range(sizes)),
+        *((key.replace("_", " "), f"{count:,}") for key, count in manifest.counts.items()),
         ("crops decode alone", f"{manifest.num_tiled:,} ({manifest.num_tiled / images:.1%})"),
         ("quarantined files", f"{manifest.num_quarantined:,}"),
         ("shards", f"{len(manifest.shards):,}"),

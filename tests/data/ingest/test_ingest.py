@@ -18,9 +18,9 @@ from data.insects import CLASSES, NUM_FILES, RECIPE, contents, finished, run, ta
 from PIL import Image
 
 from mvlab.data.ingest import job as ingest_module
-from mvlab.data.ingest.job import QUARANTINE, Progress, TooManyBadFilesError
+from mvlab.data.ingest.job import Progress, TooManyBadFilesError
 from mvlab.data.sources.folders import list_images
-from mvlab.data.store.manifest import INDEX, MANIFEST, ROWS_PER_GROUP, read_manifest
+from mvlab.data.store.manifest import INDEX, MANIFEST, QUARANTINE, ROWS_PER_GROUP, read_manifest
 from mvlab.data.store.shards import open_split
 from mvlab.data.store.storage import DataError
 from mvlab.data.store.verify import verify

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mvlab.data.ingest.job import plan_shards
 from mvlab.data.ingest.recipe import Recipe
-from mvlab.data.sources.folders import Listing
+from mvlab.data.sources.listing import Listing
 
 
 @settings(max_examples=100)

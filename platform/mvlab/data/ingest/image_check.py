@@ -12,7 +12,7 @@ JPEG_START = b"\xff\xd8"
 
 
 class UnreadableImageError(ValueError):
-    """File that is no image, or a broken one; the message is the reason."""
+    """File that is no image, a broken one, or not the one that was described; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,17 @@ def take_in(encoded: bytes, max_side: int | None = None) -> Intake:
         encoded, image = _shrunk(image, max_side)
     tiled = _tiled(encoded, image) if encoded.startswith(JPEG_START) else None
     return Intake(tiled or encoded, *image.size, tiled=tiled is not None)
+
+
+def require_size(image: Intake, size: tuple[int, int]) -> None:
+    """Raise UnreadableImageError unless an image has the width and height that its targets refer to."""
+    width, height = size
+    if (image.width, image.height) == (width, height):
+        return
+    reason = f"it has {image.width} x {image.height} pixels, its annotations are for {width} x {height}"
+    if (image.height, image.width) == (width, height):
+        reason += ": for the image as turned by its EXIF orientation, which is ignored. Turn its pixels, or its boxes"
+    raise UnreadableImageError(reason)
 
 
 def _shrunk(image: Image.Image, max_side: int) -> tuple[bytes, Image.Image]:

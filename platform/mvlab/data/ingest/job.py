@@ -23,19 +23,19 @@ from ray.exceptions import NodeDiedError, WorkerCrashedError
 from ray.util.annotations import RayDeprecationWarning
 
 from mvlab.data.ingest.apart import Apart
-from mvlab.data.ingest.image_check import Intake, UnreadableImageError, take_in
+from mvlab.data.ingest.counts import count_objects
+from mvlab.data.ingest.image_check import Intake, UnreadableImageError, require_size, take_in
 from mvlab.data.ingest.parts import PARTS, Part, begun_before, part_name, read_part, write_part
 from mvlab.data.ingest.recipe import Recipe
 from mvlab.data.randomness import Stream, generator
-from mvlab.data.sources.folders import Listing
-from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Manifest, read_manifest, write_manifest
+from mvlab.data.sources.listing import Listing
+from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, QUARANTINE, Manifest, read_manifest, write_manifest
 from mvlab.data.store.read_ahead import read_ahead
 from mvlab.data.store.shards import Row, shard_name, write_shard
 from mvlab.data.store.storage import DataError, Folder, absolute_uri
 from mvlab.durable import PARTIAL
 from mvlab.targets import TargetField
 
-QUARANTINE = "quarantine.jsonl"
 JOB = "job.json"
 FILES_AHEAD = 32
 MOST_DEATHS = 3
@@ -51,6 +51,8 @@ class ShardOrder:
     files: list[str]
     targets: dict[str, list[Any]]
     """Field name -> a value for each file."""
+    image_sizes: list[tuple[int, int]]
+    """Width and height that each file must have; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def plan_shards(listing: Listing, recipe: Recipe) -> list[ShardOrder]:
             number,
             [listing.files[i] for i in piece],
             {name: [values[i] for i in piece] for name, values in listing.targets.items()},
+            [listing.image_sizes[i] for i in piece] if listing.image_sizes else [],
         )
         for number, piece in enumerate(pieces)
     ]
@@ -130,7 +133,7 @@ def _run(orders: list[ShardOrder], listing: Listing, out: str, recipe: Recipe) -
     """Yield the numbers of shards as they are written, by one task per CPU of the cluster."""
     if not orders:
         return
-    rows = [{**asdict(order), "targets": json.dumps(order.targets)} for order in orders]
+    rows = [{"number": order.number, "order": _encoded(order)} for order in orders]
     attempt = partial(_attempt, src=listing.src, fields=listing.fields, out=absolute_uri(out), recipe=recipe)
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # hides its notices on progress bars and executions
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -150,11 +153,16 @@ def _run(orders: list[ShardOrder], listing: Listing, out: str, recipe: Recipe) -
         ) from error
 
 
+def _encoded(order: ShardOrder) -> str:
+    """Return all but the number of an order as JSON, which keeps numbers to the bit."""
+    return json.dumps([order.files, order.targets, order.image_sizes])
+
+
 def _attempt(row: dict[str, Any], src: str, fields: Fields, out: str, recipe: Recipe) -> dict[str, int | str]:
     """Write a shard in a Ray worker. An error of the store is a result, for the driver to report."""
     number = int(row["number"])
     try:
-        _write(ShardOrder(number, list(row["files"]), json.loads(row["targets"])), src, fields, out, recipe)
+        _write(ShardOrder(number, *json.loads(row["order"])), src, fields, out, recipe)
     except (OSError, MemoryError) as error:
         return {"number": number, "problem": str(error) or type(error).__name__}
     return {"number": number, "problem": ""}
@@ -179,6 +187,8 @@ def _rows(
     for number, (file, content) in enumerate(zip(order.files, contents, strict=True)):
         try:
             kept = take(content)
+            if order.image_sizes:
+                require_size(kept, order.image_sizes[number])
         except UnreadableImageError as error:
             bad.append({"file": file, "reason": str(error)})
             continue
@@ -232,7 +242,10 @@ class _Watch:
 
 def _job(listing: Listing, recipe: Recipe) -> dict[str, Any]:
     """Return the identity of an ingest. Two with the same identity write the same shards."""
-    rows = json.dumps([listing.files, listing.sizes, *listing.targets.values(), listing.classes]).encode()
+    columns = [listing.files, listing.sizes, *listing.targets.values(), listing.classes]
+    if listing.image_sizes:
+        columns += [listing.class_ids, listing.image_sizes]
+    rows = json.dumps(columns).encode()
     return {**asdict(recipe), "listing_sha256": hashlib.sha256(rows).hexdigest(), "format_version": FORMAT_VERSION}
 
 
@@ -264,6 +277,8 @@ def _publish(
         source=job,
         task=listing.task,
         fields=listing.fields,
+        class_ids=listing.class_ids,
+        counts=count_objects(index) | dict(listing.counts),
     )
     write_manifest(manifest, index, folder)
     return manifest

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
+from mvlab.data.ingest.counts import count_objects
 from mvlab.data.ingest.image_check import UnreadableImageError, take_in
 from mvlab.data.randomness import Stream, generator
 from mvlab.data.sources.sample import Sample
@@ -48,7 +49,15 @@ def write_split(
         parts.append(part)
     index = pa.concat_tables(parts)
     manifest = Manifest.of(
-        name, split, classes, shards, index, source={"shuffle_seed": seed}, task=task, fields=tuple(fields)
+        name,
+        split,
+        classes,
+        shards,
+        index,
+        source={"shuffle_seed": seed},
+        task=task,
+        fields=tuple(fields),
+        counts=count_objects(index),
     )
     write_manifest(manifest, index, folder)
     return manifest

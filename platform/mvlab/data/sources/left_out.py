@@ -23,12 +23,17 @@ class Reason(StrEnum):
     LISTED = "symlink to a folder that is listed already, or that holds the link"
     SPECIAL = "neither file nor folder"
     NO_SUCH_FILE = "in the ground truth, but no such file"
+    UNNAMED = "named by no annotation"
+    UNANNOTATED = "image without annotations, not trained on"
+    ABSENT = "in the annotations, but not among the images"
     DANGLING = "symlink to nothing"
     NOT_UTF8 = "name is not UTF-8"
 
 
-MISSING = frozenset({Reason.DANGLING, Reason.NOT_UTF8})
+MISSING = frozenset({Reason.ABSENT, Reason.DANGLING, Reason.NOT_UTF8})
 """Reasons that make a file a bad one: it should be an image but cannot be read."""
+NOT_LISTED = frozenset({Reason.NO_SUCH_FILE, Reason.ABSENT})
+"""Reasons of files that something names but that no folder holds."""
 SYSTEM_NAMES = frozenset(
     {
         *("@eadir", "#recycle", "@recycle", "@recently-snapshot", "__macosx", "__pycache__", "lost+found"),

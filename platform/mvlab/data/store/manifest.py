@@ -22,6 +22,8 @@ WITHOUT_TARGETS = 2
 """Older format, of sets that hold one label per image without recording it as a target."""
 MANIFEST = "manifest.json"
 INDEX = "index.arrow"
+QUARANTINE = "quarantine.jsonl"
+"""File of a line for each file that is no readable image or is missing, with the reason."""
 ROWS_PER_GROUP = 32
 
 
@@ -65,14 +67,18 @@ class Manifest:
     """Kind of task that the set was made for."""
     fields: tuple[TargetField, ...] = (LABEL,)
     """Targets of each sample."""
+    class_ids: tuple[int, ...] = ()
+    """Id of each class in its source; empty: its index + 1."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Numbers that were counted at ingest, by name, e.g. "objects"."""
     format_version: int = FORMAT_VERSION
 
     @classmethod
     def of(
         cls, name: str, split: str, classes: Sequence[str], shards: Sequence[Shard], index: pa.Table, **how: Any
     ) -> "Manifest":
-        """Return the manifest of shards and index as written. `how`: `task`, `fields`, `num_quarantined` and
-        `source`."""
+        """Return the manifest of shards and index as written. `how`: `task`, `fields`, `class_ids`, `counts`,
+        `num_quarantined` and `source`."""
         index_sha256 = hashlib.sha256(index_bytes(index)).hexdigest()
         return cls(
             name=name,
@@ -80,7 +86,7 @@ class Manifest:
             classes=tuple(classes),
             shards=tuple(shards),
             index_sha256=index_sha256,
-            digest=digest_of(classes, shards, index_sha256),
+            digest=digest_of(classes, shards, index_sha256, how.get("class_ids", ())),
             image_sizes={
                 what: _low_middle_high(index[column].to_numpy())
                 for what, column in (("width", "width"), ("height", "height"), ("bytes", "length"))
@@ -94,7 +100,7 @@ class Manifest:
         return SplitRef(uri, self.split, self.digest)
 
     def require_alike(self, other: "Manifest") -> None:
-        """Raise DataError unless both splits have the same targets and name the same classes in the same order."""
+        """Raise DataError unless both splits have the same targets, and the same classes and ids in the same order."""
         if self.fields != other.fields:
             raise DataError(
                 f"{self.split} has the targets {', '.join(each.name for each in self.fields)}, {other.split} has "
@@ -104,6 +110,11 @@ class Manifest:
             raise DataError(
                 f"{self.split} has {len(self.classes)} classes, {other.split} has {len(other.classes)}, "
                 "or they differ in name or order: write both splits from one class list"
+            )
+        if self.class_ids != other.class_ids:
+            raise DataError(
+                f"{self.split} and {other.split} give their classes other ids: write both splits from one list of "
+                "categories"
             )
 
     @property
@@ -164,9 +175,10 @@ def write_manifest(manifest: Manifest, index: pa.Table, folder: Folder) -> None:
     folder.write(MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
 
 
-def digest_of(classes: Sequence[str], shards: Sequence[Shard], index_sha256: str) -> str:
+def digest_of(classes: Sequence[str], shards: Sequence[Shard], index_sha256: str, class_ids: Sequence[int] = ()) -> str:
     """Return the digest of a split's content."""
-    text = json.dumps([list(classes), [shard.sha256 for shard in shards], index_sha256])
+    content = [list(classes), [shard.sha256 for shard in shards], index_sha256]
+    text = json.dumps([*content, list(class_ids)] if class_ids else content)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -202,7 +214,7 @@ def _parse(fields: dict[str, Any], where: str) -> Manifest:
     if (rows := fields["rows_per_group"]) != ROWS_PER_GROUP:
         raise DataError(f"{where} has row groups of {rows}; this version reads {ROWS_PER_GROUP}: ingest it again")
     fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
-    fields["classes"] = tuple(fields["classes"])
+    fields["classes"], fields["class_ids"] = tuple(fields["classes"]), tuple(fields.get("class_ids", ()))
     if "fields" in fields:
         targets = fields["fields"]
         fields["fields"] = tuple(TargetField(**{**each, "shape": tuple(each["shape"])}) for each in targets)

@@ -31,7 +31,7 @@ def verify(uri: str, manifest: Manifest, on_progress: Callable[[Checked], None])
     folder = Folder.of(uri, manifest.split)
     expected = {shard.file: shard.sha256 for shard in manifest.shards} | {INDEX: manifest.index_sha256}
     problems: list[str] = []
-    if manifest.digest != digest_of(manifest.classes, manifest.shards, manifest.index_sha256):
+    if manifest.digest != digest_of(manifest.classes, manifest.shards, manifest.index_sha256, manifest.class_ids):
         problems.append(
             f"{manifest.split}/{MANIFEST} is not what was ingested: its classes or hashes do not give its digest"
         )
