@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from data.coco_sets import write_set
 from PIL import Image
 
 from mvlab.cli import main
@@ -116,6 +117,58 @@ def test_ingest_refuses(
     words = [f"{name}={value}".replace("PHOTOS", str(photos)) for name, value in given.items() if value is not None]
     assert message in refused(["ingest", "imagenet", *words], capsys)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"--src": None}, "coco: name the source as --src, or as --annotations and --images"),
+        ({"--images": "PHOTOS"}, "coco: name the source as --src, or as"),
+        ({"--src": None, "--annotations": "JSON"}, "--annotations and --images go together"),
+        ({"--src": None, "--images": "PHOTOS"}, "--annotations and --images go together"),
+        ({"--src": None, "--annotations": "JSON", "--images": "PHOTOS"}, "say with --split whether they are of train"),
+        ({"--src": None, "--annotations": "no.json", "--images": "SET", "--split": "val"}, "no.json is no file"),
+        ({"--src": None, "--annotations": "JSON", "--images": "none", "--split": "val"}, "--images none is no folder"),
+        ({"--src": None, "--annotations": "JSON", "--images": "SET", "--split": "val"}, "holds none of the 3 files"),
+        ({"--src": "PHOTOS"}, "has no annotations in COCO's layout: expected annotations/instances_train2017.json"),
+        ({"--src": "nowhere"}, "--src nowhere has no annotations"),
+        ({"--split": "val"}, "has no annotations of val: expected annotations/instances_val2017.json"),
+        ({"--max-side": "64"}, "--max-side 64: coco keeps images as they are, since boxes are in their pixels"),
+        ({"--ground-truth": "x.txt"}, "--ground-truth x.txt: coco has its classes in the annotations"),
+        ({"--shard-mb": "0"}, "--shard-mb 0: must be more than 0"),
+        ({"--out": "SET/shards"}, "lie in each other"),
+        ({"--out": "URI"}, "holds a train split for classification: choose another --out"),
+        ({"--src": "BROKEN"}, "is no valid JSON: Expecting value: line 1 column 1"),
+        ({"--src": "GONE"}, "1 of 2 files cannot be read (1 in the annotations, but not among the images)"),
+    ],
+    ids=str,
+)
+def test_ingest_of_cocos_format_refuses(
+    photos: Path,
+    uri: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: dict[str, str | None],
+    message: str,
+) -> None:
+    places = {"PHOTOS": photos, "URI": uri} | {name: tmp_path / name for name in ("SET", "BROKEN", "GONE")}
+    places["JSON"] = write_set(tmp_path / "SET")
+    write_set(tmp_path / "BROKEN", content="no JSON")
+    write_set(tmp_path / "GONE")
+    (tmp_path / "GONE" / "train2017" / "a.jpg").unlink()
+    given = {"--src": "SET", "--out": str(tmp_path / "out")} | options
+    words = [f"{name}={value}" for name, value in given.items() if value is not None]
+    for name, place in places.items():
+        words = [word.replace(f"={name}", f"={place}") for word in words]
+    assert message in refused(["ingest", "coco", *words], capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_annotations_belong_to_cocos_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [f"--{name}={tmp_path}" for name in ("src", "annotations", "out")]
+    assert "are of `mvlab ingest coco`, not of folder" in refused(["ingest", "folder", *options], capsys)
 
 
 @pytest.mark.usefixtures("no_cluster")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from data.coco_sets import write_set
 from data.insects import NUM_FILES, contents
 from PIL import Image
 
@@ -76,6 +77,23 @@ def test_a_store_holds_what_a_disk_holds(bucket: str, whole: Path) -> None:
     folder = Folder.of(bucket, "train")
     assert {name: folder.read(name).to_pybytes() for name in folder.sizes()} == contents(whole / "train")
     assert not Folder.of(bucket, "train", PARTS).sizes()
+
+
+def test_a_set_in_cocos_format_from_a_store_into_a_store(store: str, bucket: str, tmp_path: Path) -> None:
+    file = write_set(tmp_path / "src")
+    options = f"?endpoint_override={store}&scheme=http&region=us-east-1"
+    src, out = (f"s3://{BUCKET}/coco/{name}{options}" for name in ("src", "out"))
+    for path, content in contents(tmp_path / "src").items():
+        Folder.of(src).sub(str(Path(path).parent)).write(Path(path).name, content)
+    annotations, images = (f"s3://{BUCKET}/coco/src/{path}{options}" for path in ("annotations/x.json", "train2017"))
+    Folder.of(src).sub("annotations").write("x.json", file.read_bytes())
+    assert mvlab("ingest", "coco", "--src", src, "--out", out, "--name", "mine") == 0
+    files = ("--annotations", annotations, "--images", images, "--split", "train", "--out", str(tmp_path / "out"))
+    assert mvlab("ingest", "coco", *files, "--name", "mine") == 0
+    there, here = read_manifest(out, "train"), read_manifest(str(tmp_path / "out"), "train")
+    assert (there.num_samples, there.counts, there.class_ids) == (here.num_samples, here.counts, here.class_ids)
+    assert (there.class_ids, there.counts["objects"]) == ((2, 90), 3)
+    assert verify(out, there, lambda now: None) == []
 
 
 def test_training_reads_from_a_store(bucket: str, whole: Path) -> None:
