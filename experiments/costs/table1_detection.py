@@ -5,8 +5,7 @@ from mvlab.facts import CostRow, CostTable, Printed
 from mvlab.networks import ReferenceConfig
 
 CATEGORY_IDS = 90
-"""COCO's category ids, including unused ones. torchvision's detectors have an output for each."""
-WHICH = "which one is not said; with the head of the rows above it is neither"
+"""COCO's category ids, including unused ones. Detectors of torchvision and TensorFlow have an output for each."""
 
 TABLE = CostTable(
     name="table1",
@@ -30,24 +29,15 @@ TABLE = CostTable(
             parameters=Printed("5.1 M"),
         ),
         CostRow(
-            name="MixNet (S)",
-            network=ReferenceConfig(name="ssdlite_mixnet_s"),
-            parameters=Printed("4.5 M", why=WHICH),
+            name="MixNet",
+            network=ReferenceConfig(name="ssdlite_mobilenet_v2_mixconv"),
+            parameters=Printed("4.5 M", why="MobileNetv2 with MixConv, of kernels 3, 5 and 7"),
         ),
         CostRow(
-            name="MixNet (M)",
-            network=ReferenceConfig(name="ssdlite_mixnet_m"),
-            parameters=Printed("4.5 M", why=WHICH),
-        ),
-        CostRow(
-            name="MNASNet (A1)",
+            name="MNASNet",
             network=ReferenceConfig(name="ssdlite_mnasnet_a1"),
-            parameters=Printed("4.9 M", why=WHICH),
-        ),
-        CostRow(
-            name="MNASNet (B1)",
-            network=ReferenceConfig(name="ssdlite_mnasnet_b1"),
-            parameters=Printed("4.9 M", why=WHICH),
+            num_classes=CATEGORY_IDS,
+            parameters=Printed("4.9 M", why="A1, for 90 category ids"),
         ),
         CostRow(name="MobileViT-XS", network=SSDLITE_XS, parameters=Printed("2.7 M")),
         CostRow(name="MobileViT-S", network=SSDLITE_S, parameters=Printed("5.7 M")),
@@ -59,8 +49,8 @@ TABLE = CostTable(
         ),
         CostRow(
             name="ResNet50 (SSD-300)",
-            network=None,
-            parameters=Printed("22.9 M", why="torchvision and timm have no such detector"),
+            network=ReferenceConfig(name="ssd300_resnet50"),
+            parameters=Printed("22.9 M", why="NVIDIA's: without conv5, and conv4 at stride 1"),
         ),
     ),
 )

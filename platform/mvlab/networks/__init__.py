@@ -1,7 +1,7 @@
 """The networks of the paper as values: Table 4's columns, what its ablations vary, its rivals, and heads on them."""
 
 from mvlab.networks.base import NetworkConfig
-from mvlab.networks.heads import DeepLabv3Config, ReferenceConfig, ReferenceName, SSDLiteConfig
+from mvlab.networks.heads import DeepLabv3Config, SSDLiteConfig
 from mvlab.networks.mobilevit import (
     ATTENTION_HEADS,
     NANO,
@@ -13,6 +13,7 @@ from mvlab.networks.mobilevit import (
     Widths,
     halved,
 )
+from mvlab.networks.references import DetectorName, ReferenceConfig, ReferenceName, SegmenterName
 from mvlab.networks.rivals import ONE_SIZE, TimmConfig, TimmName, TorchvisionConfig, TorchvisionName
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "XS",
     "XXS",
     "DeepLabv3Config",
+    "DetectorName",
     "MobileViTConfig",
     "MobileViTStage",
     "NetworkConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "ReferenceName",
     "S",
     "SSDLiteConfig",
+    "SegmenterName",
     "TimmConfig",
     "TimmName",
     "TorchvisionConfig",

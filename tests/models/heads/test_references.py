@@ -1,6 +1,6 @@
 """Detectors and segmenters of others: their parameters against what torchvision and their authors state."""
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +8,13 @@ from torch import nn
 from torchvision.models import detection, segmentation
 
 from mvlab.measure.cost import count_parameters
-from mvlab.models.heads.references import build_reference
+from mvlab.models.build import build_network
 from mvlab.networks import ReferenceConfig, ReferenceName
 
 
 def on_meta(name: ReferenceName, num_classes: int) -> nn.Module:
     with torch.device("meta"):
-        return build_reference(ReferenceConfig(name=name), num_classes)
+        return build_network(ReferenceConfig(name=name), num_classes)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,6 @@ def test_parameters_are_those_of_mobilenetv2s_authors(name: Any, num_classes: in
     """Sandler et al. (2018), Tables 6 and 7."""
     decimals = len(str(millions).partition(".")[2])
     assert count_parameters(on_meta(name, num_classes)) / 1e6 == pytest.approx(millions, abs=0.6 * 10**-decimals)
-
-
-@pytest.mark.parametrize("name", [name for name in get_args(ReferenceName) if name.startswith("ssdlite")])
-def test_a_detector_predicts_for_every_anchor(name: Any) -> None:
-    """3 in each of 20 x 20 cells, and 6 in those of the maps of 10, 5, 3, 2 and 1."""
-    boxes, logits = on_meta(name, 80).eval()(torch.empty(2, 3, 320, 320, device="meta"))
-    num_anchors = 3 * 400 + 6 * (100 + 25 + 9 + 4 + 1)
-    assert boxes.shape == (2, num_anchors, 4)
-    assert logits.shape == (2, num_anchors, 81)
 
 
 @pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v1", "deeplabv3_mobilenet_v2", "deeplabv3_resnet101"])

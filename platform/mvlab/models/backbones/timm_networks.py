@@ -5,12 +5,24 @@ from typing import Any
 
 import timm
 from timm.layers.norm_act import convert_sync_batchnorm
-from timm.models.efficientnet import _gen_mobilenet_v1
+from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models.efficientnet import EfficientNet, _gen_mnasnet_a1, _gen_mobilenet_v1
 from torch import Tensor, nn
 
 from mvlab.errors import UserError
 from mvlab.models.backbones.base import Backbone
 from mvlab.networks import ONE_SIZE, TimmConfig
+
+MIXCONV_MOBILENET_V2 = (
+    "ds_r1_k3.5.7_s1_c16",
+    "ir_r2_k3.5.7_s2_e6_c24",
+    "ir_r3_k3.5.7_s2_e6_c32",
+    "ir_r4_k3.5.7_s2_e6_c64",
+    "ir_r3_k3.5.7_s1_e6_c96",
+    "ir_r3_k3.5.7_s2_e6_c160",
+    "ir_r1_k3.5.7_s1_e6_c320",
+)
+"""Stages in timm's notation: kind, repeats, kernels, stride, expansion and channels of its blocks."""
 
 
 class ImageSizeError(UserError, ValueError):
@@ -84,9 +96,33 @@ def synchronised(model: nn.Module) -> nn.Module:
     return converted
 
 
-def timm_cnn(name: str) -> nn.Module:
-    """Build a CNN by timm's name for it, without a classifier."""
-    network: nn.Module = timm.create_model(name, num_classes=0)
+def mobilenet_v1(width: float) -> nn.Module:
+    """Build MobileNetv1 (Howard et al., 2017) without a classifier. `width` multiplies all channels."""
+    build: Any = _gen_mobilenet_v1
+    network: nn.Module = build("mobilenetv1_100", channel_multiplier=width, num_classes=0)
+    return network
+
+
+def mnasnet_a1(width: float) -> nn.Module:
+    """Build MnasNet-A1 (Tan et al., 2019) without a classifier. `width` multiplies all channels."""
+    build: Any = _gen_mnasnet_a1
+    network: nn.Module = build("semnasnet_100", channel_multiplier=width, num_classes=0)
+    return network
+
+
+def mixconv_mobilenet_v2(width: float) -> nn.Module:
+    """Build MobileNetv2 with depthwise kernels of 3, 5 and 7 (MixConv; Tan and Le, 2019), without a classifier.
+
+    Each third of the channels has one of the kernels. `width` multiplies the channels of blocks.
+    """
+    build: Any = EfficientNet
+    blocks: Any = decode_arch_def
+    network: nn.Module = build(
+        blocks([[block] for block in MIXCONV_MOBILENET_V2]),
+        num_classes=0,
+        act_layer=nn.ReLU6,
+        round_chs_fn=partial(round_channels, multiplier=width),
+    )
     return network
 
 

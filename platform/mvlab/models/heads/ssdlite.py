@@ -3,7 +3,6 @@
 Shapes: B batch, C channels, H W pixels, N priors of an image.
 """
 
-import math
 from itertools import pairwise
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from mvlab.models.backbones.layers import ConvNormAct
 from mvlab.models.heads.detector import Detector, Predictions
+from mvlab.models.heads.priors import shapes_of, tile
 from mvlab.networks import SSDLiteConfig
 
 READ_AT = (16, 32)
@@ -96,21 +96,11 @@ def map_sizes(height: int, width: int) -> list[tuple[int, int]]:
 
 def priors(height: int, width: int) -> Tensor:
     """Return (N, 4): centre x and y, width and height of each prior, as shares of the image, clipped to [0, 1]."""
-    boxes = []
-    for size, scales, ratios in zip(map_sizes(height, width), pairwise(SCALES), ASPECT_RATIOS, strict=True):
-        shapes = _shapes(*scales, ratios)
-        y, x = torch.meshgrid(*((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in size), indexing="ij")
-        centres = torch.stack((x, y), dim=-1).reshape(-1, 1, 2).expand(-1, len(shapes), 2)
-        sides = torch.tensor(shapes, dtype=torch.float64).expand(len(centres), -1, 2)
-        boxes.append(torch.cat((centres, sides), dim=-1).reshape(-1, BOX))
+    boxes = [
+        tile(shapes_of(*scales, ratios), cells, cells)
+        for cells, scales, ratios in zip(map_sizes(height, width), pairwise(SCALES), ASPECT_RATIOS, strict=True)
+    ]
     return torch.cat(boxes).float().clamp(0, 1)
-
-
-def _shapes(scale: float, next_scale: float, ratios: tuple[int, ...]) -> list[tuple[float, float]]:
-    """Return the widths and heights of a cell's priors."""
-    larger = math.sqrt(scale * next_scale)
-    roots = [root for ratio in ratios for root in (math.sqrt(ratio), 1 / math.sqrt(ratio))]
-    return [(scale, scale), (larger, larger), *((scale * root, scale / root) for root in roots)]
 
 
 def _initialise(module: nn.Module) -> None:

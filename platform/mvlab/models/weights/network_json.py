@@ -10,6 +10,7 @@ from mvlab.networks import (
     DeepLabv3Config,
     MobileViTConfig,
     NetworkConfig,
+    ReferenceConfig,
     SSDLiteConfig,
     TimmConfig,
     TorchvisionConfig,
@@ -18,6 +19,7 @@ from mvlab.networks.base import TYPE, network_as_dict, type_name
 
 OURS: tuple[type[NetworkConfig], ...] = (
     MobileViTConfig,
+    ReferenceConfig,
     TorchvisionConfig,
     TimmConfig,
     SSDLiteConfig,
