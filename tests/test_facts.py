@@ -85,7 +85,7 @@ def test_every_difference_has_its_reason(facts: Facts) -> None:
 
 def test_what_agrees_is_counted(facts: Facts) -> None:
     """A change here changes what the project says of the paper."""
-    assert count_verdicts(facts) == {"facts": 291, "agree": 207, "differ": 26, "not_built": 2, "not_printed": 56}
+    assert count_verdicts(facts) == {"facts": 289, "agree": 210, "differ": 22, "not_built": 1, "not_printed": 56}
 
 
 def test_these_differ_and_no_others(facts: Facts) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from experiments.recipes import mobilevit_xxs
 from mvlab.config import RunConfig
@@ -24,11 +25,14 @@ from mvlab.networks import (
     DeepLabv3Config,
     MobileViTConfig,
     NetworkConfig,
+    ReferenceConfig,
     SSDLiteConfig,
     TimmConfig,
     TorchvisionConfig,
     halved,
 )
+from mvlab.tasks.detection.config import EvaluationConfig
+from mvlab.tasks.detection.task import Detection
 from mvlab.training.state import State, write_state
 
 NETWORKS: list[NetworkConfig] = [
@@ -38,6 +42,7 @@ NETWORKS: list[NetworkConfig] = [
     DeepLabv3Config(backbone=MobileViTConfig(widths=XXS), output_stride=8, channels=32, rates=(12, 24, 36)),
     TorchvisionConfig(name="mobilenet_v2", width=0.25),
     TimmConfig(name="mobilenetv1_100", width=0.25),
+    ReferenceConfig(name="ssdlite_mobilenet_v3_large", width=0.25),
 ]
 
 
@@ -153,7 +158,7 @@ def test_an_import_says_where_it_came_from(tmp_path: Path) -> None:
     assert read.source == {"format": "cvnets", "channels": "bgr"} | rest
 
 
-@pytest.mark.parametrize("network", [each for each in NETWORKS if not hasattr(each, "backbone")])
+@pytest.mark.parametrize("network", [each for each in NETWORKS if each.task == "classification"])
 def test_a_runs_checkpoint_is_read_with_its_averaged_weights(tmp_path: Path, network) -> None:
     run = replace(mobilevit_xxs(), model=network)
     file = checkpoint(tmp_path, run, 12)
@@ -162,6 +167,15 @@ def test_a_runs_checkpoint_is_read_with_its_averaged_weights(tmp_path: Path, net
     assert read.preprocessing == Preprocessing(resize=288, crop=256)
     ema = torch.load(file, weights_only=True)["ema"]
     assert all(torch.equal(tensor, ema[name]) for name, tensor in read.build().state_dict().items())
+
+
+@pytest.mark.parametrize("network", [each for each in NETWORKS if each.task == "detection"])
+def test_a_detectors_checkpoint_says_that_images_are_warped(tmp_path: Path, network: NetworkConfig) -> None:
+    run = replace(mobilevit_xxs(), model=network, task=Detection(evaluation=EvaluationConfig(side=160)))
+    read = read_saved(checkpoint(tmp_path, run, 12))
+    assert (read.network, read.num_classes) == (network, 12)
+    assert read.preprocessing == Preprocessing(resize=None, crop=160)
+    assert read.preprocessing(Image.new("RGB", (50, 20))).shape == (3, 160, 160)
 
 
 def test_a_run_is_exported_and_comes_back(tmp_path: Path) -> None:

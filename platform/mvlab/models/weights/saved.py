@@ -120,6 +120,13 @@ def _of_run(contents: Mapping[str, Any], path: Path) -> SavedNetwork:
     return SavedNetwork(
         network=network,
         num_classes=biases.num_classes(weights[biases.name].numel()),
-        preprocessing=Preprocessing(resize=evaluation["resize"], crop=evaluation["crop"]),
+        preprocessing=_preprocessing_of(evaluation),
         weights=weights,
     )
+
+
+def _preprocessing_of(evaluation: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing of an evaluation: a centre crop, or the whole image warped to a square (detection)."""
+    if "side" in evaluation:
+        return Preprocessing(resize=None, crop=evaluation["side"])
+    return Preprocessing(resize=evaluation["resize"], crop=evaluation["crop"])
