@@ -27,6 +27,9 @@ _FILES = (
     "data/geometry",
     "data/geometry_kernels",
     "models/cpu/norm_silu_kernels",
+    "tasks/detection/colour_kernels",
+    "tasks/detection/crop",
+    "tasks/detection/crop_kernels",
 )
 _HERE = Path(__file__).parent
 _SETTINGS: Any = numba.config

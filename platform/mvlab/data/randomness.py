@@ -21,6 +21,7 @@ class Stream(IntEnum):
     INGEST = 4
     SUBSTITUTE = 5
     SCENES = 6
+    COLOURS = 7
 
 
 class _Key(np.random.bit_generator.ISeedSequence):

@@ -19,11 +19,15 @@ class AugmentationConfig:
     crop_ratio: tuple[float, float] = (0.5, 2.0)
     """Smallest and largest ratio of a crop's width to its height, in pixels."""
     trials: int = 40
-    """Crops to try. If none fits, the image stays whole."""
+    """Crops to try for one overlap. If none fits, another overlap is drawn."""
+    rounds: int = 8
+    """Overlaps to draw at most. Then the image stays whole. The release draws without end."""
     brightness: float = 0.2
     """Largest change, added to all channels; 1 is the full range."""
     contrast: tuple[float, float] = (0.5, 1.5)
+    """Smallest and largest factor of all channels."""
     saturation: tuple[float, float] = (0.5, 1.5)
+    """Smallest and largest factor of the saturation."""
     hue: float = 0.05
     """Largest change, as a share of the colour circle."""
     colours: float = 0.5
@@ -43,6 +47,7 @@ class AugmentationConfig:
         low, high = self.crop_ratio
         require(0 < low <= high, f"crop_ratio={self.crop_ratio} must satisfy 0 < low <= high")
         require(1 <= self.trials <= 100, f"trials={self.trials} must be in [1, 100]")
+        require(1 <= self.rounds <= 100, f"rounds={self.rounds} must be in [1, 100]")
         for name in ("brightness", "hue"):
             require_number(f"augmentation.{name}", getattr(self, name), least=0)
         require(self.hue <= 0.5, f"hue={self.hue}: half of the colour circle is the largest change")

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mvlab.codecs.pillow import Size
 from mvlab.data.geometry import Geometry
 from mvlab.data.randomness import Stream, generator
-from mvlab.targets import Targets
+from mvlab.data.sources.objects import BOXES, CATEGORIES, CROWD
+from mvlab.targets import Ragged, Targets
 from mvlab.tasks.base import Bytes, Ints
+from mvlab.tasks.detection import colours
 from mvlab.tasks.detection.config import AugmentationConfig
+from mvlab.tasks.detection.crop import centred, num_draws, overlapping_crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +37,53 @@ class TrainingView:
         self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None,
         *, compiled: bool = False,
     ) -> Geometry:  # fmt: skip
-        """Return a crop, perhaps mirrored, of each image."""
-        raise NotImplementedError
+        """Return a crop, perhaps mirrored, of each image.
+
+        Raises:
+            ValueError: there are no targets, which decide the crops.
+        """
+        if targets is None:
+            raise ValueError("crops of images with objects depend on the targets: pass them")
+        config = self.config
+        corners, images, crowd = _objects(targets)
+        corners, ends = corners[~crowd], _ends(images[~crowd], len(samples))
+        sizes = np.stack([widths, heights], axis=1).astype(np.int64)
+        rules = np.array(config.overlaps), (config.crop_sides, config.crop_ratio), config.trials
+        draws = np.empty(num_draws(config.trials, config.rounds))
+        if compiled:
+            from mvlab.tasks.detection.crop_kernels import overlapping_crops
+
+            name = (self.seed, int(Stream.AUGMENTATION), self.epoch)
+            boxes, flips = overlapping_crops(sizes, samples, (corners, ends), *rules, name, draws)
+            return Geometry(boxes, flips < config.flip, size)
+        boxes, flips = np.empty((len(samples), 4)), np.empty(len(samples))
+        for i, sample in enumerate(samples.tolist()):
+            generator(self.seed, Stream.AUGMENTATION, self.epoch, sample).random(out=draws)
+            objects = corners[ends[i - 1] if i else 0 : ends[i]]
+            boxes[i] = overlapping_crop((int(widths[i]), int(heights[i])), objects, *rules, draws)
+            flips[i] = draws[0]
+        return Geometry(boxes, flips < config.flip, size)
 
     def recolour(self, pixels: Bytes, samples: Ints) -> None:
         """Change brightness, contrast, saturation, hue and the order of channels."""
-        raise NotImplementedError
+        if self.config.colours > 0:
+            for image, sample in zip(pixels, samples.tolist(), strict=True):
+                draws = generator(self.seed, Stream.COLOURS, self.epoch, sample).random(colours.NUM_DRAWS)
+                colours.apply(colours.drawn(self.config, draws.tolist()), image)
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Return boxes and classes of the objects whose centre is in the crop."""
-        raise NotImplementedError
+        corners, images, crowd = _objects(targets)
+        placed, is_inside = geometry.place_boxes(corners, images)
+        shares = (placed / np.tile(np.array(geometry.size[::-1], np.float64), 2)).astype(np.float32)
+        kept = is_inside & ~crowd & centred(corners, geometry.boxes[images])
+        kept &= (shares[:, :2] < shares[:, 2:]).all(axis=1)  # a sliver may have no width as float32
+        ends = _ends(images[kept], len(geometry))
+        return {
+            "boxes": Ragged(shares[kept], ends),
+            "categories": Ragged(_ragged(targets, CATEGORIES.name).values[kept], ends),
+            "output_size": np.tile(np.array(geometry.size), (len(geometry), 1)),
+        }
 
     def substitutes(self, sample: int, num_samples: int) -> Iterator[int]:
         """Yield samples to train on in place of a corrupt one, in order of preference."""
@@ -83,6 +124,27 @@ class EvaluationView:
         """Return no samples: a corrupt image is not evaluated."""
         del sample, num_samples
         return iter(())
+
+
+def _objects(targets: Targets) -> tuple[NDArray[np.float64], Ints, NDArray[np.bool_]]:
+    """Return corners (M, 4) of all objects, the index (M,) of each one's image, and which (M,) are crowds."""
+    boxes = _ragged(targets, BOXES.name)
+    corners = boxes.values.copy()
+    corners[:, 2:] += corners[:, :2]
+    images = np.repeat(np.arange(len(boxes)), np.diff(boxes.ends, prepend=0))
+    return corners, images, _ragged(targets, CROWD.name).values
+
+
+def _ends(images: Ints, num_images: int) -> Ints:
+    """Return the end (N,) of each image's objects, whose images are `images` (M,), in ascending order."""
+    return np.cumsum(np.bincount(images, minlength=num_images), dtype=np.int64)
+
+
+def _ragged(targets: Targets, name: str) -> Ragged:
+    column = targets[name]
+    if not isinstance(column, Ragged):
+        raise TypeError(f"target {name!r} must be ragged: images have any number of objects")
+    return column
 
 
 def caption(targets: Targets, number: int, classes: Sequence[str]) -> str:
