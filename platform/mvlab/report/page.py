@@ -112,7 +112,8 @@ def _html(block: Block) -> str:
         case Picture(path, caption):
             kind, data = KINDS[path.suffix], base64.b64encode(path.read_bytes()).decode()
             alt = html.escape(caption)
-            return f'<figure><img alt="{alt}" src="data:image/{kind};base64,{data}"><figcaption>{alt}</figcaption></figure>'
+            image = f'<img alt="{alt}" src="data:image/{kind};base64,{data}">'
+            return f"<figure>{image}<figcaption>{alt}</figcaption></figure>"
 
 
 def _cell(text: str) -> str:
