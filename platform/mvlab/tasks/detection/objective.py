@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.tasks.base import Ranks
-from mvlab.tasks.detection.config import LossConfig, Rule
+from mvlab.tasks.detection.config import RULES, LossConfig, Rule
 from mvlab.tasks.detection.loss import loss_sums
 
 
@@ -64,7 +64,7 @@ class DetectionObjective:
         """Empty evaluator."""
         from mvlab.tasks.detection.evaluator import DetectionEvaluator
 
-        return DetectionEvaluator(self.rule, self.detector, self.config)
+        return DetectionEvaluator.empty(RULES[self.rule], self.detector, self.config, device)
 
     def _per_positive(self, positives: int, device: torch.device) -> Tensor | float:
         """Return the factor of this rank's sums. The release's has no lower limit, and is NaN without objects."""
