@@ -78,14 +78,14 @@ class DetectionEvaluator:
         """Objects and detections of all images."""
         return joined([Results.empty(), *self.batches])
 
-    def summary(self) -> dict[str, float]:
-        """Return pycocotools' 12 numbers, in [0, 1], by name."""
-        precision = self.precision or judged(self.results, Alone())[0]
-        return precision.summary()
+    @property
+    def accumulated(self) -> Precision:
+        """Precision of all images."""
+        return self.precision or judged(self.results, Alone())[0]
 
     def metrics(self) -> dict[str, float]:
         """Return precision in percent, and mean losses per matched prior; NaN without samples."""
-        summary = self.summary()
+        summary = self.accumulated.summary()
         boxes, classes, positives = self.sums.tolist()
         positives = max(1, positives) if self.batches and len(self.results.image_ids) else math.nan
         return {
