@@ -14,14 +14,14 @@ from mvlab.codecs.pillow import decode_image
 from mvlab.data.store.manifest import Manifest, read_manifest
 from mvlab.data.store.shards import SplitReader, open_split
 from mvlab.durable import atomic_write
-from mvlab.tasks.base import Evaluator
+from mvlab.tasks.base import BY_CLASS, Evaluator
 from mvlab.tasks.detection.coco_eval import Ints
 from mvlab.tasks.detection.config import RULES
 from mvlab.tasks.detection.evaluator import DetectionEvaluator
 from mvlab.tasks.detection.pictures import Boxes, Picture, sheet
 from mvlab.tasks.detection.results import Results
 
-DETECTIONS, CLASSES, SUMMARY = "detections.json", "classes.json", "summary.json"
+DETECTIONS, SUMMARY = "detections.json", "summary.json"
 NUM_PICTURES = 6
 JPEG_QUALITY = 85
 
@@ -48,7 +48,7 @@ def write_files(evaluator: Evaluator, data: str, folder: Path, epoch: int) -> No
     manifest, results = read_manifest(data, "val"), evaluator.results
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / DETECTIONS, list(coco_detections(results, manifest)))
-    _write_json(folder / CLASSES, _classes(evaluator, results, manifest))
+    _write_json(folder / BY_CLASS, _classes(evaluator, results, manifest))
     _write_json(folder / SUMMARY, {"epoch": epoch, **_summary(evaluator, results)})
     pictures = _pictures(open_split(manifest.ref(data)), results)
     image = sheet(list(pictures), manifest.classes, title=f"{manifest.name}, epoch {epoch}: objects and detections")
@@ -119,7 +119,7 @@ def _classes(evaluator: DetectionEvaluator, results: Results, manifest: Manifest
         {
             "class": name,
             "category_id": category_id,
-            **{key: _percent(value) for key, value in zip(("AP", "AP50"), precision.of_class(number), strict=True)},
+            **{key: _percent(value) for key, value in zip(("map", "map50"), precision.of_class(number), strict=True)},
             "objects": objects[number],
         }
         for number, (name, category_id) in enumerate(zip(manifest.classes, class_ids(manifest), strict=True))
