@@ -122,7 +122,8 @@ def study_title(experiment: Experiment, results: Results) -> str:
 def accuracy_note(experiment: Experiment, results: Results) -> str:
     """Describe the metric and the networks, and say if the results are comparable with the paper's."""
     measure = measure_of(experiment)
-    measure = measure[0].upper() + measure[1:]
+    if not measure[1:2].isupper():  # "mAP" stays
+        measure = measure[0].upper() + measure[1:]
     measured = f"{measure} after the last epoch, trained on {results.data} at {results.scale} scale"
     if results.scale == "paper":
         return f"{measured}."
