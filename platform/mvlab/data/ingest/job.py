@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -51,7 +51,7 @@ class ShardOrder:
     files: list[str]
     targets: dict[str, list[Any]]
     """Field name -> a value for each file."""
-    image_sizes: list[tuple[int, int]]
+    image_sizes: list[tuple[int, int]] = field(default_factory=list)
     """Width and height that each file must have; empty: any."""
 
 
