@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from mvlab.targets import TargetField, Targets
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
+ColoursAt = Literal["output", "source"]
+"""Pixels whose colours change: those after the resize, or those before it."""
 TRAIN, VAL, VAL_EMA = "train", "val", "val_ema"
 """Prefixes of recorded metrics: training, and validation of the weights and of their moving average (EMA)."""
 
@@ -71,6 +73,10 @@ class View(Protocol):
     drops: ClassVar[bool]
     """True: a corrupt sample is left out. False: another sample takes its place."""
 
+    @property
+    def colours_at(self) -> ColoursAt:
+        """Pixels that `recolour` takes. "source" needs crops of whole pixels (`Geometry.are_whole`)."""
+
     def place(
         self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None, *, compiled: bool
     ) -> Geometry:
@@ -83,7 +89,7 @@ class View(Protocol):
         """
 
     def recolour(self, pixels: Bytes, samples: Ints) -> None:
-        """Change the colours of the placed images (N, 3, H, W) in place."""
+        """Change the colours of images (N, 3, H, W) in place."""
 
     def targets(self, targets: Targets, geometry: Geometry) -> Targets:
         """Return the targets of the placed samples, as a batch has them."""

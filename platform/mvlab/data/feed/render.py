@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from mvlab.codecs.decode import decode_batch
+from mvlab.codecs.decode import decode, decode_batch
 from mvlab.codecs.encoded_images import EncodedImages
-from mvlab.codecs.pillow import Pixels
+from mvlab.codecs.pillow import Pixels, resize_box
 from mvlab.data.feed.batch import Batch
 from mvlab.data.geometry import Geometry
 from mvlab.data.plan import PlannedBatch, SampleIds
@@ -125,9 +126,26 @@ def _batch(order: Order, encoded: EncodedImages, corrupt: Changed, on_corrupt: O
     targets = reader.targets(samples)
     geometry = order.view.place(widths, heights, samples, size, targets, compiled=bool(tiled.any()))
     pixels = np.empty((len(samples), 3, *size), dtype=np.uint8)
-    render(encoded, geometry, pixels, tiled=tiled)
-    order.view.recolour(pixels, samples)
+    if order.view.colours_at == "source":
+        _render_recoloured(encoded, geometry, pixels, tiled=tiled, view=order.view, samples=samples)
+    else:
+        render(encoded, geometry, pixels, tiled=tiled)
+        order.view.recolour(pixels, samples)
     return Batch(planned.step, pixels, order.view.targets(targets, geometry), tuple(named))
+
+
+def _render_recoloured(
+    encoded: EncodedImages, geometry: Geometry, out: Pixels, *,
+    tiled: NDArray[np.bool_], view: View, samples: SampleIds,
+) -> None:  # fmt: skip
+    """Fill `out` as `render` does. The colours of a crop change before it is resized."""
+    for number, box in enumerate(geometry.boxes.tolist()):
+        width, height = int(box[2] - box[0]), int(box[3] - box[1])
+        crop = decode(encoded[number], box, (height, width), tiled=bool(tiled[number]))
+        view.recolour(crop[None], samples[number : number + 1])
+        image = Image.fromarray(crop.transpose(1, 2, 0))
+        pixels = resize_box(image, (0, 0, width, height), geometry.size, is_whole=True)
+        out[number] = pixels[:, :, :: -1 if geometry.mirrored[number] else 1]
 
 
 def _replace(

@@ -10,7 +10,7 @@ from mvlab.codecs.pillow import Size
 from mvlab.data.geometry import NUM_DRAWS, Geometry, centre_crop, random_resized_crop
 from mvlab.data.randomness import Stream, generator
 from mvlab.targets import Targets
-from mvlab.tasks.base import Bytes, Ints
+from mvlab.tasks.base import Bytes, ColoursAt, Ints
 from mvlab.tasks.classification.config import AugmentationConfig, EvaluationConfig
 
 
@@ -18,6 +18,7 @@ class _Labelled:
     """View of images with labels, which no placement changes, in their own colours."""
 
     __slots__ = ()
+    colours_at: ClassVar[ColoursAt] = "output"
 
     def recolour(self, pixels: Bytes, samples: Ints) -> None:
         """Leave the colours as they are."""

@@ -33,7 +33,8 @@ class AugmentationConfig:
     colours: float = 0.5
     """Probability of each change of colours, and of permuted channels. 0: all colours stay."""
     colours_at: Literal["output", "source"] = "output"
-    """Pixels whose colours change: those after the warp, which are fewer, or those before it, as in the release."""
+    """Pixels whose colours change: those after the warp, which are fewer, or those before it, as in the release. Only
+    clipped and rounded levels differ for brightness, contrast and channels; saturation and hue differ at edges too."""
     flip: float = 0.5
     """Probability of a horizontal flip."""
 

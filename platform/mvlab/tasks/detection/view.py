@@ -13,7 +13,7 @@ from mvlab.data.geometry import Geometry
 from mvlab.data.randomness import Stream, generator
 from mvlab.data.sources.objects import BOXES, CATEGORIES, CROWD
 from mvlab.targets import Ragged, Targets
-from mvlab.tasks.base import Bytes, Ints
+from mvlab.tasks.base import Bytes, ColoursAt, Ints
 from mvlab.tasks.detection import colours
 from mvlab.tasks.detection.config import AugmentationConfig
 from mvlab.tasks.detection.crop import centred, num_draws, overlapping_crop
@@ -32,6 +32,11 @@ class TrainingView:
     config: AugmentationConfig
     seed: int
     epoch: int
+
+    @property
+    def colours_at(self) -> ColoursAt:
+        """Pixels whose colours change."""
+        return self.config.colours_at
 
     def place(
         self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None,
@@ -101,6 +106,7 @@ class EvaluationView:
     """
 
     drops: ClassVar[bool] = True
+    colours_at: ClassVar[ColoursAt] = "output"
 
     def place(
         self, widths: Ints, heights: Ints, samples: Ints, size: Size, targets: Targets | None = None,
