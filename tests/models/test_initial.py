@@ -9,13 +9,29 @@ from torch import nn
 
 from mvlab.models.build import build_network
 from mvlab.models.initial import InitialWeightsError, file_sha256, load_initial
-from mvlab.networks import NANO, XXS, MobileViTConfig, NetworkConfig, TimmConfig, TorchvisionConfig
+from mvlab.networks import (
+    NANO,
+    XXS,
+    DeepLabv3Config,
+    MobileViTConfig,
+    NetworkConfig,
+    SSDLiteConfig,
+    TimmConfig,
+    TorchvisionConfig,
+)
 
 MOBILEVIT = MobileViTConfig(widths=NANO)
+SSDLITE = SSDLiteConfig(backbone=MOBILEVIT)
+PREDICTORS = [
+    f"heads.{number}.predict{'.1' if number < 5 else ''}.{name}" for number in range(6) for name in ("weight", "bias")
+]
+RESNET = TorchvisionConfig(name="resnet50", width=0.25)
 NETWORKS = [
+    (SSDLITE, PREDICTORS),
+    (DeepLabv3Config(backbone=MOBILEVIT, channels=8), ["classifier.weight", "classifier.bias"]),
     (MOBILEVIT, ["classifier.weight", "classifier.bias"]),
     (TorchvisionConfig(name="mobilenet_v2", width=0.25), ["classifier.1.weight", "classifier.1.bias"]),
-    (TorchvisionConfig(name="resnet50", width=0.25), ["fc.weight", "fc.bias"]),
+    (RESNET, ["fc.weight", "fc.bias"]),
     (TimmConfig(name="crossvit_tiny_240"), ["head.0.weight", "head.0.bias", "head.1.weight", "head.1.bias"]),
     (TimmConfig(name="pit_ti_224", image_size=64), ["head.weight", "head.bias"]),
 ]
@@ -33,7 +49,7 @@ def write(folder: Path, **contents: object) -> tuple[Path, str]:
     return file, file_sha256(file)
 
 
-@pytest.mark.parametrize(("config", "head"), NETWORKS, ids=["mobilevit", "mobilenetv2", "resnet50", "crossvit", "pit"])
+@pytest.mark.parametrize(("config", "head"), NETWORKS, ids=lambda value: getattr(value, "title", ""))
 def test_all_weights_are_taken_but_a_classifier_of_other_classes(tmp_path: Path, config: NetworkConfig, head) -> None:
     trained = network(config, 5, seed=1).state_dict()
     trained = {name: tensor + 1 for name, tensor in trained.items()}  # statistics that are not the initial ones either
@@ -89,6 +105,61 @@ def test_weights_of_another_network_are_refused_by_name_and_change_nothing(tmp_p
     assert "Begin with a checkpoint of the same network" in str(refused.value)
     assert len(str(refused.value)) < 700, "hundreds of names are not a message"
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("backbone", [MOBILEVIT, RESNET, TimmConfig(name="mixnet_s")], ids=lambda value: value.title)
+@pytest.mark.parametrize("head", [SSDLiteConfig, DeepLabv3Config])
+def test_a_head_begins_with_the_backbone_of_a_classifier(tmp_path: Path, backbone: NetworkConfig, head) -> None:
+    """Its own weights stay: a classifier has others of these names, such as DeepLabv3's classifier."""
+    trained = {name: each + 1 for name, each in network(backbone, 7, seed=1).state_dict().items()}
+    file, sha256 = write(tmp_path, ema=trained)
+    model = network(head(backbone=backbone), 3, seed=0)
+    initial = {name: each.clone() for name, each in model.state_dict().items()}
+    kept = load_initial(model, file, sha256=sha256)
+    assert kept == [name for name in initial if not name.startswith("backbone.")]
+    for name, each in model.state_dict().items():
+        theirs = name.removeprefix("backbone.").removeprefix("network.")
+        assert torch.equal(each, initial[name] if name in kept else trained[theirs])
+
+
+BLOCK = "layer3.6.conv1.weight"
+"""A block of ResNet-101's third stage; ResNet-50's has six."""
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "message"),
+    [
+        (SSDLITE, lambda: network(RESNET, 3, seed=1).state_dict(), "231 are missing (stem.0.weight,"),
+        (SSDLITE, lambda: network(MobileViTConfig(widths=XXS), 3, seed=1).state_dict(), "have another shape (stem.0"),
+        (SSDLITE, lambda: drop(network(MOBILEVIT, 3, seed=1).state_dict(), "stem.0.weight"), "1 are missing (stem.0.w"),
+        (
+            SSDLiteConfig(backbone=RESNET),
+            lambda: network(RESNET, 3, seed=1).state_dict() | {BLOCK: torch.ones(1)},
+            f"1 are foreign ({BLOCK})",
+        ),
+        (
+            SSDLITE,
+            lambda: network(DeepLabv3Config(backbone=MOBILEVIT, channels=8), 3, seed=1).state_dict(),
+            "are foreign (aspp.",
+        ),
+        (
+            SSDLITE,
+            lambda: network(SSDLiteConfig(backbone=RESNET), 3, seed=1).state_dict(),
+            "are foreign (backbone.network.",
+        ),
+        (MOBILEVIT, lambda: network(SSDLITE, 3, seed=1).state_dict(), "are foreign (backbone.stem.0.weight,"),
+    ],
+    ids=["backbone", "width", "part", "deeper", "head", "detector", "classifier"],
+)
+def test_weights_of_another_backbone_or_head_are_refused(tmp_path: Path, config, weights, message) -> None:
+    file, sha256 = write(tmp_path, ema=weights())
+    model = network(config, 3, seed=0)
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    with pytest.raises(InitialWeightsError, match=re.escape(message)) as refused:
+        load_initial(model, file, sha256=sha256)
+    assert "Begin with a checkpoint of the same network" in str(refused.value)
+    assert len(str(refused.value)) < 1000
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
 
 
 def test_a_wider_network_is_another_network(tmp_path: Path) -> None:

@@ -9,11 +9,16 @@ from torch import Tensor, nn
 
 from mvlab.data.store.storage import store_errors
 from mvlab.errors import UserError
+from mvlab.models.backbones.base import Backbone, load_backbone
+from mvlab.models.heads.detector import Detector
 from mvlab.models.weights.errors import WeightsError, few
 from mvlab.models.weights.files import read_contents
 from mvlab.models.weights.saved import MARK, preprocessing_in
 from mvlab.models.weights.state_dict import is_state_dict, require_finite
 
+BACKBONE = "backbone"
+"""Name of the backbone in the networks that have one."""
+OTHER_SHAPE = "have another shape"
 NAMES_SHOWN = 5
 """Largest number of names in a message: a network has hundreds."""
 
@@ -42,7 +47,8 @@ def file_sha256(path: Path) -> str:
 def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:
     """Copy the weights of the checkpoint `file` into `model`; averaged weights if it has them.
 
-    It copies all but a classifier with another number of classes, which keeps its initial values.
+    It copies all but the layers of another number of classes, which keep their initial values. If `model` is a head on
+    a backbone, `file` may also be of a classifier: its backbone is copied, and the head keeps its initial values.
 
     Args:
         model: the network to fine-tune. It is unchanged if something does not fit.
@@ -55,29 +61,74 @@ def load_initial(model: nn.Module, file: Path, *, sha256: str) -> list[str]:
     Raises:
         InitialWeightsError: the file is another one, cannot be read, or is of another network.
     """
-    ours = model.state_dict()
     theirs = _weights(file, sha256)
-    differing = [name for name in ours if name in theirs and ours[name].shape != theirs[name].shape]
-    kept = [name for name in _classifier(model) if name in differing and ours[name].shape[1:] == theirs[name].shape[1:]]
+    backbone = getattr(model, BACKBONE, None)
+    if isinstance(backbone, Backbone) and not any(name.startswith(f"{BACKBONE}.") for name in theirs):
+        return _load_classifier(model, backbone, theirs, file)
+    return _load_same(model, theirs, file)
+
+
+def _load_same(model: nn.Module, theirs: Mapping[str, Tensor], file: Path) -> list[str]:
+    """Copy the weights of the same network, which may have another number of classes."""
+    ours = model.state_dict()
+    differing = _differing(ours, theirs)
+    kept = [name for name in _outputs(model) if name in differing and ours[name].shape[1:] == theirs[name].shape[1:]]
     problems = {
         "are missing": [name for name in ours if name not in theirs],
         "are foreign": [name for name in theirs if name not in ours],
-        "have another shape": [
-            f"{name} {tuple(theirs[name].shape)}, here {tuple(ours[name].shape)}"
-            for name in differing
-            if name not in kept
-        ],
+        OTHER_SHAPE: [differing[name] for name in differing if name not in kept],
     }
-    if any(problems.values()):
-        said = "; ".join(
-            f"{len(names)} {what} ({few(names, NAMES_SHOWN)})" for what, names in problems.items() if names
-        )
-        raise InitialWeightsError(
-            f"{file} is of another network than this run's: of its weights {said}. Begin with a checkpoint of the same "
-            "network (only the number of classes may differ), or change the run's model to that of the checkpoint"
-        )
+    _require_none(
+        problems,
+        f"{file} is of another network than this run's",
+        "Begin with a checkpoint of the same network (only the number of classes may differ), or change the run's "
+        "model to that of the checkpoint",
+    )
     model.load_state_dict({name: ours[name] if name in kept else theirs[name] for name in ours})
     return kept
+
+
+def _load_classifier(model: nn.Module, backbone: Backbone, classifier: Mapping[str, Tensor], file: Path) -> list[str]:
+    """Copy a classifier's backbone. The rest of the classifier lies in modules of its own, after the backbone's."""
+    ours, theirs = backbone.state_dict(), {backbone.name_of(name): tensor for name, tensor in classifier.items()}
+    modules = {name.partition(".")[0] for name in classifier if backbone.name_of(name) in ours}
+    problems = {
+        "are missing": [name for name in ours if name not in theirs],
+        "are foreign": [
+            name for name in classifier if backbone.name_of(name) not in ours and name.partition(".")[0] in modules
+        ],
+        OTHER_SHAPE: list(_differing(ours, theirs).values()),
+    }
+    _require_none(
+        problems,
+        f"{file} is neither of this run's network nor of a classifier on its backbone",
+        "Begin with a checkpoint of the same network, or of a classifier that is the run's backbone, or change the "
+        "run's model",
+    )
+    load_backbone(model, classifier)
+    return [name for name in model.state_dict() if not name.startswith(f"{BACKBONE}.")]
+
+
+def _differing(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the names of weights that differ in shape, each with both shapes."""
+    return {
+        name: f"{name} {tuple(theirs[name].shape)}, here {tuple(ours[name].shape)}"
+        for name in ours
+        if name in theirs and ours[name].shape != theirs[name].shape
+    }
+
+
+def _require_none(problems: Mapping[str, list[str]], what: str, advice: str) -> None:
+    """Refuse weights with problems.
+
+    Raises:
+        InitialWeightsError: there are some. The message counts them and names a few.
+    """
+    if any(problems.values()):
+        said = "; ".join(
+            f"{len(names)} {problem} ({few(names, NAMES_SHOWN)})" for problem, names in problems.items() if names
+        )
+        raise InitialWeightsError(f"{what}: of its weights {said}. {advice}")
 
 
 def _weights(file: Path, sha256: str) -> dict[str, Tensor]:
@@ -117,11 +168,19 @@ def _require_plain_images(contents: Mapping[str, Any], file: Path) -> None:
         )
 
 
-def _classifier(model: nn.Module) -> list[str]:
-    """Return the names of the parameters that give the logits: those of the last linear layer.
+def _outputs(model: nn.Module) -> list[str]:
+    """Return the names of the parameters whose number may follow the classes: those of the layers that put out logits.
 
-    Layers in a list with it count too: CrossViT has one for each of its two branches.
+    They are a classifier's last linear layer, and other networks' convolutions with biases outside of the backbone.
+    Linear layers in a list with the last count too: CrossViT has one for each of its two branches.
     """
+    if isinstance(model, Detector) or hasattr(model, BACKBONE):
+        layers = [
+            name
+            for name, module in model.named_modules()
+            if isinstance(module, nn.Conv2d) and module.bias is not None and not name.startswith(f"{BACKBONE}.")
+        ]
+        return [f"{layer}.{name}" for layer in layers for name in ("weight", "bias")]
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         return []
