@@ -15,6 +15,7 @@ from mvlab.networks import (
     DeepLabv3Config,
     MobileViTConfig,
     NetworkConfig,
+    ReferenceConfig,
     SSDLiteConfig,
     TimmConfig,
     TorchvisionConfig,
@@ -25,9 +26,19 @@ SSDLITE = SSDLiteConfig(backbone=MOBILEVIT)
 PREDICTORS = [
     f"heads.{number}.predict{'.1' if number < 5 else ''}.{name}" for number in range(6) for name in ("weight", "bias")
 ]
+CLASSIFIERS = [f"head.classification_head.module_list.{number}" for number in range(6)]
+"""Layers of torchvision's detectors that put out the classes. Others put out the boxes."""
 RESNET = TorchvisionConfig(name="resnet50", width=0.25)
 NETWORKS = [
     (SSDLITE, PREDICTORS),
+    (
+        ReferenceConfig(name="ssdlite_mobilenet_v2", width=0.25),
+        [f"{layer}.1.{name}" for layer in CLASSIFIERS for name in ("weight", "bias")],
+    ),
+    (
+        ReferenceConfig(name="ssd300_vgg16", width=0.125),
+        [f"{layer}.{name}" for layer in CLASSIFIERS for name in ("weight", "bias")],
+    ),
     (DeepLabv3Config(backbone=MOBILEVIT, channels=8), ["classifier.weight", "classifier.bias"]),
     (MOBILEVIT, ["classifier.weight", "classifier.bias"]),
     (TorchvisionConfig(name="mobilenet_v2", width=0.25), ["classifier.1.weight", "classifier.1.bias"]),
