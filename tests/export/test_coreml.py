@@ -89,7 +89,7 @@ def test_detectors_and_segmenters_give_what_the_network_gives(tmp_path: Path, ne
     path = tmp_path / "m.mlpackage"
     model = small(network)
     export_package(model, path, replace(TARGET, task=task_of(network), precision="fp32"))
-    names = {"detection": ["box_offsets", "class_logits"], "segmentation": ["logits"]}
+    names = {"detection": ["boxes", "scores"], "segmentation": ["logits"]}
     assert describe(path)["outputs"] == names[task_of(network)]
     assert verify(path, model, synthetic(2)).passed
 

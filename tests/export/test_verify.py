@@ -173,27 +173,6 @@ def test_every_function_of_a_package_for_several_sizes_is_verified(tmp_path: Pat
     assert len({each.function for each in found.outputs}) == 2
 
 
-class Boxes(nn.Module):
-    """A detector's outputs: for each of a few boxes four offsets and the scores of three classes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.predict = nn.Conv2d(3, 4 + 3, 8, stride=16)
-
-    def forward(self, images_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        predicted = self.predict(images_BCHW).flatten(2).transpose(1, 2)
-        return predicted[..., :4], predicted[..., 4:]
-
-
-def test_only_scores_can_agree_about_the_best_class(tmp_path: Path) -> None:
-    path, detector = tmp_path / "m.mlpackage", Boxes().eval()
-    export_package(detector, path, replace(CLASSIFIER, task="detection", classes=("a", "b")))
-    found = verify(path, detector, PICTURES)
-    assert found.passed, problems(found)
-    agreements = {each.output: each.top1_agreement for each in found.outputs}
-    assert agreements == {"box_offsets": None, "class_logits": 1}
-
-
 # --- what fp16 costs
 
 

@@ -19,7 +19,7 @@ from mvlab.models.build import build_network
 from mvlab.networks import NANO, MobileViTConfig
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
-from mvlab.record.model import NAME, example_images, save_model
+from mvlab.record.model import NAME, OUTPUTS, example_images, save_model
 from mvlab.record.store import connect
 
 CLASSES = ("zero", "one", "two")
@@ -75,7 +75,8 @@ def test_the_model_of_a_run_is_the_network(
     found = mlflow.models.get_model_info(uri)
     assert [each.shape for each in found.signature.inputs] == [(-1, 3, SIDE, SIDE)]
     assert [each.shape for each in found.signature.outputs] == [(-1, len(CLASSES))]
-    assert found.metadata == {"classes": list(CLASSES), "config_digest": "abc"}
+    known = {"classes": list(CLASSES), "config_digest": "abc", "task": "classification", "output": OUTPUTS["classification"]}
+    assert found.metadata == known
     (model,) = client.search_logged_models([experiment])
     assert (model.name, model.source_run_id, model.params) == (NAME, run_id, {"epochs": "2"})
 

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mvlab.export.claims import false_claims
 from mvlab.export.coreml import MAIN, OUTPUTS
+from mvlab.export.detector import Decoded
 from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
 from mvlab.export.errors import PackageError
 from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
@@ -27,10 +29,9 @@ REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "in [-1, 1]": lambda images: images * 2 - 1,
 }
 """Changes to an image that explain a package with wrong preprocessing."""
-DECISIONS = ("cast", "softmax")
+DECISIONS = ("cast", "slice_by_index", "softmax")
 """Operations that may follow the model's scores in a package."""
-BOX_OFFSETS, _ = OUTPUTS["detection"]
-"""Output that holds no scores."""
+BOXES, SCORES = OUTPUTS["detection"]
 (PROBABILITIES,) = OUTPUTS["classification"]
 
 
@@ -46,9 +47,11 @@ class _Pair:
     """True if it must be the softmax of the model's output, False if it must be that output itself."""
     scores: str | None = None
     """Tensor of the program of which it is the softmax, if it is one."""
+    background: bool = False
+    """True if the first class of the softmax, the background, is left out."""
 
     def expected(self, outputs: tuple[Tensor, ...]) -> Tensor:
-        return outputs[self.place].softmax(1) if self.is_softmax else outputs[self.place]
+        return self._softmax(outputs[self.place]) if self.is_softmax else outputs[self.place]
 
     def off(self, values: Mapping[str, Tensor], expected: Tensor) -> Tensor:
         """Return the error that the program is responsible for.
@@ -56,7 +59,10 @@ class _Pair:
         For probabilities that is the error against the softmax of the program's own scores. The scores are compared
         with the model's separately. A softmax may enlarge their fp16 error tenfold, or remove it.
         """
-        return values[self.name] - (expected if self.scores is None else values[self.scores].softmax(1))
+        return values[self.name] - (expected if self.scores is None else self._softmax(values[self.scores]))
+
+    def _softmax(self, scores: Tensor) -> Tensor:
+        return scores.softmax(1)[:, 1:] if self.background else scores.softmax(1)
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,17 @@ class Comparison:
     """Labels in the order of the model's scores; empty if unknown."""
 
     @cached_property
+    def forward(self) -> Callable[[Tensor], Any]:
+        """The model; for a package with boxes, a detector with decoded boxes, on one image."""
+        if not gives_boxes(self.program):
+            return self.model
+        decoded = Decoded(self.model, self.images.shape[2])
+        return lambda image: tuple(each[0] for each in decoded(image))
+
+    @cached_property
     def reference(self) -> Reference:
         """Run of the model on the first image."""
-        return trace(self.model, self.preprocess, self.images[:1])
+        return trace(self.model, self.preprocess, self.images[:1], forward=self.forward)
 
     @cached_property
     def stored(self) -> StoredWeights:
@@ -93,7 +107,7 @@ class Comparison:
     def errors(self) -> list[OutputErrors]:
         """Errors of every output."""
         with torch.no_grad():
-            expected = [tensors_of(self.model(self._model_input(place))) for place in range(len(self.images))]
+            expected = [tensors_of(self.forward(self._model_input(place))) for place in range(len(self.images))]
         exact, declared = self._results(self.restored, in_fp32), self._results(self.program, as_declared)
         return [
             self._error(pair, torch.cat([pair.expected(each) for each in expected]), exact, declared)
@@ -119,7 +133,7 @@ class Comparison:
             relative=float(pair.off(declared, expected).abs().max()) / unit,
             max_abs=float(off.max()),
             mean_abs=float(off.mean()),
-            top1_agreement=None if pair.label == BOX_OFFSETS else _agreement(declared[pair.name], expected),
+            top1_agreement=None if gives_boxes(self.program) else _agreement(declared[pair.name], expected),
         )
 
     def _results(self, program: Program, rounds: Rounds) -> dict[str, Tensor]:
@@ -173,7 +187,7 @@ class Comparison:
         found = _tensor(outputs(self.restored, self.images[0], names=[pair.name], rounds=in_fp32)[pair.name])
         for remedy, change in REMEDIES.items():
             with torch.no_grad():
-                expected = pair.expected(tensors_of(self.model(change(self._model_input(0)))))
+                expected = pair.expected(tensors_of(self.forward(change(self._model_input(0)))))
             if float((found - expected).abs().max()) / spread(expected) <= tolerance:
                 return remedy
         return None
@@ -229,6 +243,9 @@ def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
             "they are not the same network"
         )
     ours = next((each for each in OUTPUTS.values() if set(each) == set(names)), ())
+    if ours == (BOXES, SCORES):
+        yield from _pairs_of_detector(program)
+        return
     for place, name in enumerate(ours or names):
         scores = _before_softmax(program, name)
         if classify is None and name != PROBABILITIES and (scores is None or ours):
@@ -238,6 +255,22 @@ def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
         else:
             yield _Pair("logits", scores, place)
             yield _Pair("probabilities", name, place, is_softmax=True, scores=scores)
+
+
+def gives_boxes(program: Program) -> bool:
+    """Tell whether the program gives boxes and scores, as ours of detectors do."""
+    return set(program.outputs) == {BOXES, SCORES}
+
+
+def _pairs_of_detector(program: Program) -> Iterator[_Pair]:
+    """Yield boxes, the logits that scores are computed from, and scores."""
+    logits = _before_softmax(program, SCORES)
+    yield _Pair(BOXES, BOXES, 0)
+    if logits is None:
+        yield _Pair("scores without a softmax", SCORES, 1, is_softmax=True, background=True)
+    else:
+        yield _Pair("logits", logits, 1)
+        yield _Pair(SCORES, SCORES, 1, is_softmax=True, scores=logits, background=True)
 
 
 def _before_softmax(program: Program, name: str) -> str | None:

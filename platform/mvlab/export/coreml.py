@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mvlab.durable import PARTIAL, atomic_folder
+from mvlab.export.detector import Decoded, scores_of
 from mvlab.export.errors import ExportError
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NetworkConfig
@@ -30,10 +32,13 @@ MAIN = "main"
 """Function of a package for images of the default size."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
     "classification": ("classLabel_probs",),
-    "detection": ("box_offsets", "class_logits"),
+    "detection": ("boxes", "scores"),
     "segmentation": ("logits",),
 }
-"""Output names of a package, in the order of the network's outputs. A classifier also returns its label."""
+"""Output names of a package, in the order of the network's outputs. A classifier also returns its label.
+
+boxes (N, 4): corners of the box of each prior, as shares of the image. scores (N, classes), without the background's.
+"""
 CLASSES, WEIGHTS = "classes", "weights_sha256"
 """Keys of a package's metadata: class names of a detector or segmenter, as JSON; digest of the weights."""
 
@@ -78,13 +83,12 @@ def export_package(model: nn.Module, path: Path, target: Target) -> None:
     Raises:
         ExportError: the network cannot be converted at one of the resolutions.
     """
-    network = _Prepared(model, target).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _scratch() as scratch:
         if len(target.resolutions) == 1:
-            package = _convert(network, target, target.resolutions[0], ct.target.iOS16)
+            package = _convert(model, target, target.resolutions[0], ct.target.iOS16)
         else:
-            package = _join(network, target, scratch)
+            package = _join(model, target, scratch)
         package.short_description, package.license = target.description, target.licence
         for key, value in target.metadata.items():
             package.user_defined_metadata[key] = value
@@ -114,12 +118,12 @@ def _put(made: Path, path: Path) -> None:
         shutil.copytree(made, new, dirs_exist_ok=True)
 
 
-def _join(network: "_Prepared", target: Target, scratch: Path) -> Any:
+def _join(model: nn.Module, target: Target, scratch: Path) -> Any:
     """Return a package with a function for each resolution."""
     functions, joined = ct.utils.MultiFunctionDescriptor(), scratch / "joined.mlpackage"
     for side in target.resolutions:
         one = scratch / f"{side}.mlpackage"
-        _convert(network, target, side, ct.target.iOS18).save(str(one))
+        _convert(model, target, side, ct.target.iOS18).save(str(one))
         name = function_name(side, is_default=side == target.resolutions[0])
         functions.add_function(str(one), src_function_name=MAIN, target_function_name=name)
     functions.default_function_name = MAIN
@@ -135,9 +139,9 @@ def function_name(side: int | str, *, is_default: bool) -> str:
 class _Prepared(nn.Module):
     """Network behind CoreML's image input, which has already scaled the image and ordered its channels."""
 
-    def __init__(self, model: nn.Module, target: Target) -> None:
+    def __init__(self, model: nn.Module, target: Target, side: int) -> None:
         super().__init__()
-        self.model, self.gives_probabilities = model, target.task == "classification"
+        self.model, self.task = Decoded(model, side) if target.task == "detection" else model, target.task
         mean, std = (
             torch.tensor(each).view(1, 3, 1, 1) for each in (target.preprocessing.mean, target.preprocessing.std)
         )
@@ -148,17 +152,22 @@ class _Prepared(nn.Module):
         if self.is_normalised:
             image_BCHW = (image_BCHW - self.mean) / self.std
         outputs = self.model(image_BCHW)
-        return outputs.softmax(dim=1) if self.gives_probabilities else outputs
+        if self.task == "detection":
+            boxes_BN4, logits_BNK = outputs
+            return boxes_BN4[0], scores_of(logits_BNK[0])
+        return outputs.softmax(dim=1) if self.task == "classification" else outputs
 
 
-def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any:
+def _convert(model: nn.Module, target: Target, side: int, minimum: Any) -> Any:
     """Return a package of one resolution, not saved yet."""
+    network = _Prepared(model, target, side).eval()
     layout = ct.colorlayout.BGR if target.preprocessing.channels == "bgr" else ct.colorlayout.RGB
     image = ct.ImageType(name="image", shape=(1, 3, side, side), scale=target.preprocessing.scale, color_layout=layout)
     if target.task == "classification":
         returns: dict[str, Any] = {"classifier_config": ct.ClassifierConfig(list(target.classes))}
     else:
-        returns = {"outputs": [ct.TensorType(name=name) for name in OUTPUTS[target.task]]}
+        dtype = np.float32 if target.task == "detection" else None
+        returns = {"outputs": [ct.TensorType(name=name, dtype=dtype) for name in OUTPUTS[target.task]]}
     try:
         with redirect_stderr(io.StringIO()):  # four progress bars of the converter, seconds each
             program = torch.export.export(network, (torch.zeros(1, 3, side, side),)).run_decompositions({})
@@ -167,12 +176,30 @@ def _convert(network: _Prepared, target: Target, side: int, minimum: Any) -> Any
                 inputs=[image],
                 **returns,
                 convert_to="mlprogram",
-                compute_precision=ct.precision.FLOAT16 if target.precision == "fp16" else ct.precision.FLOAT32,
+                compute_precision=_compute_precision(network, target),
                 minimum_deployment_target=minimum,
                 skip_model_load=True,
             )
     except Exception as error:  # torch.export and the converter raise a dozen types
         raise ExportError(f"the network cannot be converted at {side}x{side} pixels: {error}") from error
+
+
+def _compute_precision(network: _Prepared, target: Target) -> Any:
+    """Return the precision of each operation. Boxes and scores are always computed in fp32 from a detector's outputs.
+
+    In fp16, the corners of a box of 10 pixels in 320 would be off by up to 1% of its width.
+    """
+    if target.precision == "fp32":
+        return ct.precision.FLOAT32
+    if not isinstance(network.model, Decoded):
+        return ct.precision.FLOAT16
+    num_priors = len(network.model.priors_N4)
+
+    def is_fp16(operation: Any) -> bool:
+        shape = operation.outputs[0].shape or ()
+        return not (len(shape) == 2 and shape[0] == num_priors)
+
+    return ct.transform.FP16ComputePrecision(op_selector=is_fp16)
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -70,12 +70,18 @@ class Reference:
 
 
 @torch.no_grad()
-def trace(model: nn.Module, preprocess: Preprocess, image: Tensor) -> Reference:
-    """Run `model` on one image (1, 3, H, W), with attention as explicit products, and keep all values."""
+def trace(
+    model: nn.Module, preprocess: Preprocess, image: Tensor, *, forward: Callable[[Tensor], Any] | None = None
+) -> Reference:
+    """Run `model` on one image (1, 3, H, W), with attention as explicit products, and keep all values.
+
+    Args:
+        forward: function that calls the model, if more than the model is to be run.
+    """
     recorder = _Recorder(image)
     with sdpa_kernel(SDPBackend.MATH), recorder:
         taken = preprocess(image)
-        outputs = tensors_of(model(taken))
+        outputs = tensors_of((forward or model)(taken))
     names = {id(tensor): name for name, tensor in _weights_of(model)}
     folded = [
         Weight(f"{names.get(id(weight), 'weight')} with BatchNorm", values, error)

@@ -22,42 +22,62 @@ from mvlab.durable import atomic_folder
 
 NAME = "model"
 """Name of the folder, and of the model in MLflow: `runs:/<run id>/model`."""
+TASK, OUTPUT = "task", "output"
+"""Keys of a model's metadata: what it is for, and what it returns."""
+OUTPUTS = {
+    "classification": "logits of the classes",
+    "detection": "for each prior: left, top, right, bottom of its box as shares of the image, then scores of the classes",
+    "segmentation": "logits of the classes of each pixel",
+}
+"""Description of the output by task."""
 NUM_EXAMPLES = 2
 """Example images. Export makes a size of 1 a constant: a single example would fix the batch size."""
 REQUIREMENTS = ("torch", "numpy", "mlflow")
 
 
 def save_model(
-    model: nn.Module, folder: Path, *, resolution: int, classes: Sequence[str], metadata: Mapping[str, str]
+    model: nn.Module,
+    folder: Path,
+    *,
+    resolution: int,
+    classes: Sequence[str],
+    metadata: Mapping[str, str],
+    task: str = "classification",
 ) -> None:
     """Write the model into `folder`, in place of one that is there.
 
-    It takes any number of float32 RGB images (N, 3, `resolution`, `resolution`) in [0, 1] and returns logits (N, K). It
-    runs on the CPU, also on a machine with a GPU, since a saved graph stays on its export device. Its MLmodel file has
-    `metadata` and the classes, in the order of the logits.
+    It takes any number of float32 RGB images (N, 3, `resolution`, `resolution`) in [0, 1] and returns one tensor; see
+    `OUTPUTS`. It runs on the CPU, also on a machine with a GPU, since a saved graph stays on its export device. Its
+    MLmodel file has `metadata`, the task, a description of the output, and the classes in the order of the output.
 
     Raises:
         RuntimeError: the network cannot be exported.
     """
     import mlflow.pytorch  # seconds to import
 
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3, resolution, resolution), name=None)]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(classes)), name=None)]),
-    )
-    saved = Model(metadata={**metadata, "classes": list(classes)})
+    examples_BCHW = example_images(resolution)
+    saved = Model(metadata={**metadata, TASK: task, OUTPUT: OUTPUTS[task], "classes": list(classes)})
     with atomic_folder(folder) as partial, torch.no_grad():
+        network = model.cpu().eval()
         mlflow.pytorch.save_model(
-            model.cpu().eval(),
+            network,
             str(partial),
             mlflow_model=saved,
-            signature=signature,
-            input_example=example_images(resolution),
+            signature=_signature(examples_BCHW, network(torch.from_numpy(examples_BCHW)).numpy()),
+            input_example=examples_BCHW,
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             serialization_format="pt2",
         )
         saved.flavors["python_function"]["config"] = {"device": "cpu"}
         saved.save(str(partial / MLMODEL_FILE_NAME))
+
+
+def _signature(inputs: NDArray[np.float32], outputs: NDArray[np.float32]) -> ModelSignature:
+    """Return the signature for any number of samples with the shapes of these."""
+    first, second = (
+        Schema([TensorSpec(each.dtype, (-1, *each.shape[1:]), name=None)]) for each in (inputs, outputs)
+    )
+    return ModelSignature(inputs=first, outputs=second)
 
 
 def example_images(resolution: int) -> NDArray[np.float32]:
@@ -73,6 +93,12 @@ def is_model(path: Path) -> bool:
     return (path / MLMODEL_FILE_NAME).is_file()
 
 
+def _model_type(folder: Path) -> str:
+    """Return MLflow's word for the kind of model."""
+    task = str((Model.load(str(folder)).metadata or {}).get(TASK, "classification"))
+    return "classifier" if task == "classification" else task
+
+
 def log_model(client: MlflowClient, run_id: str, folder: Path) -> str:
     """Add the model in `folder` to the run, under the folder's name; return its id in MLflow.
 
@@ -85,7 +111,7 @@ def log_model(client: MlflowClient, run_id: str, folder: Path) -> str:
         name=folder.name,
         source_run_id=run_id,
         params=run.data.params,
-        model_type="classifier",
+        model_type=_model_type(folder),
     )
     client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)

@@ -90,6 +90,7 @@ def _export(data: str, results: Path) -> None:
     """Save the EMA weights as MLflow model and as package. The package is executed and compared with the network."""
     os.environ.setdefault("TQDM_DISABLE", "1")  # the converter's progress bars
     from mvlab.export.checkpoint import origin  # seconds to import
+    from mvlab.export.detector import single_output
     from mvlab.export.run_package import package_run
     from mvlab.models.weights.saved import read_saved
 
@@ -97,10 +98,11 @@ def _export(data: str, results: Path) -> None:
     checkpoint = results / CHECKPOINT
     saved = read_saved(checkpoint)
     save_model(
-        saved.build(),
+        single_output(saved.build(), saved.preprocessing.crop),
         results / MODEL,
         resolution=saved.preprocessing.crop,
         classes=classes,
         metadata=origin(checkpoint, saved),
+        task=saved.network.task,
     )
     package_run(checkpoint, saved, results / PACKAGE, classes=classes)
