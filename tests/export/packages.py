@@ -15,6 +15,7 @@ from experiments.recipes import mobilevit_xxs
 from mvlab.export.coreml import Target, export_package
 from mvlab.export.verification import Verification
 from mvlab.models.build import build_network
+from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NANO, MobileViTConfig, NetworkConfig
@@ -38,6 +39,23 @@ def export_classifier(model: nn.Module, path: Path, *, side: int = SIDE, classes
     preprocessing = Preprocessing(resize=None, crop=side)
     target = Target(task="classification", resolutions=(side,), preprocessing=preprocessing, classes=tuple(classes))
     export_package(model, path, target)
+
+
+class Grid(Detector):
+    """A detector with one prior for each 16 x 16 pixels: a single convolution."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.predict = nn.Conv2d(3, 4 + 1 + num_classes, 8, stride=16)
+
+    def forward(self, images_BCHW: torch.Tensor) -> Predictions:
+        predicted_BNK = self.predict(images_BCHW).flatten(2).transpose(1, 2)
+        return predicted_BNK[..., :4], predicted_BNK[..., 4:]
+
+    def priors(self, height: int, width: int) -> torch.Tensor:
+        rows, columns = ((torch.arange(side // 16) + 0.5) * 16 / side for side in (height, width))
+        y_N, x_N = (each.flatten() for each in torch.meshgrid(rows, columns, indexing="ij"))
+        return torch.stack((x_N, y_N, torch.full_like(x_N, 0.3), torch.full_like(y_N, 0.3)), dim=1)
 
 
 def run_checkpoint(folder: Path, model: nn.Module) -> Path:

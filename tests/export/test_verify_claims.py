@@ -13,6 +13,7 @@ from export.packages import (
     NANO_MOBILEVIT,
     PREPROCESSING,
     SIDE,
+    Grid,
     changed,
     export_classifier,
     operations,
@@ -32,6 +33,7 @@ from mvlab.training.state import weights_sha256
 
 PICTURES = synthetic(1)
 SMALL = Target(task="segmentation", resolutions=(SIDE,), preprocessing=PREPROCESSING)
+ANIMALS = ("cat", "dog", "fox", "owl")
 Change = Callable[[Any], None]
 
 
@@ -73,25 +75,22 @@ def test_logits_under_the_name_of_probabilities_are_caught(tmp_path: Path, packa
     assert "probabilities without a softmax at 64x64 is off by" in problems(found)
 
 
-class Head(nn.Module):
-    """Outputs of a segmenter or a detector."""
+class Segmenter(nn.Module):
+    """Scores of the classes of each place, or their probabilities."""
 
-    def __init__(self, *, is_detector: bool, gives_probabilities: bool = False) -> None:
+    def __init__(self, *, gives_probabilities: bool = False) -> None:
         super().__init__()
         self.predict = nn.Conv2d(3, 8, 8, stride=16)
-        self.is_detector, self.gives_probabilities = is_detector, gives_probabilities
+        self.gives_probabilities = gives_probabilities
 
-    def forward(self, images_BCHW: torch.Tensor) -> Any:
-        predicted = self.predict(images_BCHW)
-        if self.is_detector:
-            boxes = predicted.flatten(2).transpose(1, 2)
-            return boxes[..., :4], boxes[..., 4:]
+    def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+        predicted: torch.Tensor = self.predict(images_BCHW)
         return predicted.softmax(1) if self.gives_probabilities else predicted
 
 
 def test_probabilities_under_the_name_of_logits_are_caught(tmp_path: Path) -> None:
-    scores = plausible(Head(is_detector=False), SIDE)
-    probabilities = Head(is_detector=False, gives_probabilities=True)
+    scores = plausible(Segmenter(), SIDE)
+    probabilities = Segmenter(gives_probabilities=True)
     probabilities.load_state_dict(scores.state_dict())
     path = tmp_path / "m.mlpackage"
     export_package(probabilities, path, SMALL)
@@ -100,16 +99,16 @@ def test_probabilities_under_the_name_of_logits_are_caught(tmp_path: Path) -> No
 
 @pytest.fixture(scope="module")
 def detector(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
-    """One with as many classes as boxes have offsets: its outputs have equal shapes."""
-    model = plausible(Head(is_detector=True), SIDE)
+    """One with as many classes as boxes have corners: its outputs have equal shapes."""
+    model = plausible(Grid(num_classes=4), SIDE)
     path = tmp_path_factory.mktemp("detector") / "m.mlpackage"
-    metadata = {"classes": json.dumps(("cat", "dog")), "weights_sha256": weights_sha256(model.state_dict())}
+    metadata = {"classes": json.dumps(ANIMALS), "weights_sha256": weights_sha256(model.state_dict())}
     export_package(model, path, replace(SMALL, task="detection", metadata=metadata))
     return model, path
 
 
 def with_outputs_exchanged(spec: Any) -> None:
-    other = {"box_offsets": "class_logits", "class_logits": "box_offsets"}
+    other = {"boxes": "scores", "scores": "boxes"}
     for each in operations(spec):
         for output in each.outputs:
             output.name = other.get(output.name, output.name)
@@ -120,10 +119,10 @@ def with_outputs_exchanged(spec: Any) -> None:
 
 def test_outputs_with_each_others_names_are_caught(tmp_path: Path, detector: tuple[nn.Module, Path]) -> None:
     model, package = detector
-    assert verified(package, model, ("cat", "dog")).passed
+    assert verified(package, model, ANIMALS).passed
     found = verified(changed(package, tmp_path / "m.mlpackage", with_outputs_exchanged), model, ())
-    assert "box_offsets at 64x64 is off by" in problems(found)
-    assert "class_logits at 64x64 is off by" in problems(found)
+    assert "boxes at 64x64 is off by" in problems(found)
+    assert "scores without a softmax at 64x64 is off by" in problems(found)
 
 
 def test_outputs_in_another_order_are_the_same_outputs(tmp_path: Path, detector: tuple[nn.Module, Path]) -> None:
@@ -202,13 +201,13 @@ def test_numbers_of_classes_have_their_order(tmp_path: Path, classifier: tuple[n
 
 def test_names_in_a_detectors_metadata_are_checked(tmp_path: Path, detector: tuple[nn.Module, Path]) -> None:
     model, package = detector
-    assert "2 of its labels are in another order" in problems(verified(package, model, ("dog", "cat")))
+    assert "2 of its labels are in another order" in problems(verified(package, model, ("dog", "cat", *ANIMALS[2:])))
 
     def nameless(spec: Any) -> None:
         del spec.description.metadata.userDefined["classes"]
 
     path = changed(package, tmp_path / "m.mlpackage", nameless)
-    assert "it has 0 labels for 2 classes" in problems(verified(path, model, ("cat", "dog")))
+    assert "it has 0 labels for 2 classes" in problems(verified(path, model, ANIMALS))
 
 
 # --- what it says of itself
@@ -244,7 +243,7 @@ def test_false_descriptions_are_caught(tmp_path: Path, classifier, change: Chang
 
 def test_functions_with_each_others_names_are_caught(tmp_path: Path) -> None:
     """Whoever loads `size_96` has images of 96 pixels."""
-    path, model = tmp_path / "m.mlpackage", plausible(Head(is_detector=False), SIDE)
+    path, model = tmp_path / "m.mlpackage", plausible(Segmenter(), SIDE)
     export_package(model, path, replace(SMALL, resolutions=(64, 96)))
     assert verified(path, model, ()).passed
 
@@ -260,7 +259,7 @@ def test_functions_with_each_others_names_are_caught(tmp_path: Path) -> None:
 
 def test_a_package_of_a_network_with_another_number_of_outputs_is_still_refused(package: Path) -> None:
     with pytest.raises(PackageError, match=r"1 outputs .*, the model 2"):
-        verified(package, Head(is_detector=True))
+        verified(package, Grid(num_classes=4))
 
 
 # --- the command

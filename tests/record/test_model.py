@@ -75,7 +75,12 @@ def test_the_model_of_a_run_is_the_network(
     found = mlflow.models.get_model_info(uri)
     assert [each.shape for each in found.signature.inputs] == [(-1, 3, SIDE, SIDE)]
     assert [each.shape for each in found.signature.outputs] == [(-1, len(CLASSES))]
-    known = {"classes": list(CLASSES), "config_digest": "abc", "task": "classification", "output": OUTPUTS["classification"]}
+    known = {
+        "classes": list(CLASSES),
+        "config_digest": "abc",
+        "task": "classification",
+        "output": OUTPUTS["classification"],
+    }
     assert found.metadata == known
     (model,) = client.search_logged_models([experiment])
     assert (model.name, model.source_run_id, model.params) == (NAME, run_id, {"epochs": "2"})

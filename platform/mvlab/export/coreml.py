@@ -196,7 +196,7 @@ def _compute_precision(network: _Prepared, target: Target) -> Any:
     num_priors = len(network.model.priors_N4)
 
     def is_fp16(operation: Any) -> bool:
-        shape = operation.outputs[0].shape or ()
+        shape = list(operation.outputs[0].shape or ())
         return not (len(shape) == 2 and shape[0] == num_priors)
 
     return ct.transform.FP16ComputePrecision(op_selector=is_fp16)

@@ -26,7 +26,7 @@ TASK, OUTPUT = "task", "output"
 """Keys of a model's metadata: what it is for, and what it returns."""
 OUTPUTS = {
     "classification": "logits of the classes",
-    "detection": "for each prior: left, top, right, bottom of its box as shares of the image, then scores of the classes",
+    "detection": "for each prior: left, top, right, bottom of its box, in shares of the image; scores of the classes",
     "segmentation": "logits of the classes of each pixel",
 }
 """Description of the output by task."""
@@ -74,9 +74,7 @@ def save_model(
 
 def _signature(inputs: NDArray[np.float32], outputs: NDArray[np.float32]) -> ModelSignature:
     """Return the signature for any number of samples with the shapes of these."""
-    first, second = (
-        Schema([TensorSpec(each.dtype, (-1, *each.shape[1:]), name=None)]) for each in (inputs, outputs)
-    )
+    first, second = (Schema([TensorSpec(each.dtype, (-1, *each.shape[1:]), name=None)]) for each in (inputs, outputs))
     return ModelSignature(inputs=first, outputs=second)
 
 
