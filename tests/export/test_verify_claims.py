@@ -207,7 +207,7 @@ def test_names_in_a_detectors_metadata_are_checked(tmp_path: Path, detector: tup
         del spec.description.metadata.userDefined["classes"]
 
     path = changed(package, tmp_path / "m.mlpackage", nameless)
-    assert "it has 0 labels for 2 classes" in problems(verified(path, model, ANIMALS))
+    assert "it has 0 labels for 4 classes" in problems(verified(path, model, ANIMALS))
 
 
 # --- what it says of itself

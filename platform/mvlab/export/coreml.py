@@ -28,6 +28,8 @@ import coremltools as ct  # noqa: E402
 Task = Literal["classification", "detection", "segmentation"]
 Precision = Literal["fp16", "fp32"]
 
+BOX = 4
+"""Numbers of a box."""
 MAIN = "main"
 """Function of a package for images of the default size."""
 OUTPUTS: dict[Task, tuple[str, ...]] = {
@@ -196,8 +198,9 @@ def _compute_precision(network: _Prepared, target: Target) -> Any:
     num_priors = len(network.model.priors_N4)
 
     def is_fp16(operation: Any) -> bool:
-        shape = list(operation.outputs[0].shape or ())
-        return not (len(shape) == 2 and shape[0] == num_priors)
+        *_, rows, values = (0, 0, *(operation.outputs[0].shape or ()))
+        is_decoding = values <= BOX or len(operation.outputs[0].shape) == 2  # the batch is gone where scores are made
+        return not (rows == num_priors and is_decoding)
 
     return ct.transform.FP16ComputePrecision(op_selector=is_fp16)
 
