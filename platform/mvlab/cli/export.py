@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
 from mvlab.cli.flags import with_flags
+from mvlab.cli.images import add_images, pictures_of
 from mvlab.cli.parser import add_tracking_uri
 from mvlab.export.errors import ExportError
 from mvlab.record.tracking import RUN_ID
@@ -39,6 +40,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="side of the images (default: that of the evaluation). Several sides need iOS 18 or macOS 15",
     )
+    parser.add_argument(
+        "--nms",
+        action="store_true",
+        help="a pipeline with non-maximum suppression and class labels, for Apple's Vision: outputs confidence and "
+        "coordinates, with thresholds as inputs. For a detector at one image size",
+    )
+    add_images(parser)
     add_classes(parser)
     parser.add_argument("--licence", default="", metavar="TEXT", help="licence of the weights, for the metadata")
     add_tracking_uri(parser)
@@ -70,11 +78,11 @@ def _export(
     from mvlab.export.checkpoint import target_of  # torch and coremltools: seconds to import
     from mvlab.export.coreml import describe, export_package
     from mvlab.export.description import describe_verification
-    from mvlab.export.pictures import synthetic
-    from mvlab.export.run_package import IMAGES, write_verification
+    from mvlab.export.run_package import write_verification
     from mvlab.export.verify import as_prepared, verify
     from mvlab.models.weights.saved import read_saved
 
+    pictures, images = pictures_of(parsed)
     saved = read_saved(checkpoint)
     classes = labels_in(parsed.classes) or classes
     target = target_of(
@@ -85,17 +93,16 @@ def _export(
         resolutions=tuple(parsed.image_size),
         precision=parsed.precision,
         licence=parsed.licence,
+        nms=parsed.nms,
     )
     network = saved.build()
     export_package(network, out, target)
-    verification = verify(
-        out, network, synthetic(), preprocess=as_prepared(saved.preprocessing), classes=target.classes
-    )
+    verification = verify(out, network, pictures, preprocess=as_prepared(saved.preprocessing), classes=target.classes)
     package = describe(out)
-    print(with_flags(describe_verification(verification, IMAGES)))
+    print(with_flags(describe_verification(verification, images)))
     if recorded is not None:
         with tempfile.TemporaryDirectory() as scratch:
-            write_verification(Path(scratch), verification, package=package, classes=classes)
+            write_verification(Path(scratch), verification, package=package, classes=classes, images=images)
             print(f"\nLogged to run {recorded.run_id}, in {recorded.log(out, Path(scratch))}")
     print(json.dumps(verification.as_dict() | {"package": package}), flush=True)
     return 0 if verification.passed else NOT_VERIFIED

@@ -3,18 +3,13 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mvlab.cli.classes import add_classes, labels_beside, labels_in
 from mvlab.cli.flags import with_flags
-from mvlab.export.errors import PackageError, PicturesError
-
-if TYPE_CHECKING:
-    from mvlab.export.pictures import Pictures
+from mvlab.cli.images import add_images, pictures_of
+from mvlab.export.errors import PackageError
 
 PAST_TOLERANCE = 1
-NUM_SYNTHETIC = 8
-MAX_IMAGES = 64
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,16 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--against", metavar="CHECKPOINT", required=True, help="a run's state.pt, or what `mvlab weights import` wrote"
     )
     add_classes(parser)
-    parser.add_argument(
-        "--images", metavar="DIR", help=f"folder of images (default: {NUM_SYNTHETIC} synthetic ones, always the same)"
-    )
-    parser.add_argument(
-        "--max-images",
-        type=int,
-        default=MAX_IMAGES,
-        metavar="N",
-        help="images to take from DIR, evenly spread; all are in memory, and run at every size (default: %(default)s)",
-    )
+    add_images(parser)
     parser.add_argument(
         "--tolerance",
         type=float,
@@ -50,15 +36,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     if parsed.tolerance is not None and not parsed.tolerance > 0:
         raise PackageError(f"--tolerance {parsed.tolerance:g}: it has to be above 0")
-    if parsed.max_images < 1:
-        raise PicturesError(f"--max-images {parsed.max_images}: at least one is needed")
     from mvlab.export.checkpoint import require_classes  # torch and coremltools: seconds to import
     from mvlab.export.description import describe_verification
     from mvlab.export.verification import TOLERANCE
     from mvlab.export.verify import as_prepared, verify
     from mvlab.models.weights.saved import read_saved
 
-    pictures, images = _pictures(parsed.images, parsed.max_images)
+    pictures, images = pictures_of(parsed)
     checkpoint = Path(parsed.against)
     saved = read_saved(checkpoint)
     classes = labels_in(parsed.classes) or labels_beside(checkpoint)
@@ -75,17 +59,3 @@ def run(parsed: argparse.Namespace) -> int:
     print(with_flags(describe_verification(verification, images)))
     print(json.dumps(verification.as_dict()), flush=True)
     return 0 if verification.passed else PAST_TOLERANCE
-
-
-def _pictures(folder: str | None, at_most: int) -> "tuple[Pictures, str]":
-    """Images to run, and a description of them."""
-    from mvlab.export.pictures import from_files, images_in, spread_over, synthetic
-
-    if folder is None:
-        return synthetic(NUM_SYNTHETIC), "synthetic images, always the same"
-    files, left_out = images_in(Path(folder))
-    chosen = spread_over(files, at_most)
-    which = f"images of {folder}"
-    if len(chosen) < len(files):
-        which = f"of the {len(files):,} {which}, spread evenly"
-    return from_files(chosen), which + left_out

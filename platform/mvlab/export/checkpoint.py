@@ -28,11 +28,13 @@ def target_of(
     resolutions: tuple[int, ...] = (),
     precision: Precision = "fp16",
     licence: str = "",
+    nms: bool = False,
 ) -> Target:
     """Return the target for `saved`, which was read from `checkpoint`, with the given wishes.
 
     By default a classifier's labels are the numbers of its classes, and the resolution is that of the evaluation. Class
-    names of a detector or segmenter are in the metadata, as JSON, since its outputs have no labels.
+    names of a detector or segmenter are in the metadata, as JSON, since its outputs have no labels. With `nms`, a
+    detector's outputs have labels like a classifier's.
 
     Raises:
         ExportError: its network is for another task than `task`, the number of classes is wrong, or this version cannot
@@ -47,12 +49,16 @@ def target_of(
         raise ExportError(f"images of {bad[0]} pixels: 32 are the least")
     if len(set(resolutions)) < len(resolutions):
         raise ExportError(f"a resolution is named twice: {', '.join(map(str, resolutions))}")
-    is_labelled = does == "classification"
+    if nms and (does != "detection" or len(resolutions) > 1):
+        why = f"for {does}" if does != "detection" else "asked for at several image sizes"
+        raise ExportError(f"--nms is for a detector at one image size, and {saved.network.title} is {why}")
+    is_labelled = does == "classification" or nms
     named = {CLASSES: json.dumps(classes, ensure_ascii=False)} if classes and not is_labelled else {}
     return Target(
         task=does,
         resolutions=resolutions or (saved.preprocessing.crop,),
         precision=precision,
+        nms=nms,
         preprocessing=saved.preprocessing,
         classes=classes or (tuple(map(str, range(saved.num_classes))) if is_labelled else ()),
         description=f"{saved.network.title} for {does}, as in arXiv 2110.02178; averaged weights",

@@ -1,6 +1,6 @@
 """Comparison of one function of a package with the model, at one image size: the runs, and their evaluation."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from mvlab.export.claims import false_claims
-from mvlab.export.coreml import MAIN, OUTPUTS
-from mvlab.export.detector import Decoded
+from mvlab.export.coreml import MAIN
+from mvlab.export.detections import Agreement, compare
+from mvlab.export.detector import Decoded, scores_of
 from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
 from mvlab.export.errors import PackageError
 from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
 from mvlab.export.mil.program import Program, Ref, Value
+from mvlab.export.pairs import FORMS, Pair, boxes_and_scores, pairs_of
 from mvlab.export.reference import Preprocess, Reference, Weight, tensors_of, trace
 from mvlab.export.rounding_error import Loss, by_kind, by_operation, rounding
 from mvlab.export.stored_weights import ChangedWeight, StoredWeights, compare_weights, is_rounding, with_weights
@@ -29,40 +31,6 @@ REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "in [-1, 1]": lambda images: images * 2 - 1,
 }
 """Changes to an image that explain a package with wrong preprocessing."""
-DECISIONS = ("cast", "slice_by_index", "softmax")
-"""Operations that may follow the model's scores in a package."""
-BOXES, SCORES = OUTPUTS["detection"]
-(PROBABILITIES,) = OUTPUTS["classification"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    """Tensor of the program, and its counterpart among the model's outputs."""
-
-    label: str
-    name: str
-    place: int
-    """Index of the model's output."""
-    is_softmax: bool = False
-    """True if it must be the softmax of the model's output, False if it must be that output itself."""
-    scores: str | None = None
-    """Tensor of the program of which it is the softmax, if it is one."""
-    background: bool = False
-    """True if the first class of the softmax, the background, is left out."""
-
-    def expected(self, outputs: tuple[Tensor, ...]) -> Tensor:
-        return self._softmax(outputs[self.place]) if self.is_softmax else outputs[self.place]
-
-    def off(self, values: Mapping[str, Tensor], expected: Tensor) -> Tensor:
-        """Return the error that the program is responsible for.
-
-        For probabilities that is the error against the softmax of the program's own scores. The scores are compared
-        with the model's separately. A softmax may enlarge their fp16 error tenfold, or remove it.
-        """
-        return values[self.name] - (expected if self.scores is None else self._softmax(values[self.scores]))
-
-    def _softmax(self, scores: Tensor) -> Tensor:
-        return scores.softmax(1)[:, 1:] if self.background else scores.softmax(1)
 
 
 @dataclass(frozen=True)
@@ -79,11 +47,16 @@ class Comparison:
     """Labels in the order of the model's scores; empty if unknown."""
 
     @cached_property
+    def detector(self) -> tuple[str, str] | None:
+        """Names of boxes and scores, if the package gives them."""
+        return boxes_and_scores(self.program)
+
+    @cached_property
     def forward(self) -> Callable[[Tensor], Any]:
         """The model; for a package with boxes, a detector with decoded boxes, on one image."""
-        if not gives_boxes(self.program):
+        if self.detector is None:
             return self.model
-        decoded = Decoded(self.model, self.images.shape[2])
+        decoded = Decoded(self.model, self.images.shape[2], FORMS[self.detector])
         return lambda image: tuple(each[0] for each in decoded(image))
 
     @cached_property
@@ -101,21 +74,39 @@ class Comparison:
         return with_weights(self.program, self.stored.restored)
 
     @cached_property
-    def pairs(self) -> list[_Pair]:
-        return list(_pairs(self.program, self.reference.outputs))
+    def pairs(self) -> list[Pair]:
+        return list(pairs_of(self.program, self.reference.outputs))
+
+    @cached_property
+    def expected(self) -> list[tuple[Tensor, ...]]:
+        """Outputs of the model for each image."""
+        with torch.no_grad():
+            return [tensors_of(self.forward(self._model_input(place))) for place in range(len(self.images))]
+
+    @cached_property
+    def declared(self) -> dict[str, Tensor]:
+        """Results of the program as it is, of all images."""
+        return self._results(self.program, as_declared)
 
     def errors(self) -> list[OutputErrors]:
         """Errors of every output."""
-        with torch.no_grad():
-            expected = [tensors_of(self.forward(self._model_input(place))) for place in range(len(self.images))]
-        exact, declared = self._results(self.restored, in_fp32), self._results(self.program, as_declared)
+        exact = self._results(self.restored, in_fp32)
         return [
-            self._error(pair, torch.cat([pair.expected(each) for each in expected]), exact, declared)
+            self._error(pair, torch.cat([pair.expected(each) for each in self.expected]), exact, self.declared)
             for pair in self.pairs
         ]
 
+    def detections(self) -> list[Agreement]:
+        """Agreement of a detector's detections; nothing for other networks."""
+        if self.detector is None:
+            return []
+        ours = zip(*(self.declared[name].chunk(len(self.images)) for name in self.detector), strict=True)
+        theirs = ((boxes, scores_of(logits)) for boxes, logits in self.expected)
+        size = (self.images.shape[2], self.images.shape[3])
+        return [compare(ours, theirs, self.program.suppression, function=self.function, size=size)]
+
     def _error(
-        self, pair: _Pair, expected: Tensor, exact: Mapping[str, Tensor], declared: Mapping[str, Tensor]
+        self, pair: Pair, expected: Tensor, exact: Mapping[str, Tensor], declared: Mapping[str, Tensor]
     ) -> OutputErrors:
         if exact[pair.name].shape != expected.shape:
             given, wanted = tuple(exact[pair.name].shape), tuple(expected.shape)
@@ -133,7 +124,7 @@ class Comparison:
             relative=float(pair.off(declared, expected).abs().max()) / unit,
             max_abs=float(off.max()),
             mean_abs=float(off.mean()),
-            top1_agreement=None if gives_boxes(self.program) else _agreement(declared[pair.name], expected),
+            top1_agreement=None if self.detector else _agreement(declared[pair.name], expected),
         )
 
     def _results(self, program: Program, rounds: Rounds) -> dict[str, Tensor]:
@@ -151,10 +142,15 @@ class Comparison:
                 self.program,
                 function=self.function,
                 classes=self.classes,
-                num_classes=self.reference.outputs[0].shape[1],
+                num_classes=self._num_classes(),
                 weights_sha256=weights_sha256(self.model.state_dict()),
             )
         ]
+
+    def _num_classes(self) -> int:
+        """Classes with a label: a detector's background has none."""
+        outputs = self.reference.outputs
+        return outputs[1].shape[1] - 1 if self.detector else outputs[0].shape[1]
 
     def changed(self) -> list[ChangedWeight]:
         """Weights of the model that are stored with changed elements."""
@@ -224,65 +220,6 @@ def _agreement(ours: Tensor, theirs: Tensor) -> float:
     """
     axis = 2 if theirs.ndim == 3 else 1
     return float((ours.argmax(axis) == theirs.argmax(axis)).double().mean())
-
-
-def _pairs(program: Program, expected: tuple[Tensor, ...]) -> Iterator[_Pair]:
-    """Yield the tensors to compare: outputs, and for probabilities also the scores that they are computed from.
-
-    The name of an output determines what it must be. The program decides only if the name is none of ours.
-    """
-    classify = next((each for each in program.operations if each.kind == "classify"), None)
-    names = program.outputs
-    if classify is not None:
-        probabilities = classify.arguments["probabilities"]
-        assert isinstance(probabilities, Ref)
-        names = (probabilities.name,)
-    if len(names) != len(expected):
-        raise PackageError(
-            f"the package has {len(names)} outputs ({', '.join(names)}), the model {len(expected)}: "
-            "they are not the same network"
-        )
-    ours = next((each for each in OUTPUTS.values() if set(each) == set(names)), ())
-    if ours == (BOXES, SCORES):
-        yield from _pairs_of_detector(program)
-        return
-    for place, name in enumerate(ours or names):
-        scores = _before_softmax(program, name)
-        if classify is None and name != PROBABILITIES and (scores is None or ours):
-            yield _Pair(name, name, place)
-        elif scores is None:
-            yield _Pair("probabilities without a softmax", name, place, is_softmax=True)
-        else:
-            yield _Pair("logits", scores, place)
-            yield _Pair("probabilities", name, place, is_softmax=True, scores=scores)
-
-
-def gives_boxes(program: Program) -> bool:
-    """Tell whether the program gives boxes and scores, as ours of detectors do."""
-    return set(program.outputs) == {BOXES, SCORES}
-
-
-def _pairs_of_detector(program: Program) -> Iterator[_Pair]:
-    """Yield boxes, the logits that scores are computed from, and scores."""
-    logits = _before_softmax(program, SCORES)
-    yield _Pair(BOXES, BOXES, 0)
-    if logits is None:
-        yield _Pair("scores without a softmax", SCORES, 1, is_softmax=True, background=True)
-    else:
-        yield _Pair("logits", logits, 1)
-        yield _Pair(SCORES, SCORES, 1, is_softmax=True, scores=logits, background=True)
-
-
-def _before_softmax(program: Program, name: str) -> str | None:
-    """Return the tensor of which the tensor `name` is the softmax, if it is one."""
-    operation = program.producer(name)
-    while operation is not None and operation.kind in DECISIONS:
-        before = operation.arguments["x"]
-        assert isinstance(before, Ref)
-        if operation.kind == "softmax":
-            return before.name
-        operation = program.producer(before.name)
-    return None
 
 
 def _tensor(value: Value) -> Tensor:

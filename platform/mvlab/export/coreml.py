@@ -16,14 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from mvlab.durable import PARTIAL, atomic_folder
-from mvlab.export.detector import Decoded, scores_of
+from mvlab.export.detector import Decoded, Form, scores_of
 from mvlab.export.errors import ExportError
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NetworkConfig
+from mvlab.tasks.detection.config import RULES
 
 # Its import warns that it was tested with older torch and scikit-learn, and that this is no Mac.
 logging.getLogger("coremltools").setLevel(logging.CRITICAL)
 import coremltools as ct  # noqa: E402
+
+from mvlab.export.pipeline import CONFIDENCE, COORDINATES, with_suppression  # noqa: E402
 
 Task = Literal["classification", "detection", "segmentation"]
 Precision = Literal["fp16", "fp32"]
@@ -59,6 +62,8 @@ class Target:
     classes: tuple[str, ...] = ()
     """Class names in the order of the network's scores: labels of a classifier."""
     description: str = ""
+    nms: bool = False
+    """True for a detector with non-maximum suppression: a pipeline, as Apple's Vision expects it."""
     licence: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,6 +94,9 @@ def export_package(model: nn.Module, path: Path, target: Target) -> None:
     with _scratch() as scratch:
         if len(target.resolutions) == 1:
             package = _convert(model, target, target.resolutions[0], ct.target.iOS16)
+            if target.nms:
+                rule = RULES["release"]
+                package = with_suppression(package, target.classes, iou=rule.iou, least_confidence=rule.score)
         else:
             package = _join(model, target, scratch)
         package.short_description, package.license = target.description, target.licence
@@ -143,7 +151,8 @@ class _Prepared(nn.Module):
 
     def __init__(self, model: nn.Module, target: Target, side: int) -> None:
         super().__init__()
-        self.model, self.task = Decoded(model, side) if target.task == "detection" else model, target.task
+        form: Form = "centres" if target.nms else "corners"
+        self.model, self.task = Decoded(model, side, form) if target.task == "detection" else model, target.task
         mean, std = (
             torch.tensor(each).view(1, 3, 1, 1) for each in (target.preprocessing.mean, target.preprocessing.std)
         )
@@ -169,7 +178,8 @@ def _convert(model: nn.Module, target: Target, side: int, minimum: Any) -> Any:
         returns: dict[str, Any] = {"classifier_config": ct.ClassifierConfig(list(target.classes))}
     else:
         dtype = np.float32 if target.task == "detection" else None
-        returns = {"outputs": [ct.TensorType(name=name, dtype=dtype) for name in OUTPUTS[target.task]]}
+        names = (COORDINATES, CONFIDENCE) if target.nms else OUTPUTS[target.task]
+        returns = {"outputs": [ct.TensorType(name=name, dtype=dtype) for name in names]}
     try:
         with redirect_stderr(io.StringIO()):  # four progress bars of the converter, seconds each
             program = torch.export.export(network, (torch.zeros(1, 3, side, side),)).run_decompositions({})
@@ -198,9 +208,9 @@ def _compute_precision(network: _Prepared, target: Target) -> Any:
     num_priors = len(network.model.priors_N4)
 
     def is_fp16(operation: Any) -> bool:
-        *_, rows, values = (0, 0, *(operation.outputs[0].shape or ()))
-        is_decoding = values <= BOX or len(operation.outputs[0].shape) == 2  # the batch is gone where scores are made
-        return not (rows == num_priors and is_decoding)
+        shape = [int(size) for size in operation.outputs[0].shape or ()]
+        is_decoding = len(shape) == 2 or shape[-1:] == [BOX] or shape[-1:] == [BOX // 2]  # scores have no batch
+        return not (is_decoding and shape[-2:-1] == [num_priors])
 
     return ct.transform.FP16ComputePrecision(op_selector=is_fp16)
 
@@ -209,13 +219,14 @@ def describe(path: Path) -> dict[str, Any]:
     """Load a saved package, and return its description.
 
     Raises:
-        ExportError: it is no ML Program.
+        ExportError: it is no ML Program, and no pipeline with one.
     """
     spec = ct.utils.load_spec(str(path))
-    if spec.WhichOneof("Type") != "mlProgram":
-        raise ExportError(f"{path} is a {spec.WhichOneof('Type')}, not an ML Program")
+    program, *stages = spec.pipeline.models or [spec]
+    if program.WhichOneof("Type") != "mlProgram":
+        raise ExportError(f"{path} is a {program.WhichOneof('Type')}, not an ML Program")
     functions = {
-        name: next(iter(each.block_specializations.values())) for name, each in spec.mlProgram.functions.items()
+        name: next(iter(each.block_specializations.values())) for name, each in program.mlProgram.functions.items()
     }
     interfaces = list(spec.description.functions) or [spec.description]
     first = functions.get("main") or next(iter(functions.values()))
@@ -232,6 +243,15 @@ def describe(path: Path) -> dict[str, Any]:
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "metadata": dict(spec.description.metadata.userDefined),
         "licence": spec.description.metadata.license,
+    } | {key: value for stage in stages for key, value in _suppression(stage.nonMaximumSuppression).items()}
+
+
+def _suppression(stage: Any) -> dict[str, Any]:
+    """Return labels and thresholds of a pipeline's last stage."""
+    return {
+        "labels": list(stage.stringClassLabels.vector),
+        "iou_threshold": stage.iouThreshold,
+        "confidence_threshold": stage.confidenceThreshold,
     }
 
 

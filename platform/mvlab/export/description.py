@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mvlab.export.detections import BAND, SAME_BOX, Agreement
 from mvlab.export.rounding_error import Loss
 from mvlab.export.verification import OutputErrors, Verification
 from mvlab.markdown import markdown_table
@@ -21,6 +22,7 @@ def describe_verification(verification: Verification, images: str) -> str:
         "fp32: largest error of the program in fp32 with the model's weights, in standard deviations of the output; at "
         f"most {v.exact_tolerance:.0e} is allowed. {v.precision}: that of the program as it is; at most "
         f"{v.tolerance:g}. max, mean: absolute errors of the program as it is.",
+        *_detections(v.detections),
         _weights(v) if v.are_labels_known else f"{_weights(v)} {UNKNOWN_LABELS}",
     ]
     if v.losses_by_kind:
@@ -43,6 +45,30 @@ def _row(errors: OutputErrors) -> list[str]:
     agreement = "–" if errors.top1_agreement is None else f"{errors.top1_agreement:.2%}"
     numbers = [f"{each:.1e}" for each in (errors.exact, errors.relative, errors.max_abs, errors.mean_abs)]
     return [errors.output, size, *numbers, agreement]
+
+
+def _detections(agreements: Sequence[Agreement]) -> list[str]:
+    """Return a table of detections and its explanation; nothing without them."""
+    if not agreements:
+        return []
+    rows = [
+        [
+            f"{a.size[1]}x{a.size[0]}",
+            a.rule,
+            *(f"{found:,} of {all_:,}" for found, all_ in ((a.num_found, a.num_model), (a.num_known, a.num_package))),
+            f"{a.num_open:,}",
+        ]
+        for a in agreements
+    ]
+    table = markdown_table(["images", "suppression", "model's, in package", "package's, in model", "open"], rows)
+    text = (
+        f"Detections with scores above {agreements[0].score:g}, after non-maximum suppression: a detection is found if "
+        f"the other has one of its class with IoU {SAME_BOX:g} or more and a score within {BAND:g}. open: detections "
+        f"of the model that hang on a difference below {BAND:g}, in a score or an IoU. They are not counted."
+    )
+    if not any(a.num_model for a in agreements):
+        text += " There are none in these images: take others, with --images."
+    return [table, text]
 
 
 def _weights(v: Verification) -> str:

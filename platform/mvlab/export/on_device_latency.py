@@ -101,6 +101,8 @@ def example_inputs(description: Any) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     functions = {each.name: each for each in description.functions}
     for each in functions.get(description.defaultFunctionName, description).input:
+        if each.type.isOptional:  # a threshold
+            continue
         kind = each.type.WhichOneof("Type")
         if kind == "imageType":
             shape = (each.type.imageType.height, each.type.imageType.width, 3)

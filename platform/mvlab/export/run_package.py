@@ -46,10 +46,20 @@ def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes
 
 
 def write_verification(
-    folder: Path, verification: Verification, *, package: dict[str, Any], classes: tuple[str, ...]
+    folder: Path,
+    verification: Verification,
+    *,
+    package: dict[str, Any],
+    classes: tuple[str, ...],
+    images: str = IMAGES,
 ) -> None:
-    """Write a verification into `folder`, as a table and as JSON. `package` is the package's description."""
-    _write(folder, verification.as_dict(), describe_verification(verification, IMAGES), package, classes)
+    """Write a verification into `folder`, as a table and as JSON.
+
+    Args:
+        package: description of the package.
+        images: name of the images that were used.
+    """
+    _write(folder, verification.as_dict(), describe_verification(verification, images), package, classes)
 
 
 def _write_problem(

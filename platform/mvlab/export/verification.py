@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mvlab.export.detections import Agreement, differing
 from mvlab.export.deviation import Deviation
 from mvlab.export.rounding_error import Loss
 from mvlab.export.stored_weights import ChangedWeight
@@ -56,6 +57,8 @@ class Verification:
     exact_tolerance: float
     """Tolerance of `OutputErrors.exact`."""
     outputs: tuple[OutputErrors, ...]
+    detections: tuple[Agreement, ...]
+    """Agreement of a detector's detections, for each size; empty for other networks."""
     num_weights: int
     """Number of constants that are the model's weights, rounded."""
     changed: tuple[ChangedWeight, ...]
@@ -105,6 +108,7 @@ class Verification:
             if not output.relative <= self.tolerance:
                 off = f"{output.relative:.1e} of its spread as {self.precision}"
                 yield f"{output.output} at {_pixels(output)} is off by {off}; {self.tolerance:g} is allowed"
+        yield from (differing(each) for each in self.detections if not each.agrees)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the verification for JSON, with null in place of infinity."""

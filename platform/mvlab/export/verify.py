@@ -53,6 +53,7 @@ def verify(
     classes: Sequence[str] = (),
     tolerance: float = TOLERANCE,
     bisect: bool = True,
+    detections: bool = True,
 ) -> Verification:
     """Run every function of the package, at every size that it accepts, on `pictures`, and the model as well.
 
@@ -65,6 +66,7 @@ def verify(
         classes: labels in the order of the model's scores; empty if unknown.
         tolerance: tolerance of the program as it is, relative to the spread of the model's outputs.
         bisect: find the rounding error of each operation, which takes most of the time.
+        detections: compare a detector's detections too. Those of random weights are noise, which fp16 changes.
 
     Raises:
         PackageError: the package cannot be read or run, or its outputs are not the model's.
@@ -93,6 +95,7 @@ def verify(
         tolerance=tolerance,
         exact_tolerance=exact_tolerance,
         outputs=tuple(each for found in errors for each in found),
+        detections=tuple(each for comparison in compared if detections for each in comparison.detections()),
         num_weights=sum(len(each.stored.restored) for each in functions),
         changed=tuple(weight for each in functions for weight in each.changed()),
         foreign=tuple(name for each in functions for name in each.foreign()),

@@ -93,7 +93,9 @@ def _make(wanted: Wanted, path: Path, precision: Precision) -> MadePackage:
     except ExportError as error:
         return MadePackage(wanted=wanted, problem=str(error).splitlines()[0])
     try:
-        verification = verify(path, network, synthetic(NUM_IMAGES), classes=target.classes, bisect=False)
+        verification = verify(
+            path, network, synthetic(NUM_IMAGES), classes=target.classes, bisect=False, detections=False
+        )
     except PackageError as error:
         return MadePackage(wanted=wanted, package=describe(path), problem=str(error).splitlines()[0])
     return MadePackage(wanted=wanted, package=describe(path), verification=verification)

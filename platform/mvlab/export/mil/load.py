@@ -23,15 +23,17 @@ from mvlab.export.mil.program import (
     TensorInput,
     Value,
 )
+from mvlab.export.mil.suppression import Suppression, read_suppression
 
 
 def load_program(path: Path, *, function: str = MAIN) -> Program:
-    """Return the program of the package at `path`.
+    """Return the program of the package at `path`; of a pipeline, its program and what follows it.
 
     Raises:
         PackageError: it is no ML Program, takes no image, or is damaged.
     """
-    spec = _specification(path)
+    whole = _specification(path)
+    spec, suppression = _stages(path, whole)
     functions = spec.mlProgram.functions
     if function not in functions:
         raise PackageError(f"{path} has no function {function!r}: it has {', '.join(sorted(functions))}")
@@ -54,15 +56,16 @@ def load_program(path: Path, *, function: str = MAIN) -> Program:
         constants=constants,
         operations=operations,
         outputs=tuple(block.outputs),
-        labels=_labels(operations, constants),
-        interface=_interface(description, spec.description.metadata.userDefined),
-        specification_version=spec.specificationVersion,
+        labels=_labels(operations, constants) if suppression is None else suppression.labels,
+        interface=_interface(description, whole.description.metadata.userDefined),
+        specification_version=whole.specificationVersion,
+        suppression=suppression,
     )
 
 
 def function_names(path: Path) -> list[str]:
     """Return the names of a package's functions: `main` alone, or one for each size."""
-    return sorted(_specification(path).mlProgram.functions)
+    return sorted(_stages(path, _specification(path))[0].mlProgram.functions)
 
 
 def _specification(path: Path) -> Any:
@@ -72,9 +75,24 @@ def _specification(path: Path) -> Any:
         spec = load_spec(str(path))
     except (OSError, RuntimeError, DecodeError) as error:
         raise PackageError(f"{path} cannot be read as a CoreML package: {error}") from error
-    if spec.WhichOneof("Type") != "mlProgram":
-        raise PackageError(f"{path} is a {spec.WhichOneof('Type')}, not an ML Program: export it with mvlab")
     return spec
+
+
+def _stages(path: Path, spec: Any) -> tuple[Any, Suppression | None]:
+    """Return the specification of the program, and the stage of a pipeline that follows it."""
+    if spec.WhichOneof("Type") == "mlProgram":
+        return spec, None
+    kinds = [each.WhichOneof("Type") for each in spec.pipeline.models]
+    if kinds != ["mlProgram", "nonMaximumSuppression"]:
+        what = f"{spec.WhichOneof('Type')} of {', '.join(kinds)}" if kinds else spec.WhichOneof("Type")
+        raise PackageError(f"{path} is a {what}, not an ML Program: export it with mvlab")
+    program, last = spec.pipeline.models
+    suppression = read_suppression(last)
+    given = {each.name for each in program.description.output}
+    if given != {suppression.coordinates, suppression.confidence}:
+        names = f"{suppression.coordinates} and {suppression.confidence}"
+        raise PackageError(f"{path}: its suppression takes {names}, and its program gives {', '.join(sorted(given))}")
+    return program, suppression
 
 
 def _weight_files(path: Path) -> Callable[[str], BlobFile]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from mvlab.export.mil.suppression import Suppression
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -96,9 +98,11 @@ class Program:
     operations: Sequence[Operation]
     outputs: tuple[str, ...]
     labels: tuple[str, ...]
-    """Labels of a classifier; otherwise empty."""
+    """Labels of a classifier, or of a pipeline's stage; otherwise empty."""
     interface: Interface
     specification_version: int
+    suppression: Suppression | None = None
+    """Stage of a pipeline that takes the outputs, if there is one."""
 
     def producer(self, name: str) -> Operation | None:
         """Return the operation with the output `name`."""
