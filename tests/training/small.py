@@ -1,5 +1,6 @@
 """A run of a second on a few digits, in one process or on some ranks, without Ray."""
 
+import json
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -116,8 +117,10 @@ def newest(job: Assignment) -> State:
     return state
 
 
-def untimed(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in each.items() if not key.endswith(TIMING)} for each in history]
+def untimed(history: list[dict[str, Any]]) -> list[str]:
+    """As JSON, in which a metric that does not exist (NaN) equals itself."""
+    kept = ({key: value for key, value in each.items() if not key.endswith(TIMING)} for each in history)
+    return [json.dumps(each, sort_keys=True) for each in kept]
 
 
 def ledger_of(job: Assignment, rank: int = 0) -> bytes:
