@@ -16,6 +16,7 @@ from mvlab.measure.cost import count_parameters
 from mvlab.models.build import build_network
 from mvlab.models.heads import rival_detectors, ssd300
 from mvlab.models.heads.detector import Detector
+from mvlab.models.norms import batch_norms
 from mvlab.models.weights.layout import class_biases
 from mvlab.models.weights.network_json import network_from_json, network_to_json
 from mvlab.networks import DetectorName, ReferenceConfig
@@ -198,6 +199,25 @@ def test_a_copy_evaluates_like_the_original_and_norms_over_all_ranks_are_used(co
     one, other = deepcopy(detector).eval(), detector.eval()
     torch.testing.assert_close(one(images), other(images))
     torch.testing.assert_close(one(images[:1])[0], one(images)[0][:1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("config", SMALL, ids=shown)
+def test_norms_are_synchronised_on_a_gpu_too(config: ReferenceConfig) -> None:
+    detector = small_detector(config)
+    names = list(detector.state_dict())
+    synchronised = synchronise(detector, torch.device("cuda"))
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in batch_norms(synchronised))
+    assert list(synchronised.state_dict()) == names
+
+
+@pytest.mark.parametrize("config", SMALL, ids=shown)
+def test_it_can_be_exported_and_nothing_has_more_than_five_dimensions(config: ReferenceConfig) -> None:
+    """CoreML's limit."""
+    detector, images = small_detector(config).eval(), torch.rand(1, 3, 128, 128)
+    program = torch.export.export(detector, (images,))
+    values = [node.meta.get("val") for node in program.graph.nodes]
+    assert max(value.ndim for value in values if isinstance(value, Tensor)) <= 5
+    torch.testing.assert_close(program.module()(images), detector(images))
 
 
 @pytest.mark.parametrize("config", SMALL, ids=shown)

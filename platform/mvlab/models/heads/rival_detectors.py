@@ -19,13 +19,16 @@ from mvlab.models.heads.priors import Shape, shapes_of, tile
 from mvlab.models.heads.ssd300 import SSD300, ssd300_resnet50, ssd300_vgg16
 from mvlab.networks import ReferenceConfig
 
+Stages = tuple[nn.Module, nn.Module]
+"""CNN up to its map at stride 16, and from there to the one at stride 32."""
+
 EXTRA_CHANNELS = (512, 256, 256, 128)
 """Channels of the maps after the backbone's two."""
 STRIDES = (16, 32, 64, 128, 256, 512)
 """Output stride of each map."""
 SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
 """Side of each map's smaller square, as a share of the image's; the larger one is halfway to the next map's."""
-FINEST: list[Shape] = [(0.1, 0.1), *shapes_of(0.2, 0.35, (2,))[2:]]
+FINEST: list[Shape] = [(0.1, 0.1), *shapes_of(*SCALES[:2], (2,))[2:]]
 """Shapes of the first map's priors: a smaller square, and the ratios 2 and 1/2."""
 SHAPES: list[list[Shape]] = [FINEST, *(shapes_of(*pair, (2, 3)) for pair in pairwise(SCALES[1:]))]
 """Shapes of each map's priors, those of TensorFlow's SSDLite by MobileNetv2's authors."""
@@ -45,10 +48,11 @@ def build_detector(config: ReferenceConfig, num_classes: int) -> Detector:
 class SSDLiteOnCNN(Detector):
     """SSDLite as MobileNetv2's authors build it, by torchvision's head. `num_classes` leaves out the background.
 
-    It reads the CNN at strides 16 and 32, in an inverted residual where it is widest.
+    It reads the CNN at strides 16 and 32, in an inverted residual where it is widest. The CNN is cut there.
+    torchvision's feature extractor would trace it, and in a traced network `synchronise` does not find timm's norms.
     """
 
-    def __init__(self, cnn: tuple[nn.Module, nn.Module], width: float, num_classes: int) -> None:
+    def __init__(self, cnn: Stages, width: float, num_classes: int) -> None:
         super().__init__()
         self.stages = nn.ModuleList(cnn)
         extra = [max(16, int(channels * width)) for channels in EXTRA_CHANNELS]
@@ -100,10 +104,6 @@ def _out_channels(stage: nn.Module) -> int:
     """Return the channels of the map of a stage, which ends with a convolution."""
     *_, last = (module for module in stage.modules() if isinstance(module, nn.Conv2d))
     return last.out_channels
-
-
-Stages = tuple[nn.Module, nn.Module]
-"""CNN up to its map at stride 16, and from there to the one at stride 32."""
 
 
 def _split_mobilenet_v1(cnn: Any) -> Stages:
