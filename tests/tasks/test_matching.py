@@ -17,7 +17,7 @@ from mvlab.tasks.detection.coding import to_centres, to_corners
 from mvlab.tasks.detection.matching import iou, match
 
 PRIORS = priors(320, 320)
-GRID = 16
+GRID = 8
 """Sides of boxes are multiples of 1 / GRID, so that equal IoUs are equal to the bit."""
 
 
@@ -92,6 +92,12 @@ def test_the_last_of_the_objects_that_take_one_prior_gets_it() -> None:
     near = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.9, 0.9], [0.0, 0.0, 0.8, 0.8]])
     assert matched([near], priors_N4) == [[2, None]]
     assert matched([near.flip(0)], priors_N4) == [[2, None]]
+
+
+def test_an_iou_of_the_threshold_is_enough() -> None:
+    """As in the release and in torchvision; the paper says higher."""
+    priors_N4 = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.25, 0.5, 0.5, 1.0], [0.5, 0.5, 0.5, 0.75]])
+    assert matched([torch.tensor([[0.0, 0.0, 1.0, 1.0]])], priors_N4) == [[0, 0, None]]
 
 
 def test_an_object_far_from_all_priors_has_one_nevertheless() -> None:
