@@ -1,6 +1,7 @@
 """Whole runs of detection, without Ray: it learns, it resumes to the same bits, and ranks agree."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -105,24 +106,16 @@ def evaluated(rank: int, world: int, folder: Path, data: str) -> None:
 
 def test_an_evaluation_is_the_same_to_the_bit_on_any_number_of_ranks(tmp_path: Path, data: str) -> None:
     job = assign(tmp_path / "1", data, RUN)
-    steps = 2 * 6  # of 4 images; each asks once whether to stop
-    assert not go(job, stop_at=steps + 3)  # the steps, the evaluation between them, and the first batch of the last one
+    steps, evaluation = 2 * 6, 3 + 1  # a question each: at a step, at a batch of an evaluation, and after the evaluation
+    assert not go(job, stop_at=steps + evaluation + 1)
     found = {}
     for world in (2, 3, 4):
         folder = tmp_path / str(world)
-        folder.mkdir()
-        for each in job.folder.path.iterdir():
-            copy(each, folder / each.name)
+        shutil.copytree(job.folder.path, folder)
         run_ranks(world, evaluated, folder, data)
         found[world] = files_and_metrics(folder)
     assert go(job)
     assert all(each == files_and_metrics(job.folder.path) for each in found.values())
-
-
-def copy(source: Path, target: Path) -> None:
-    import shutil
-
-    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
 
 
 def files_and_metrics(folder: Path) -> tuple[Any, ...]:

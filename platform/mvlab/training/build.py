@@ -43,9 +43,15 @@ def build_trainer(run: RunConfig, bare: nn.Module, world: World) -> Trainer:
         bare = synchronise(bare, world.device)
     model = bare
     if world.size > 1:
-        # BatchNorm's statistics need not be sent at every step: evaluation shares rank 0's.
         parallel = DistributedDataParallel if numerics.compile else PlainDistributedDataParallel
-        model = parallel(bare, forward_sync_buffers=False, gradient_as_bucket_view=True)
+        model = parallel(
+            bare,
+            forward_sync_buffers=False,  # evaluation shares rank 0's statistics of BatchNorm
+            gradient_as_bucket_view=True,
+            # Otherwise buckets are laid out anew after the first step. A resumed run would then sum the gradients of
+            # three or more ranks in another order, to other bits.
+            find_unused_parameters=True,
+        )
     if numerics.compile:
         torch._dynamo.config.recompile_limit = max(8, 2 * len(run.sampler.resolutions) + 2)
         model = torch.compile(model, dynamic=False)  # type: ignore[assignment]
