@@ -256,7 +256,8 @@ def decode_share(pipe: Any, orders: list[Order]) -> None:
     work = []
     for order in orders:
         reader, samples, size = open_split(order.split), order.planned.samples, order.planned.size
-        cuts = order.view.place(reader.widths[samples], reader.heights[samples], samples, size, compiled=True)
+        sizes = reader.widths[samples], reader.heights[samples]
+        cuts = order.view.place(*sizes, samples, size, reader.targets(samples), compiled=True)
         encoded = EncodedImages.of(map(reader.read, samples.tolist()))
         work.append((encoded, cuts, reader.tiled[samples], (len(samples), 3, *size)))
     pixels = np.empty(max((math.prod(shape) for *_, shape in work), default=0), np.uint8)  # one for all: never read

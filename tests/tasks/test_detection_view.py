@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jpegs import encoded, pixels, tiled
 from torchvision import tv_tensors
+from torchvision.ops import box_iou
+from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from mvlab.codecs.encoded_images import EncodedImages
@@ -67,8 +69,6 @@ def whole(batch: list[tuple]) -> list[list[float]]:
 
 
 def iou(crop: np.ndarray, box: list[float]) -> float:
-    from torchvision.ops import box_iou
-
     x, y, w, h = box
     ours = torch.tensor([[x, y, x + w, y + h]], dtype=torch.float64)
     return float(box_iou(torch.from_numpy(crop[None]), ours))
@@ -156,11 +156,10 @@ def placed(config: AugmentationConfig, boxes: list, count: int = 2_000, width: i
 def test_crops_are_distributed_as_torchvisions() -> None:
     """Means of position and size over 2,000 draws, within three and a half standard errors.
 
-    torchvision's RandomIoUCrop has the whole image as one of its options too. Its sides are whole pixels, and it
-    compares all crops with the objects in them; with one object in the middle these are the same.
+    The whole image is one of torchvision's options too. Its crops begin and end at whole pixels, ours are rounded to
+    them: half a pixel is allowed. It asks only objects with their centre in the crop; a single object makes no
+    difference.
     """
-    from torchvision.transforms import v2
-
     box = [120.0, 80.0, 160.0, 130.0]
     image = tv_tensors.Image(torch.zeros(3, 300, 400, dtype=torch.uint8))
     boxes = tv_tensors.BoundingBoxes(torch.tensor([[120.0, 80, 280, 210]]), format="XYXY", canvas_size=(300, 400))

@@ -5,8 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mvlab.data.randomness import Stream, generator
+
 Corners = NDArray[np.float64]
 IntBox = tuple[int, int, int, int]
+
+
+Ranges = tuple[tuple[float, float], tuple[float, float]]
+Rules = tuple[NDArray[np.float64], Ranges, int, int]
+"""Overlaps and ranges as `overlapping_crop` takes them, trials in a round, rounds."""
 
 
 def num_draws(trials: int, rounds: int) -> int:
@@ -14,11 +21,33 @@ def num_draws(trials: int, rounds: int) -> int:
     return 1 + rounds * (1 + 4 * trials)
 
 
+def overlapping_crops(
+    sizes: NDArray[np.int64], samples: NDArray[np.int64], objects: Corners, ends: NDArray[np.int64],
+    rules: Rules, name: tuple[int, int, int],
+) -> tuple[Corners, NDArray[np.float64]]:  # fmt: skip
+    """Return `overlapping_crop` of N images, boxes (N, 4), and the first draw (N,) of each.
+
+    Args:
+        sizes: (N, 2), width and height.
+        samples: (N,)
+        objects: (M, 4), those of all images.
+        ends: (N,), end of each image's objects.
+        name: seed, stream and epoch of the draws. The sample is the item.
+    """
+    overlaps, ranges, trials, rounds = rules
+    boxes, firsts = np.empty((len(samples), 4)), np.empty(len(samples))
+    for i, (size, sample) in enumerate(zip(sizes.tolist(), samples.tolist(), strict=True)):
+        draws = generator(name[0], Stream(name[1]), name[2], sample).random(num_draws(trials, rounds))
+        own = objects[ends[i - 1] if i else 0 : ends[i]]
+        boxes[i], firsts[i] = overlapping_crop(tuple(size), own, overlaps, ranges, trials, draws), draws[0]
+    return boxes, firsts
+
+
 def overlapping_crop(
     size: tuple[int, int],
     objects: Corners,
     overlaps: Sequence[float] | NDArray[np.float64],
-    ranges: tuple[tuple[float, float], tuple[float, float]],
+    ranges: Ranges,
     trials: int,
     draws: Sequence[float] | NDArray[np.float64],
 ) -> IntBox:

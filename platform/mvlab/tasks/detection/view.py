@@ -16,7 +16,7 @@ from mvlab.targets import Ragged, Targets
 from mvlab.tasks.base import Bytes, ColoursAt, Ints
 from mvlab.tasks.detection import colours
 from mvlab.tasks.detection.config import AugmentationConfig
-from mvlab.tasks.detection.crop import centred, num_draws, overlapping_crop
+from mvlab.tasks.detection.crop import centred, overlapping_crops
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +50,20 @@ class TrainingView:
         if targets is None:
             raise ValueError("crops of images with objects depend on the targets: pass them")
         config = self.config
-        corners, images, crowd = _objects(targets)
-        corners, ends = corners[~crowd], _ends(images[~crowd], len(samples))
-        sizes = np.stack([widths, heights], axis=1).astype(np.int64)
-        rules = np.array(config.overlaps), (config.crop_sides, config.crop_ratio), config.trials
-        draws = np.empty(num_draws(config.trials, config.rounds))
+        objects, images, crowd = _objects(targets)
+        ends = _ends(images[~crowd], len(samples))
+        overlaps, ranges = np.array(config.overlaps, np.float64), (config.crop_sides, config.crop_ratio)
+        crops = overlapping_crops
         if compiled:
-            from mvlab.tasks.detection.crop_kernels import overlapping_crops
+            from mvlab.tasks.detection import crop_kernels
 
-            name = (self.seed, int(Stream.AUGMENTATION), self.epoch)
-            boxes, flips = overlapping_crops(sizes, samples, (corners, ends), *rules, name, draws)
-            return Geometry(boxes, flips < config.flip, size)
-        boxes, flips = np.empty((len(samples), 4)), np.empty(len(samples))
-        for i, sample in enumerate(samples.tolist()):
-            generator(self.seed, Stream.AUGMENTATION, self.epoch, sample).random(out=draws)
-            objects = corners[ends[i - 1] if i else 0 : ends[i]]
-            boxes[i] = overlapping_crop((int(widths[i]), int(heights[i])), objects, *rules, draws)
-            flips[i] = draws[0]
+            crops = crop_kernels.overlapping_crops
+        sizes = np.stack([widths, heights], axis=1).astype(np.int64)
+        rules, name = (
+            (overlaps, ranges, config.trials, config.rounds),
+            (self.seed, int(Stream.AUGMENTATION), self.epoch),
+        )
+        boxes, flips = crops(sizes, samples, objects[~crowd], ends, rules, name)
         return Geometry(boxes, flips < config.flip, size)
 
     def recolour(self, pixels: Bytes, samples: Ints) -> None:
