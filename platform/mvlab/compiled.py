@@ -30,6 +30,7 @@ _FILES = (
     "tasks/detection/colour_kernels",
     "tasks/detection/crop",
     "tasks/detection/crop_kernels",
+    "tasks/detection/nms_kernels",
 )
 _HERE = Path(__file__).parent
 _SETTINGS: Any = numba.config

@@ -1,6 +1,7 @@
 """Detections among predictions: those of torchvision by its rule, and the limits of the other rules."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,8 @@ from torchvision.ops import box_iou
 
 from mvlab.models.heads.ssdlite import priors
 from mvlab.tasks.detection.coding import decode, to_corners
-from mvlab.tasks.detection.config import RULES, Selection
-from mvlab.tasks.detection.selection import Detections, select
+from mvlab.tasks.detection.config import RULES, Rule, Selection
+from mvlab.tasks.detection.selection import select
 
 CLASSES = 7
 
@@ -137,21 +138,24 @@ def test_half_precision_is_selected_from_in_single() -> None:
         assert half.boxes.equal(single.boxes)
 
 
-def test_calls_over_many_classes_at_once_select_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an accelerator does: each call of NMS has the candidates of several classes and images."""
+@pytest.mark.parametrize("together", [1, 500, 1 << 14])
+@pytest.mark.parametrize("rule", ["release", "last"])
+def test_calls_of_torchvision_over_many_classes_select_the_same(
+    rule: Rule, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an accelerator: a call has the candidates of several classes and images."""
     from mvlab.tasks.detection import selection
 
-    priors_N4 = priors(64, 64)
-    outputs = predictions(4, len(priors_N4))
-
-    def all_columns(found: list[Detections]) -> list[Tensor]:
-        return [column for each in found for column in (each.boxes, each.scores, each.categories)]
-
-    alone = all_columns(select(outputs, priors_N4, RULES["last"]))
-    calls = selection._calls
-    monkeypatch.setattr(selection, "_calls", lambda groups, least: calls(groups, 500))
-    together = all_columns(select(outputs, priors_N4, RULES["last"]))
-    assert all(ours.equal(theirs) for ours, theirs in zip(together, alone, strict=True))
+    generator, chosen = torch.Generator().manual_seed(1), replace(RULES[rule], most_per_class=5)
+    groups = torch.randint(40, (2_000,), generator=generator).sort().values
+    boxes = torch.rand((2_000, 4), generator=generator)
+    boxes = torch.cat((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), dim=1).clamp(0, 1)
+    scores = torch.randint(1, 50, (2_000,), generator=generator) / 50
+    ends = groups.unique_consecutive(return_counts=True)[1].cumsum(0)
+    monkeypatch.setattr(selection, "TOGETHER", together)
+    kept = selection._suppressed(boxes, scores, groups, chosen)
+    assert len(kept) == 5 * 40
+    assert kept.equal(selection._suppressed_by_torchvision(boxes, scores, groups, ends, chosen))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")

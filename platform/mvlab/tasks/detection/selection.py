@@ -3,7 +3,7 @@
 Shapes: B images, N priors, K classes with the background, C classes without it, M candidates of all images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torchvision.ops import nms  # type: ignore[import-untyped]
 from mvlab.models.heads.detector import Predictions
 from mvlab.tasks.detection.coding import decode
 from mvlab.tasks.detection.config import Selection
+from mvlab.tasks.detection.nms_kernels import suppress
 
 TOGETHER = 1 << 14
 """Least candidates of a call of NMS on an accelerator, where many small calls are slow."""
@@ -68,25 +69,31 @@ def _candidates(scores_BCN: Tensor, finite_B: Tensor, rule: Selection) -> tuple[
 
 
 def _suppressed(boxes: Tensor, scores: Tensor, groups: Tensor, rule: Selection) -> Tensor:
-    """Return the candidates (kept,) that NMS keeps in each group: groups in their order, scores of a group falling.
+    """Return the candidates (kept,) that NMS keeps in each group, in their order. Groups are in their order too."""
+    ends = groups.unique_consecutive(return_counts=True)[1].cumsum(0)
+    if boxes.is_cpu:
+        most = rule.most_per_class or len(groups)
+        kept = suppress(boxes.numpy(), scores.numpy(), ends.numpy(), rule.iou, most)
+        return torch.from_numpy(kept).nonzero()[:, 0]
+    return _suppressed_by_torchvision(boxes, scores, groups, ends, rule)
+
+
+def _suppressed_by_torchvision(boxes: Tensor, scores: Tensor, groups: Tensor, ends: Tensor, rule: Selection) -> Tensor:
+    """Return the same as `_suppressed`, with few calls of torchvision's NMS.
 
     Boxes are float64: groups are set apart by adding their number, which takes more digits than float32 has.
     """
     apart, ordered = boxes.double() + 2.0 * groups[:, None], scores.double()
-    kept = [
-        start + nms(apart[start:end], ordered[start:end], rule.iou)
-        for start, end in _calls(groups, 1 if boxes.is_cpu else TOGETHER)
-    ]
+    kept = [start + nms(apart[start:end], ordered[start:end], rule.iou) for start, end in _calls(ends.tolist())]
     joined = torch.cat(kept) if kept else groups[:0]
-    return _limited(joined[groups[joined].argsort(stable=True)], groups, rule.most_per_class)
+    return _limited(joined[groups[joined].argsort(stable=True)], groups, rule.most_per_class).sort().values
 
 
-def _calls(groups: Tensor, least: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of runs of whole groups, each run with at least this many candidates or the last."""
-    ends = groups.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()
+def _calls(ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of runs of whole groups, each run with at least TOGETHER candidates or the last."""
     start = 0
     for end in ends:
-        if end - start >= least or end == ends[-1]:
+        if end - start >= TOGETHER or end == ends[-1]:
             yield start, end
             start = end
 
