@@ -36,7 +36,8 @@ def suppress(boxes: Floats, scores: Floats, ends: NDArray[np.int64], iou: float,
             for side in range(4):
                 sorted_boxes[side, place] = boxes[start + order[place], side]
         num_kept = 0
-        for place in range(_areas(sorted_boxes)):
+        _fill(sorted_boxes)
+        for place in range(end - start):
             if num_kept < most and sorted_boxes[5, place] <= 0:
                 kept[start + order[place]] = True
                 num_kept += 1
@@ -45,11 +46,10 @@ def suppress(boxes: Floats, scores: Floats, ends: NDArray[np.int64], iou: float,
 
 
 @compiled
-def _areas(boxes: Doubles) -> int:
-    """Fill row 4 with the areas of boxes (6, n), and row 5 with zeros: nothing is dropped yet. Return n."""
+def _fill(boxes: Doubles) -> None:
+    """Fill row 4 with the areas of boxes (6, n), and row 5 with zeros: nothing is dropped yet."""
     boxes[4] = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1])
     boxes[5] = 0
-    return boxes.shape[1]
 
 
 @compiled
