@@ -19,6 +19,7 @@ from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.models.plausible import plausible
 from mvlab.models.weights.preprocessing import Preprocessing
 from mvlab.networks import NANO, MobileViTConfig, NetworkConfig
+from mvlab.tasks.base import Task
 from mvlab.tasks.classification.config import EvaluationConfig
 from mvlab.tasks.classification.task import Classification
 from mvlab.training.checkpoint_files import FILE
@@ -61,7 +62,12 @@ class Grid(Detector):
 def run_checkpoint(folder: Path, model: nn.Module) -> Path:
     """That of a finished run, whose averaged weights are those of `model`, one of NANO_MOBILEVIT for CLASSES."""
     evaluation = EvaluationConfig(resize=PREPROCESSING.resize, crop=PREPROCESSING.crop)
-    run = replace(mobilevit_xxs(), model=NANO_MOBILEVIT, task=Classification(evaluation=evaluation))
+    return checkpoint_of(folder, model, NANO_MOBILEVIT, Classification(evaluation=evaluation))
+
+
+def checkpoint_of(folder: Path, model: nn.Module, config: NetworkConfig, task: Task) -> Path:
+    """That of a finished run for a task, whose averaged weights are those of `model`, built from `config`."""
+    run = replace(mobilevit_xxs(), model=config, task=task)
     state = State(
         **dict.fromkeys(("epoch", "step", "consumed", "updates"), 0),
         world=1,
@@ -71,7 +77,7 @@ def run_checkpoint(folder: Path, model: nn.Module) -> Path:
         optimizer={},
         scaler={},
         so_far=torch.zeros(1),
-        history=[{"val_ema/top1": 50.0}],
+        history=[{f"val_ema/{task.primary.name}": 50.0}],
         config=json.dumps(run.as_dict(), sort_keys=True),
         config_digest=run.digest(),
         dataset_digest="d" * 64,

@@ -42,7 +42,6 @@ def detector() -> nn.Module:
             last = [each for each in head.modules() if isinstance(each, nn.Conv2d)][-1]
             values = last.weight.view(-1, head.num_values, last.weight[0].numel())
             values[:, :4] *= 0.3
-            values[:, 4:] *= 1.5
             last.bias.view(-1, head.num_values)[:, 4] -= 1
     return model
 

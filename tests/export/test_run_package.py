@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from export.packages import CLASSES, run_checkpoint
+import torch
+from export.packages import CLASSES, NANO_MOBILEVIT, checkpoint_of, run_checkpoint
 from torch import nn
 
 from mvlab.cli.main import run as mvlab
@@ -13,8 +14,13 @@ from mvlab.export import run_package
 from mvlab.export.coreml import describe
 from mvlab.export.errors import PackageError
 from mvlab.export.run_package import TABLE, package_run
+from mvlab.models.build import build_network
+from mvlab.models.plausible import plausible
 from mvlab.models.weights.saved import read_saved
+from mvlab.networks import SSDLiteConfig
 from mvlab.record.package import VERIFICATION
+from mvlab.tasks.detection.config import EvaluationConfig
+from mvlab.tasks.detection.task import Detection
 
 
 @pytest.fixture
@@ -73,3 +79,24 @@ def test_a_checkpoint_alone_has_numbers_for_labels(checkpoint: Path, tmp_path: P
     assert mvlab(["export", str(checkpoint), "--out", str(tmp_path / "later.mlpackage")]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["package"]["labels"] == [str(number) for number in range(len(CLASSES))]
+
+
+def test_a_detectors_package_is_verified_by_its_detections_in_fp32_if_fp16_changes_them(tmp_path: Path) -> None:
+    """A random detector is sure of so many boxes that fp16 changes some."""
+    side, classes = 64, ("cat", "dog", "fox")
+    config = SSDLiteConfig(backbone=NANO_MOBILEVIT)
+    model = plausible(build_network(config, len(classes)), side)
+    with torch.no_grad():
+        for head in model.heads:
+            last = [each for each in head.modules() if isinstance(each, nn.Conv2d)][-1]
+            last.weight.mul_(3)
+    checkpoint = checkpoint_of(tmp_path, model, config, Detection(evaluation=EvaluationConfig(side=side)))
+    found = packaged(checkpoint, classes=classes)
+    assert found["passed"]
+    assert found["precision"] == "fp32"
+    assert found["package"]["outputs"] == ["boxes", "scores"]
+    assert json.loads(found["package"]["metadata"]["classes"]) == list(classes)
+    assert found["package"]["metadata"]["val_ema/map"] == "50.00"
+    (agreement,) = found["detections"]
+    assert agreement["num_found"] == agreement["num_model"] > 0
+    assert "after non-maximum suppression" in checkpoint.with_name(TABLE).read_text()

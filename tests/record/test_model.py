@@ -15,12 +15,14 @@ from mlflow.tracking import MlflowClient
 from record.stores import serving
 from torch import nn
 
+from mvlab.export.detector import single_output
 from mvlab.models.build import build_network
-from mvlab.networks import NANO, MobileViTConfig
+from mvlab.networks import NANO, MobileViTConfig, SSDLiteConfig
 from mvlab.record.journal import SWEEP, Event, Journal
 from mvlab.record.mlflow_sink import MlflowSink
 from mvlab.record.model import NAME, OUTPUTS, example_images, save_model
 from mvlab.record.store import connect
+from mvlab.tasks.detection.coding import decode
 
 CLASSES = ("zero", "one", "two")
 SIDE = 64
@@ -109,3 +111,28 @@ def test_nothing_of_it_is_pickled_and_it_needs_no_mvlab(saved: Path) -> None:
         assert not [name for name in archive.namelist() if name.endswith((".pkl", ".pickle"))]
     code = "import sys, mlflow.pytorch; mlflow.pytorch.load_model(sys.argv[1]); assert 'mvlab' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, str(saved)], check=True)
+
+
+def test_a_detectors_model_gives_boxes_and_scores_in_one_tensor(
+    store: tuple[MlflowClient, str], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    detector = build_network(SSDLiteConfig(backbone=MobileViTConfig(widths=NANO)), len(CLASSES)).eval()
+    folder = tmp_path / NAME
+    save_model(single_output(detector, SIDE), folder, resolution=SIDE, classes=CLASSES, metadata={}, task="detection")
+    loaded = mlflow.pyfunc.load_model(str(folder))
+    num_priors = len(detector.priors(SIDE, SIDE))
+    (outputs,) = loaded.metadata.signature.outputs
+    assert outputs.shape == (-1, num_priors, 4 + len(CLASSES))
+    assert loaded.metadata.metadata["output"].startswith("for each prior: left, top, right, bottom")
+    images_BCHW = np.random.default_rng(0).random((3, 3, SIDE, SIDE), dtype=np.float32)
+    found = loaded.predict(images_BCHW)
+    with torch.no_grad():
+        offsets, scores = detector(torch.from_numpy(images_BCHW))
+    boxes = decode(offsets, detector.priors(SIDE, SIDE)).clamp(0, 1)
+    np.testing.assert_allclose(found[..., :4], boxes.numpy(), atol=1e-5)
+    np.testing.assert_allclose(found[..., 4:], scores.softmax(-1)[..., 1:].numpy(), atol=1e-5)
+    client, experiment = store
+    record(folder, client, experiment, tmp_path)
+    (model,) = client.search_logged_models([experiment])
+    assert model.model_type == "detection"

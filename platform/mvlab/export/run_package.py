@@ -6,7 +6,7 @@ from typing import Any
 
 from mvlab.durable import atomic_write
 from mvlab.export.checkpoint import target_of
-from mvlab.export.coreml import describe, export_package
+from mvlab.export.coreml import Precision, describe, export_package
 from mvlab.export.description import describe_verification
 from mvlab.export.errors import ExportError, PackageError
 from mvlab.export.pictures import synthetic
@@ -23,26 +23,29 @@ IMAGES = "synthetic images, always the same"
 def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes: tuple[str, ...]) -> None:
     """Make `package` of `saved`, which was read from `checkpoint`, and verify it against the network.
 
-    Two files beside the package describe the result. They are also written if the network cannot be converted, or the
-    package cannot be run: the run has been trained all the same.
+    It is in fp16. If that changes detections, it is made anew in fp32. Two files beside the package describe the
+    result. They are also written if the network cannot be converted, or the package cannot be run: the run has been
+    trained all the same.
     """
-    network = saved.build()
     try:
-        target = target_of(checkpoint, saved, classes=classes)
-        export_package(network, package, target)
-        verification = verify(
-            package,
-            network,
-            synthetic(),
-            preprocess=as_prepared(saved.preprocessing),
-            classes=target.classes,
-        )
+        verification = _packaged(checkpoint, saved, package, classes, "fp16")
+        if not all(each.agrees for each in verification.detections):
+            verification = _packaged(checkpoint, saved, package, classes, "fp32")
     except ExportError as error:
         _write_problem(package.parent, "there is no package", error, package=None, classes=classes)
     except PackageError as error:
         _write_problem(package.parent, "it cannot be run", error, package=describe(package), classes=classes)
     else:
         write_verification(package.parent, verification, package=describe(package), classes=classes)
+
+
+def _packaged(
+    checkpoint: Path, saved: SavedNetwork, package: Path, classes: tuple[str, ...], precision: Precision
+) -> Verification:
+    """Make the package in this precision, and verify it."""
+    network, target = saved.build(), target_of(checkpoint, saved, classes=classes, precision=precision)
+    export_package(network, package, target)
+    return verify(package, network, synthetic(), preprocess=as_prepared(saved.preprocessing), classes=target.classes)
 
 
 def write_verification(
