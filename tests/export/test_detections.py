@@ -111,6 +111,13 @@ def test_other_boxes_scores_and_classes_differ(stage: Suppression | None, change
     assert f"{wrong.num_model - wrong.num_found} of the model's {right.num_model}" in differing(wrong)
 
 
+def test_a_box_that_is_clipped_to_no_area_is_itself() -> None:
+    beyond = torch.tensor([[1.0, 0.2, 1.0, 0.4]]), torch.tensor([[0.5, 0.1, 0.0]])
+    found = compare(iter([beyond]), iter([beyond]), None, function="main", size=SIZE)
+    assert found.agrees
+    assert (found.num_model, found.num_package) == (2, 2)
+
+
 def test_scores_at_the_threshold_are_open() -> None:
     box = torch.tensor([[0.1, 0.1, 0.3, 0.3]])
     ours, theirs = (box, torch.tensor([[0.047, 0.0, 0.0]])), (box, torch.tensor([[0.053, 0.0, 0.0]]))

@@ -23,6 +23,11 @@ BAND = 0.01
 """Largest difference of equal scores, and of decisions that are left open."""
 SAME_BOX = 0.99
 """Least IoU of equal boxes."""
+SAME_CORNERS = 1e-4
+"""Largest difference of corners, as shares of the image, with which boxes are equal whatever their IoU.
+
+Boxes beyond an edge are clipped to no area, and have no IoU.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,5 +190,6 @@ def _has(boxes: Boxes, wanted: Boxes) -> Tensor:
     """Tell for each wanted box whether an equal one is among `boxes`."""
     close = (wanted.scores[:, None] - boxes.scores).abs() <= BAND
     close &= wanted.categories[:, None] == boxes.categories
-    close &= box_iou(wanted.corners, boxes.corners) >= SAME_BOX
+    same = box_iou(wanted.corners, boxes.corners) >= SAME_BOX
+    close &= same | (torch.cdist(wanted.corners, boxes.corners, p=torch.inf) <= SAME_CORNERS)
     return close.any(dim=1)
