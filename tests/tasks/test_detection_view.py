@@ -217,3 +217,14 @@ def test_a_sample_is_cut_the_same_in_whatever_batch() -> None:
 def test_crops_without_targets_are_refused() -> None:
     with pytest.raises(ValueError, match="targets"):
         TrainingView(AugmentationConfig(), 0, 0).place(np.array([9]), np.array([9]), np.array([0]), SIZE)
+
+
+def test_crops_and_colours_never_change() -> None:
+    """Golden: other values would silently change every published run."""
+    view, targets = TrainingView(AugmentationConfig(), 1, 2), targets_of([[[120.0, 80.0, 160.0, 130.0]]] * 3)
+    geometry = view.place(np.full(3, 400), np.full(3, 300), np.arange(3), SIZE, targets)
+    assert geometry.boxes.tolist() == [[0, 0, 400, 300], [3, 41, 388, 263], [0, 0, 400, 300]]
+    assert geometry.mirrored.tolist() == [False, True, False]
+    colours = np.full((3, 3, 1, 1), [[[[200]], [[120]], [[40]]]], np.uint8)
+    view.recolour(colours, np.arange(3))
+    assert colours.reshape(3, 3).tolist() == [[187, 123, 59], [0, 225, 113], [0, 158, 31]]
