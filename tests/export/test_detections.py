@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mvlab.export.detections import BAND, Boxes, candidates, compare, differing, settled, torchvisions
+from mvlab.export.detections import BAND, IOU, SCORE, Boxes, candidates, compare, differing, settled, torchvisions
+from mvlab.export.detector import scores_of
 from mvlab.export.mil.suppression import Suppression
-from mvlab.tasks.detection.coding import to_centres
+from mvlab.tasks.detection.coding import decode, to_centres
+from mvlab.tasks.detection.config import RULES
+from mvlab.tasks.detection.selection import select
 
 STAGE = Suppression(
     coordinates="boxes", confidence="scores", iou=0.5, least_confidence=0.05, per_class=True, labels=("a", "b", "c")
@@ -43,6 +46,19 @@ def test_coremls_suppression_keeps_what_torchvisions_keeps_of_each_best_class(
     expected = torchvisions(corners, scores, STAGE.least_confidence, iou, best_only=True)
     assert torch.equal(scores[rows].amax(1), expected.scores)
     assert torch.equal(corners[rows], expected.corners)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 60))
+def test_a_models_detections_are_those_of_its_evaluation(seed: int, count: int) -> None:
+    """Of the release's rule, up to its limit of 200 detections of a class."""
+    generator = torch.Generator().manual_seed(seed)
+    priors = torch.rand(count, 4, generator=generator) * 0.5 + 0.2
+    offsets, logits = (2 * torch.randn(1, count, 4, generator=generator) for _ in range(2))
+    (expected,) = select((offsets, logits), priors, RULES["release"])
+    boxes = decode(offsets[0], priors).clamp(0, 1)
+    found = torchvisions(boxes, scores_of(logits[0]), SCORE, IOU, best_only=False)
+    assert pairs(found) == pairs(Boxes(expected.boxes, expected.scores, expected.categories))
 
 
 def test_suppression_across_classes_drops_boxes_of_other_classes_too() -> None:

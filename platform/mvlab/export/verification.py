@@ -57,7 +57,7 @@ class Verification:
     exact_tolerance: float
     """Tolerance of `OutputErrors.exact`."""
     outputs: tuple[OutputErrors, ...]
-    detections: tuple[Agreement, ...]
+    detections: tuple[Agreement, ...] = ()
     """Agreement of a detector's detections, for each size; empty for other networks."""
     num_weights: int
     """Number of constants that are the model's weights, rounded."""
