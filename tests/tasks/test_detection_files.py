@@ -91,7 +91,7 @@ def test_cocos_own_program_reads_the_detections_and_finds_the_same_12_numbers(da
     assert [*evaluator.accumulated.summary().values()] == judge.stats.tolist()
     summary = read(tmp_path / "evaluation" / "summary.json")
     assert [summary[name] for name in SUMMARY] == [100 * value for value in judge.stats.tolist()]
-    assert 0 < summary["map"] < 100
+    assert 0 < summary["AP"] < 100
     assert (summary["images"], summary["rule"], summary["epoch"]) == (32, "last", 1)
 
 
@@ -152,4 +152,4 @@ def test_an_evaluation_without_detections_is_written_too(data: str, tmp_path: Pa
     empty = results_of(evaluator.results.image_ids.tolist(), [], [])
     write_files(replace(evaluator, batches=[empty], precision=None).merged(Alone()), data, tmp_path, 1)
     assert read(tmp_path / "detections.json") == []
-    assert read(tmp_path / "summary.json")["map"] is None
+    assert read(tmp_path / "summary.json")["AP"] is None
