@@ -1,4 +1,4 @@
-"""What a task's own evaluation files add to a report: results by class, and pictures of the validation images."""
+"""Results by class and pictures of validation images, from the files that a task writes about its evaluations."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def _by_class(runs: Mapping[str, list[RunResult]], study: Path, primary: MetricS
 
 
 def _classes(run: RunResult, study: Path) -> dict[str, dict[str, Any]]:
-    """Return class -> what a run's last evaluation says of it; empty if it says nothing."""
+    """Return the results of each class in a run's last evaluation; empty if there are none."""
     file = _folder(run, study) / BY_CLASS
     return {each["class"]: each for each in json.loads(file.read_text(encoding="utf-8"))} if file.is_file() else {}
 
@@ -61,7 +61,7 @@ def _pictures(runs: Mapping[str, list[RunResult]], study: Path, folder: Path) ->
             copy = folder / f"{slug(row)}.jpg"
             shutil.copyfile(found[-1], copy)
             blocks.append(Picture(copy, f"{row}, seed {some[0].seed}: truth beside prediction"))
-    return [Heading("The same images, as each run sees them"), *blocks] if blocks else []
+    return [Heading("The same validation images, by row"), *blocks] if blocks else []
 
 
 def _folder(run: RunResult, study: Path) -> Path:
