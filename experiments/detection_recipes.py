@@ -30,29 +30,28 @@ def detector(network: NetworkConfig, side: int = 320) -> RunConfig:
     )
 
 
-def release(run: RunConfig) -> RunConfig:
+def release(network: NetworkConfig) -> RunConfig:
     """Return a recipe with what differs in the release's first version: the normaliser of the loss, the place of colour
     changes, and the last learning rate.
 
     Three of its details are not followed. Its hue stops at the ends of the circle; here it goes around. Its loss of a
     batch without objects is NaN; here it is 0. It adds 1e-5 to the denominator of each IoU; here nothing is added.
     """
-    task = replace(
-        run.task, augmentation=AugmentationConfig(colours_at="source"), loss=LossConfig(normalised_by="rank")
-    )
+    run = detector(network)
+    task = Detection(augmentation=AugmentationConfig(colours_at="source"), loss=LossConfig(normalised_by="rank"))
     return replace(run, task=task, optimizer=replace(run.optimizer, lr_end=1e-6))
 
 
-MOBILEVITS: dict[str, RunConfig] = {
-    f"ssdlite_mobilevit_{name}": detector(SSDLiteConfig(backbone=MobileViTConfig(widths=widths)))
+NETWORKS = {
+    f"ssdlite_mobilevit_{name}": SSDLiteConfig(backbone=MobileViTConfig(widths=widths))
     for name, widths in (("xxs", XXS), ("xs", XS), ("s", S))
 }
 RIVALS: dict[str, RunConfig] = {
     name: detector(ReferenceConfig(name=name), side=300 if name in SSD300 else 320) for name in get_args(DetectorName)
 }
 DETECTORS: dict[str, RunConfig] = {
-    **MOBILEVITS,
-    **{f"{name}_release": release(run) for name, run in MOBILEVITS.items()},
+    **{name: detector(network) for name, network in NETWORKS.items()},
+    **{f"{name}_release": release(network) for name, network in NETWORKS.items()},
     **RIVALS,
 }
 """Recipes by their name in `jobs/train.py`."""
