@@ -46,6 +46,26 @@ NETWORKS = {
     f"ssdlite_mobilevit_{name}": SSDLiteConfig(backbone=MobileViTConfig(widths=widths))
     for name, widths in (("xxs", XXS), ("xs", XS), ("s", S))
 }
+
+
+def scenes_xxs() -> RunConfig:
+    """SSDLite-MobileViT-XXS, unshrunk, on the embedded scenes; not in the paper. Two cores suffice (`--scale paper`).
+
+    Scenes are not mirrored: a mirrored digit is another digit.
+    """
+    task = Detection(
+        augmentation=AugmentationConfig(overlaps=(), colours=0.0, flip=0.0), evaluation=EvaluationConfig(side=128)
+    )
+    return replace(
+        detector(NETWORKS["ssdlite_mobilevit_xxs"]),
+        task=task,
+        sampler=SamplerConfig(resolutions=(128,), base_resolution=128, base_batch=4),
+        numerics=NumericsConfig(),
+        epochs=90,
+        ema_decay=0.98,
+    )
+
+
 RIVALS: dict[str, RunConfig] = {
     name: detector(ReferenceConfig(name=name), side=300 if name in SSD300 else 320) for name in get_args(DetectorName)
 }
@@ -53,5 +73,6 @@ DETECTORS: dict[str, RunConfig] = {
     **{name: detector(network) for name, network in NETWORKS.items()},
     **{f"{name}_release": release(network) for name, network in NETWORKS.items()},
     **RIVALS,
+    "scenes_xxs": scenes_xxs(),
 }
 """Recipes by their name in `jobs/train.py`."""

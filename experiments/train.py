@@ -53,9 +53,10 @@ def train_one(name: str) -> Experiment:
 
 
 def _made_for(name: str) -> MadeFor:
-    if name in DETECTORS:
-        return "coco"
-    return "digits" if name.startswith("digits") else "imagenet"
+    embedded = name.split("_")[0]
+    if embedded == "digits" or embedded == "scenes":
+        return embedded
+    return "coco" if name in DETECTORS else "imagenet"
 
 
 TRAININGS = {name: train_one(name) for name in RECIPES}

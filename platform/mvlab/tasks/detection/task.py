@@ -45,7 +45,7 @@ class Detection(Task):
     network: ClassVar[str] = "detection"
     small_runs: ClassVar[Mapping[SmallerScale, SmallRun]] = {
         "smoke": SmallRun(side=128, epochs=6, base_batch=8, warmup_updates=20, ema_decay=0.9),
-        "mini": SmallRun(side=160, epochs=40, base_batch=8, warmup_updates=100, ema_decay=0.98),
+        "mini": SmallRun(side=128, epochs=30, base_batch=4, warmup_updates=100, ema_decay=0.98),
     }
     embedded: ClassVar[str] = "scenes"
     sampler: ClassVar[str] = "detection"
@@ -86,11 +86,12 @@ class Detection(Task):
         write_files(evaluator, data, folder, epoch)
 
     def scaled(self, scale: str, side: int) -> "Detection":
-        """Return the task with smaller images. Digits at smoke scale are not mirrored."""
-        small = replace(self, evaluation=replace(self.evaluation, side=side))
-        if scale == "smoke":
-            return replace(small, augmentation=replace(self.augmentation, flip=0.0))
-        return small
+        """Return the task with smaller images, whole and in their own colours. SSD's augmentation is for many epochs.
+
+        At smoke scale they are not mirrored, since a mirrored digit is another one.
+        """
+        plain = replace(self.augmentation, overlaps=(), colours=0.0, flip=0.0 if scale == "smoke" else 0.5)
+        return replace(self, augmentation=plain, evaluation=replace(self.evaluation, side=side))
 
     def at_side(self, side: int) -> "Detection":
         """Return the task, evaluated on images of `side` pixels."""
