@@ -53,9 +53,8 @@ def train_one(name: str) -> Experiment:
 
 
 def _made_for(name: str) -> MadeFor:
-    embedded = name.split("_")[0]
-    if embedded == "digits" or embedded == "scenes":
-        return embedded
+    if name in ("digits_xxs", "scenes_xxs"):
+        return "digits" if name == "digits_xxs" else "scenes"
     return "coco" if name in DETECTORS else "imagenet"
 
 

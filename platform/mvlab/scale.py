@@ -41,8 +41,8 @@ def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> Run
     Networks of timm stay as they are, except that a ViT with a fixed image size gets the smaller size.
 
     Both smaller scales compute in fp32, and normalise over the images of a rank: on CPUs, an exchange between ranks at
-    every BatchNorm layer takes as long as all else. SGD's learning rates follow the images of an update (linear scaling rule).
-    These are two ranks' images at 64 px, relative to eight ranks' at the paper's base resolution. AdamW's rates stay.
+    every BatchNorm layer takes as long as all else. SGD's learning rates follow the images of an update (linear
+    scaling rule). These are two ranks' images, relative to eight ranks' at the paper's base resolution. AdamW's stay.
     """
     match scale:
         case "paper":

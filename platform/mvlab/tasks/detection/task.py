@@ -86,12 +86,12 @@ class Detection(Task):
         write_files(evaluator, data, folder, epoch)
 
     def scaled(self, scale: str, side: int) -> "Detection":
-        """Return the task with smaller images, whole and in their own colours. SSD's augmentation is for many epochs.
-
-        At smoke scale they are not mirrored, since a mirrored digit is another one.
-        """
-        plain = replace(self.augmentation, overlaps=(), colours=0.0, flip=0.0 if scale == "smoke" else 0.5)
-        return replace(self, augmentation=plain, evaluation=replace(self.evaluation, side=side))
+        """Return the task with smaller images. At smoke scale they are whole, in their own colours and not mirrored: a
+        mirrored digit is another one, and SSD's augmentation is for more epochs."""
+        small = replace(self, evaluation=replace(self.evaluation, side=side))
+        if scale == "smoke":
+            return replace(small, augmentation=AugmentationConfig(overlaps=(), colours=0.0, flip=0.0))
+        return small
 
     def at_side(self, side: int) -> "Detection":
         """Return the task, evaluated on images of `side` pixels."""
