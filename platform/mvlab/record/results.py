@@ -1,6 +1,5 @@
 """Results of a study's runs, read back from its journal: all that a report needs."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ class RunResult:
         return len(self.epochs) == self.planned_epochs
 
     def value(self, metric: str) -> float | None:
-        """Return a metric of the last epoch, or one of these; None if the run has none (NaN), or is not complete.
+        """Return a metric of the last epoch, or one of these; None if the run has none, or is not complete.
 
         updates: number of optimizer updates. train_s: seconds of training, without evaluation.
         gap: training minus validation metric of the raw weights (Figure 9; under augmentation, as there).
@@ -79,10 +78,9 @@ class RunResult:
             case "train_s":
                 return sum(epoch["train_s"] for epoch in self.epochs) if "train_s" in last else None
             case "gap":
-                train, val = last.get(f"train/{self.primary}"), last[f"val/{self.primary}"]
-                return None if train is None else train - val
-        value = last.get(metric)
-        return None if value is None or math.isnan(value) else value
+                train = last.get(f"train/{self.primary}")
+                return None if train is None else train - last[f"val/{self.primary}"]
+        return last.get(metric)
 
     def curve(self, metric: str) -> list[float]:
         """Return the metric after each epoch; empty if it was not measured after every one."""

@@ -215,4 +215,5 @@ def _metrics(row: str, experiment: Experiment, results: Results) -> list[str]:
     claimed = [reading_of(each, reading).metric for each in experiment.claims if row in (each.row, each.than)]
     tested = [metric_at(side, experiment.task.primary.name) for side in results.test_sides()]
     columns = column_metrics(experiment, results)
-    return list(dict.fromkeys([reading.metric, UPDATES, TRAIN_S, GAP, *claimed, *columns, *tested]))
+    gap = [GAP] if experiment.task.primary.in_training else []
+    return list(dict.fromkeys([reading.metric, UPDATES, TRAIN_S, *gap, *claimed, *columns, *tested]))

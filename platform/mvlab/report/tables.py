@@ -1,5 +1,6 @@
 """Tables: *row | cost | measured | interval | sd | n | paper*, further metrics, and the paper's claims."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -99,7 +100,9 @@ def _measured(spread: Spread, metric: MetricSpec) -> str:
 
 
 def _amount(value: float | None, metric: MetricSpec) -> str:
-    if value is None or metric.name in WHOLE:
+    if value is None or math.isnan(value):  # e.g. the precision of small objects, where there are none
+        return NOTHING
+    if metric.name in WHOLE:
         return number(value, 0)
     return number(value, metric.digits) if metric.unit == "%" else f"{value:.3g}"
 
