@@ -74,6 +74,17 @@ Targets = Mapping[str, Column]
 """Field name -> (B, ...) values, or `Ragged` ones, of the samples of a batch."""
 
 
+def ragged(column: Column) -> Ragged:
+    """Return the column of a ragged target as such.
+
+    Raises:
+        TypeError: it has the same number of values for every sample.
+    """
+    if not isinstance(column, Ragged):
+        raise TypeError(f"the target must be ragged: {column.dtype} {column.shape} has as many values for every sample")
+    return column
+
+
 ENDS = ".ends"
 """Suffix of the name of a ragged target's second array."""
 

@@ -64,5 +64,5 @@ def _written(out: str) -> Categories | None:
             manifest = read_manifest(out, split)
             if manifest.task != "detection":
                 raise DataError(f"`out` {out} holds a {split} split for {manifest.task}: choose another `out`")
-            return list(zip(manifest.class_ids, manifest.classes, strict=False))
+            return list(zip(manifest.source_ids, manifest.classes, strict=True))
     return None

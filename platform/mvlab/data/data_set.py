@@ -9,8 +9,8 @@ from mvlab.data.sources import digits, scenes
 from mvlab.data.sources.objects import OBJECT_FIELDS
 from mvlab.data.sources.sample import Sample
 from mvlab.data.sources.splits import SPLITS, Split
-from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Shard, read_manifest
-from mvlab.data.store.storage import absolute_uri
+from mvlab.data.store.manifest import FORMAT_VERSION, MANIFEST, Manifest, Shard, read_manifest
+from mvlab.data.store.storage import DataError, absolute_uri
 from mvlab.durable import atomic_folder
 from mvlab.targets import LABEL, TargetField
 
@@ -51,11 +51,13 @@ def open_data(uri: str) -> DataSet:
     """Open the data set of train and val splits at `uri`.
 
     Raises:
-        DataError: there is none, or the splits disagree.
+        DataError: there is none, the splits disagree, or one is of images with objects and has no object.
     """
     uri = absolute_uri(uri)
     train, val = (read_manifest(uri, split) for split in SPLITS)
     train.require_alike(val)
+    for manifest in (train, val):
+        _require_objects(manifest, uri)
     return DataSet(
         uri=uri,
         name=train.name,
@@ -67,6 +69,17 @@ def open_data(uri: str) -> DataSet:
         task=train.task,
         fields=train.fields,
     )
+
+
+def _require_objects(manifest: Manifest, uri: str) -> None:
+    """Raise DataError if objects were counted and all are crowds, which neither the loss nor the precision counts."""
+    num_crowds = manifest.counts.get("crowds", 0)
+    if manifest.counts.get("objects") == num_crowds:
+        raise DataError(
+            f"{manifest.split} of {uri} has no object in its {manifest.num_samples:,} images ({num_crowds:,} crowds "
+            "do not count), so that nothing can be learned or measured on it: add images with objects, and write it "
+            "again"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from mvlab.data.sources.objects import AREAS, BOXES, CATEGORIES, CROWD
 from mvlab.data.store.manifest import Manifest
 from mvlab.markdown import markdown_table
-from mvlab.targets import Ragged, TargetField, Targets
+from mvlab.targets import Targets, ragged
 
 MEDIUM, LARGE = 32.0**2, 96.0**2
 """Areas in square pixels from which COCO calls an object medium and large."""
@@ -22,7 +22,7 @@ def describe_objects(manifest: Manifest, targets: Targets) -> str:
     Args:
         targets: targets of all samples of the split.
     """
-    boxes, categories, areas, crowd = (_ragged(targets, name) for name in (BOXES, CATEGORIES, AREAS, CROWD))
+    boxes, categories, areas, crowd = (ragged(targets[field.name]) for field in (BOXES, CATEGORIES, AREAS, CROWD))
     single = ~crowd.values
     images = np.repeat(np.arange(len(boxes)), np.diff(boxes.ends, prepend=0))
     sizes = _sizes(boxes.values[single, 2:], areas.values[single])
@@ -34,12 +34,6 @@ def describe_objects(manifest: Manifest, targets: Targets) -> str:
             markdown_table([f"{title}: class", "id", "objects", "share", "images"], classes),
         ]
     )
-
-
-def _ragged(targets: Targets, field: TargetField) -> Ragged:
-    column = targets[field.name]
-    assert isinstance(column, Ragged)
-    return column
 
 
 def _sizes(sides: NDArray[np.float64], areas: NDArray[np.float64]) -> Rows:
@@ -60,7 +54,7 @@ def _classes(manifest: Manifest, categories: NDArray[np.int64], images: NDArray[
     objects = np.bincount(categories, minlength=num_classes)
     pairs = np.unique(np.stack([categories, images]), axis=1)
     with_class = np.bincount(pairs[0], minlength=num_classes)
-    ids = manifest.class_ids or range(1, num_classes + 1)
+    ids = manifest.source_ids
     rows = [
         [manifest.classes[c], str(ids[c]), f"{objects[c]:,}", _share(objects[c], len(categories)), f"{with_class[c]:,}"]
         for c in np.argsort(-objects, kind="stable")

@@ -8,6 +8,7 @@ import pyarrow as pa
 from mvlab.data.ingest.counts import count_objects
 from mvlab.data.ingest.image_check import UnreadableImageError, take_in
 from mvlab.data.randomness import Stream, generator
+from mvlab.data.sources.objects import OBJECT_FIELDS, require_objects
 from mvlab.data.sources.sample import Sample
 from mvlab.data.store.manifest import MANIFEST, Manifest, write_manifest
 from mvlab.data.store.schema import index_schema
@@ -33,10 +34,10 @@ def write_split(
 
     Raises:
         DataError: a class name occurs twice, a label is no index of `classes`, a sample lacks a target or has another,
-            or an image cannot be read.
+            an object cannot be used (`require_objects`), or an image cannot be read.
     """
     require_distinct(classes, split)
-    rows = list(_rows(samples, split, len(classes), [field.name for field in fields]))
+    rows = list(_rows(samples, split, len(classes), fields))
     order = generator(seed, Stream.INGEST).permutation(len(rows))
     folder = Folder.of(uri, split)
     folder.make()
@@ -69,7 +70,8 @@ def require_distinct(classes: Sequence[str], split: str) -> None:
         raise DataError(f"{split}: class names must differ, but {twice[0]!r} occurs twice")
 
 
-def _rows(samples: Iterable[Sample], split: str, num_classes: int, names: list[str]) -> Iterator[Row]:
+def _rows(samples: Iterable[Sample], split: str, num_classes: int, fields: Sequence[TargetField]) -> Iterator[Row]:
+    names = [field.name for field in fields]
     for sample in samples:
         if [*sample.targets] != names:
             raise DataError(
@@ -77,6 +79,8 @@ def _rows(samples: Iterable[Sample], split: str, num_classes: int, names: list[s
             )
         if LABEL.name in names and not 0 <= (label := sample.targets[LABEL.name]) < num_classes:
             raise DataError(f"{split}: sample {sample.key} has label {label}, but there are {num_classes} classes")
+        if {*OBJECT_FIELDS} <= {*fields}:
+            require_objects(sample.targets, num_classes, f"{split}: sample {sample.key}")
         try:
             stored = take_in(sample.image)
         except UnreadableImageError as error:

@@ -68,7 +68,7 @@ class Manifest:
     fields: tuple[TargetField, ...] = (LABEL,)
     """Targets of each sample."""
     class_ids: tuple[int, ...] = ()
-    """Id of each class in its source; empty: its index + 1."""
+    """Id of each class in its source; empty: its index + 1. `source_ids` has them in both cases."""
     counts: dict[str, int] = field(default_factory=dict)
     """Numbers that were counted at ingest, by name, e.g. "objects"."""
     format_version: int = FORMAT_VERSION
@@ -111,11 +111,16 @@ class Manifest:
                 f"{self.split} has {len(self.classes)} classes, {other.split} has {len(other.classes)}, "
                 "or they differ in name or order: write both splits from one class list"
             )
-        if self.class_ids != other.class_ids:
+        if self.source_ids != other.source_ids:
             raise DataError(
                 f"{self.split} and {other.split} give their classes other ids: write both splits from one list of "
                 "categories"
             )
+
+    @property
+    def source_ids(self) -> tuple[int, ...]:
+        """Id of each class in its source; its index + 1 where none is recorded."""
+        return self.class_ids or tuple(range(1, len(self.classes) + 1))
 
     @property
     def group_rows(self) -> NDArray[np.int64]:

@@ -136,6 +136,7 @@ def accumulated(matches: Matches, classes: Sequence[int]) -> Precision:
 def _matched(results: Results, row: int) -> Matches:
     """Match the detections of one image."""
     judge, image_id = COCOeval(iouType="bbox"), int(results.image_ids[row])
+    # These names are private, as `_paramsEval` below is. So pyproject.toml admits pycocotools 2.0 alone.
     judge._gts, judge._dts = _objects(results, row), _detections(results, row)
     pairs = sorted({*judge._gts, *judge._dts})
     judge.ious = {pair: judge.computeIoU(*pair) for pair in pairs}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mvlab.codecs.pillow import decode_image
+from mvlab.data.sources.objects import corners_of
 from mvlab.data.store.manifest import Manifest, read_manifest
 from mvlab.data.store.shards import SplitReader, open_split
 from mvlab.durable import atomic_write
@@ -59,16 +60,11 @@ def write_files(evaluator: Evaluator, data: str, folder: Path, epoch: int) -> No
 
 def coco_detections(results: Results, manifest: Manifest) -> Iterator[dict[str, Any]]:
     """Yield detections in COCO's results format, with the ids of the set's source. Numbers keep all their digits."""
-    ids = class_ids(manifest)
+    ids = manifest.source_ids
     columns = (results.found_categories, results.found_boxes, results.found_scores)
     for row, image_id in enumerate(results.image_ids.tolist()):
         for category, box, score in zip(*(column[row].tolist() for column in columns), strict=True):
             yield {"image_id": image_id, "category_id": ids[category], "bbox": box, "score": score}
-
-
-def class_ids(manifest: Manifest) -> tuple[int, ...]:
-    """Return the id of each class in its source."""
-    return manifest.class_ids or tuple(range(1, len(manifest.classes) + 1))
 
 
 def chosen_rows(reader: SplitReader) -> Ints:
@@ -95,19 +91,14 @@ def _pictures(reader: SplitReader, results: Results) -> Iterator[Picture]:
         (found,) = np.nonzero(results.image_ids == targets["image_id"][number])
         if len(found):
             truth = Boxes(
-                _corners(targets["boxes"][number]), targets["categories"][number], crowd=targets["crowd"][number]
+                corners_of(targets["boxes"][number]), targets["categories"][number], crowd=targets["crowd"][number]
             )
             yield Picture(decode_image(reader.read(row)), truth, _found(results, int(found[0])))
 
 
 def _found(results: Results, row: int) -> Boxes:
     scores = results.found_scores[row]
-    return Boxes(_corners(results.found_boxes[row]), results.found_categories[row], scores)
-
-
-def _corners(boxes: Any) -> Any:
-    """Return the corners of boxes (M, 4), which are left, top, width and height."""
-    return np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), axis=1)
+    return Boxes(corners_of(results.found_boxes[row]), results.found_categories[row], scores)
 
 
 def _classes(evaluator: DetectionEvaluator, results: Results, manifest: Manifest) -> list[dict[str, Any]]:
@@ -122,7 +113,7 @@ def _classes(evaluator: DetectionEvaluator, results: Results, manifest: Manifest
             **{key: _percent(value) for key, value in zip(("map", "map50"), precision.of_class(number), strict=True)},
             "objects": objects[number],
         }
-        for number, (name, category_id) in enumerate(zip(manifest.classes, class_ids(manifest), strict=True))
+        for number, (name, category_id) in enumerate(zip(manifest.classes, manifest.source_ids, strict=True))
     ]
 
 

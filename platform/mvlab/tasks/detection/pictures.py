@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mvlab.data.sources.objects import corners_of
 from mvlab.targets import Targets
 
 LEAST_SCORE = 0.3
@@ -121,9 +122,8 @@ def draw_targets(image: Image.Image, targets: Targets, number: int, classes: Seq
     if "image_size" not in targets:  # of a training view
         draw_boxes(image, Boxes(boxes, categories).resized((1, 1), image.size), classes)
         return
-    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
     width, height = targets["image_size"][number].tolist()
-    in_source = Boxes(corners, categories, crowd=targets["crowd"][number])
+    in_source = Boxes(corners_of(boxes), categories, crowd=targets["crowd"][number])
     draw_boxes(image, in_source.resized((width, height), image.size), classes)
 
 

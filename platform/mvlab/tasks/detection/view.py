@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from mvlab.codecs.pillow import Size
 from mvlab.data.geometry import Geometry
 from mvlab.data.randomness import Stream, generator
-from mvlab.data.sources.objects import BOXES, CATEGORIES, CROWD
-from mvlab.targets import Ragged, Targets
+from mvlab.data.sources.objects import BOXES, CATEGORIES, CROWD, corners_of
+from mvlab.targets import Ragged, Targets, ragged
 from mvlab.tasks.base import Bytes, ColoursAt, Ints
 from mvlab.tasks.detection import colours
 from mvlab.tasks.detection.config import AugmentationConfig
@@ -83,7 +83,7 @@ class TrainingView:
         ends = _ends(images[kept], len(geometry))
         return {
             "boxes": Ragged(shares[kept], ends),
-            "categories": Ragged(_ragged(targets, CATEGORIES.name).values[kept], ends),
+            "categories": Ragged(ragged(targets[CATEGORIES.name]).values[kept], ends),
             "output_size": np.tile(np.array(geometry.size), (len(geometry), 1)),
         }
 
@@ -131,23 +131,14 @@ class EvaluationView:
 
 def _objects(targets: Targets) -> tuple[NDArray[np.float64], Ints, NDArray[np.bool_]]:
     """Return corners (M, 4) of all objects, the index (M,) of each one's image, and which (M,) are crowds."""
-    boxes = _ragged(targets, BOXES.name)
-    corners = boxes.values.copy()
-    corners[:, 2:] += corners[:, :2]
+    boxes = ragged(targets[BOXES.name])
     images = np.repeat(np.arange(len(boxes)), np.diff(boxes.ends, prepend=0))
-    return corners, images, _ragged(targets, CROWD.name).values
+    return corners_of(boxes.values), images, ragged(targets[CROWD.name]).values
 
 
 def _ends(images: Ints, num_images: int) -> Ints:
     """Return the end (N,) of each image's objects, whose images are `images` (M,), in ascending order."""
     return np.cumsum(np.bincount(images, minlength=num_images), dtype=np.int64)
-
-
-def _ragged(targets: Targets, name: str) -> Ragged:
-    column = targets[name]
-    if not isinstance(column, Ragged):
-        raise TypeError(f"target {name!r} must be ragged: images have any number of objects")
-    return column
 
 
 def caption(targets: Targets, number: int, classes: Sequence[str]) -> str:
