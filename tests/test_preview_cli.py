@@ -28,15 +28,17 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_plan_is_that_of_the_paper(uri: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """320 pixels and 32 images a rank. Updates on ImageNet are not compared."""
+    """320 pixels, 32 images a rank and 200 epochs. Updates on ImageNet are not compared."""
     assert main.run(["plan", uri]) == 0
     said = capsys.readouterr().out
     assert "scenes, train: 40 images, detection sampler" in said
     assert "320x320" in said
+    assert "in 200 epochs" in said
     assert "ImageNet" not in said
     assert main.run(["plan", uri, "--sampler", "standard", "--batch", "8"]) == 0
     said = capsys.readouterr().out
     assert "256x256" in said
+    assert "in 300 epochs, on 1 ranks" in said
     assert "ImageNet" in said
 
 

@@ -33,3 +33,6 @@ PUBLISHED: dict[str, tuple[SamplerConfig, int | None, str]] = {
 
 SAMPLERS = {name: sampler for name, (sampler, *_) in PUBLISHED.items()} | {"detection": DETECTION}
 """All samplers by command-line name."""
+
+EPOCHS = dict.fromkeys(PUBLISHED, 300) | {"detection": 200}
+"""Epochs of a run with each sampler (section 4.1, Appendix D)."""

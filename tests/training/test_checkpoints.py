@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -259,18 +260,19 @@ def test_a_broken_one_is_replaced_when_the_run_comes_there_again(tmp_path: Path)
 
 @settings(max_examples=40)
 @given(
-    tops=st.lists(st.sampled_from([10.0, 20.0, 30.0, None]), min_size=1, max_size=8),
+    tops=st.lists(st.sampled_from([10.0, 20.0, 30.0, math.nan, None]), min_size=1, max_size=8),
     last=st.integers(1, 3),
     best=st.integers(0, 3),
 )
 def test_the_last_and_the_best_stay(
     tmp_path_factory: pytest.TempPathFactory, tops: list[float | None], last: int, best: int
 ) -> None:
-    """None stands for one within an epoch, which has no metric. Of equals the later one is the better."""
+    """None stands for one within an epoch, which has no metric, NaN for one of no sample. Of equals the later one is
+    the better."""
     folder = tmp_path_factory.mktemp("keep")
     states = [state_at(epoch, 3 if top1 is None else 0, top1 or 99.0) for epoch, top1 in enumerate(tops)]
     write(folder, *states, keep=CheckpointPolicy(last=last, best=best))
-    order = sorted((top1, epoch) for epoch, top1 in enumerate(tops) if top1 is not None)
+    order = sorted((top1, epoch) for epoch, top1 in enumerate(tops) if top1 is not None and not math.isnan(top1))
     kept = {*range(len(tops))[-last:], *(epoch for _, epoch in order[len(order) - min(best, len(order)) :])}
     assert names(folder) == [states[epoch].name for epoch in sorted(kept)]
 

@@ -9,7 +9,7 @@ from mvlab.cli.parser import Parser
 from mvlab.cli.refusal import status_of
 
 COMMANDS = {
-    "ingest": "write folders of images as shuffled Parquet shards",
+    "ingest": "write folders of images, or a set in COCO's format, as shuffled Parquet shards",
     "inspect": "show what is in a data set, and verify it",
     "plan": "print steps, resolutions, updates and bytes of an epoch",
     "preview": "draw a planned batch",

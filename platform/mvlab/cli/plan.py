@@ -10,12 +10,12 @@ from mvlab.data.store.shards import open_split
 from mvlab.data.store.storage import DataError
 from mvlab.errors import InvalidValueError
 from mvlab.report.plan import plan_csv, plan_markdown
-from mvlab.samplers import PUBLISHED, SAMPLERS
+from mvlab.samplers import EPOCHS, PUBLISHED, SAMPLERS
 from mvlab.tasks.known import task_of_kind
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Prints the plan of a training epoch, and the updates of 300 epochs beside the paper's."
+    parser.description = "Prints the plan of a training epoch, and the updates of a whole run beside the paper's."
     add_plan_options(parser)
     parser.add_argument("--csv", action="store_true", help="print one line for each rank's share of each step instead")
     parser.set_defaults(run=run)
@@ -67,5 +67,6 @@ def run(parsed: argparse.Namespace) -> int:
         print(plan_csv(plan, lengths=lengths), end="")
     else:
         print(f"# {manifest.name}, train: {manifest.num_samples:,} images, {name} sampler\n")
-        print(plan_markdown(plan, sampler, lengths=lengths, published=PUBLISHED if name in PUBLISHED else {}))
+        published = PUBLISHED if name in PUBLISHED else {}
+        print(plan_markdown(plan, sampler, lengths=lengths, published=published, epochs=EPOCHS[name]))
     return 0

@@ -24,7 +24,14 @@ Published = Mapping[str, tuple[SamplerConfig, int | None, str]]
 """Samplers by name, each with a stated number of updates in 300 epochs on ImageNet, and the source of that number."""
 
 
-def plan_markdown(plan: EpochPlan, sampler: SamplerConfig, *, lengths: Ints | None, published: Published) -> str:
+def plan_markdown(
+    plan: EpochPlan,
+    sampler: SamplerConfig,
+    *,
+    lengths: Ints | None,
+    published: Published,
+    epochs: int = PAPER_EPOCHS,
+) -> str:
     """Return the report of `mvlab plan`.
 
     Args:
@@ -32,6 +39,7 @@ def plan_markdown(plan: EpochPlan, sampler: SamplerConfig, *, lengths: Ints | No
         sampler: sampler of this plan.
         lengths: (num_samples,) bytes of each stored sample, if known.
         published: samplers to compare updates with. Empty: there is no comparison.
+        epochs: epochs of a whole run, whose updates are told.
 
     Raises:
         ValueError: `lengths` is of another data set.
@@ -44,7 +52,7 @@ def plan_markdown(plan: EpochPlan, sampler: SamplerConfig, *, lengths: Ints | No
             f"## Epoch {plan.epoch} on {plan.world} ranks",
             _extent(plan),
             f"### Resolutions\n\n{_resolutions(plan, sampler)}",
-            f"### Updates\n\n{_updates(plan, sampler)}",
+            f"### Updates\n\n{_updates(plan, sampler, epochs)}",
             *(compared if published else ()),
             f"### Balance of ranks\n\n{_balance(plan, shares)}",
         ]
@@ -108,14 +116,14 @@ def _resolutions(plan: EpochPlan, sampler: SamplerConfig) -> str:
     return markdown_table(["resolution", "steps", "batch a rank", "images", "share of images"], rows)
 
 
-def _updates(plan: EpochPlan, sampler: SamplerConfig) -> str:
+def _updates(plan: EpochPlan, sampler: SamplerConfig, epochs: int) -> str:
     """Describe the updates of whole epochs on this data set."""
 
-    def count(epochs: int) -> int:
-        return count_updates(len(plan.order), sampler, world=plan.world, seed=plan.order.seed, epochs=epochs)
+    def count(number: int) -> int:
+        return count_updates(len(plan.order), sampler, world=plan.world, seed=plan.order.seed, epochs=number)
 
-    total, here = count(PAPER_EPOCHS), count(plan.epoch + 1) - count(plan.epoch)
-    return f"{here:,} in an undisturbed epoch {plan.epoch}, {total:,} in {PAPER_EPOCHS} epochs, on {plan.world} ranks."
+    total, here = count(epochs), count(plan.epoch + 1) - count(plan.epoch)
+    return f"{here:,} in an undisturbed epoch {plan.epoch}, {total:,} in {epochs} epochs, on {plan.world} ranks."
 
 
 def _published(published: Published, *, seed: int) -> str:

@@ -10,6 +10,7 @@ another name. An error that says nothing of what was written, e.g. of a file ser
 
 import hashlib
 import json
+import math
 import shutil
 import uuid
 from collections.abc import Callable
@@ -121,11 +122,14 @@ class Checkpoints:
 
 
 def best(paths: list[Path], keep: CheckpointPolicy, task: Task) -> list[Path]:
-    """Return the `keep.best` best checkpoints by the task's primary metric; of equal ones, the later one."""
+    """Return the `keep.best` best checkpoints by the task's primary metric; of equal ones, the later one.
+
+    One without this metric, or whose metric is NaN, is none of them.
+    """
     scored: list[tuple[float, Path]] = []
     for path in paths:
         metric = described(path).get("metrics", {}).get(ema_metric(task))
-        if metric is not None:
+        if metric is not None and not math.isnan(metric):
             scored.append((metric if task.primary.higher_is_better else -metric, path))
     return [path for _, path in sorted(scored, reverse=True)[: keep.best]]
 

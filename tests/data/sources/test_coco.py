@@ -156,7 +156,11 @@ REFUSED: list[tuple[Change, str]] = [
     (lambda told: told["images"][1].update(file_name="\ud800"), "'file_name' is"),
     (lambda told: told["images"][1].pop("width"), "'width' is missing: a whole number"),
     (lambda told: told["images"][1].update(height=0), "'height' is 0: a whole number is needed, at least 1"),
-    (lambda told: told["images"][1].update(id="5"), "'id' is '5': a whole number"),
+    (lambda told: told["images"][1].update(id="5"), "'id' is '5': a whole number.*write it without quotes or decimals"),
+    (
+        lambda told: told["images"][1].update(width=64.0),
+        "'width' is 64.0: .*, at least 1: write it without quotes or dec",
+    ),
     (lambda told: told["images"][1].update(id=2**63), "'id' is 9223372036854775808: a whole number"),
     (lambda told: told["images"].clear(), "annotations.0.: there is no image|names no images"),
     (lambda told: told["annotations"].clear(), "none of its 3 images has annotations"),

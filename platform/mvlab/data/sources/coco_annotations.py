@@ -171,7 +171,9 @@ def _whole(entry: dict[str, Any], name: str, where: str, least: int = -(2**63)) 
     value = entry.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
         said = f"is {value!r:.50}" if name in entry else "is missing"
-        raise DataError(f"{where}: {name!r} {said}: a whole number is needed{', at least 1' if least > 0 else ''}")
+        hint = ": write it without quotes or decimals" if isinstance(value, str | float) else ""
+        needed = f"a whole number is needed{', at least 1' if least > 0 else ''}"
+        raise DataError(f"{where}: {name!r} {said}: {needed}{hint}")
     return value
 
 

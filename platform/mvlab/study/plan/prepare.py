@@ -161,12 +161,12 @@ def _check(options: Options, trials: Sequence[Trial]) -> None:
 def _require_targets(task: Task, data: DataSet) -> None:
     """
     Raises:
-        ValueError: the data lack a target that the task learns.
+        InvalidValueError: the data lack a target that the task learns.
     """
     lacking = [field.name for field in task.fields if field not in data.fields]
     if lacking:
         has = ", ".join(field.name for field in data.fields)
-        raise ValueError(
+        raise InvalidValueError(
             f"{data.name} is a data set for {data.task}, with the targets {has}; {task.kind} learns "
             f"{', '.join(lacking)}: name a data set for it with `data`"
         )
