@@ -1,5 +1,6 @@
 """Detectors and segmenters that the paper compares with, as values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
@@ -43,6 +44,10 @@ TITLES: dict[ReferenceName, str] = {
     "deeplabv3_mobilenet_v2": "DeepLabv3-MobileNetv2",
     "deeplabv3_resnet101": "DeepLabv3-ResNet-101",
 }
+SSD300_LEAST_SIDE = 64
+"""Pixels of the smallest image that SSD300 takes. The cells of its fourth map are as wide."""
+SSD300_SHARE = 0.25
+"""Factor of SSD300's width at the smaller scales."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +77,12 @@ class ReferenceConfig(NetworkConfig):
     @property
     def stride(self) -> int:
         """Return 1 for SSD300, whose maps round up: images may have any side, such as its 300 pixels."""
-        return 1 if self.name.startswith("ssd300") else 32
+        return 1 if self.is_ssd300 else 32
+
+    @property
+    def is_ssd300(self) -> bool:
+        """Tell whether it is one of the two SSD300."""
+        return self.name.startswith("ssd300")
 
     def build(self, num_classes: int) -> "nn.Module":
         if self.task == "detection":
@@ -84,7 +94,22 @@ class ReferenceConfig(NetworkConfig):
         return build_segmenter(self, num_classes)
 
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
-        """Return a narrower detector. With `keep_apart`, it stays as it is at the scale mini. Segmenters always do."""
+        """Return a narrower detector. With `keep_apart`, an SSDLite stays as it is at the scale mini.
+
+        SSD300 has a quarter of its width at both smaller scales, whatever `keep_apart`: it has about ten times the
+        multiplications of the widest SSDLite, so that its full width would train for hours on two cores. Segmenters
+        always stay as they are.
+        """
+        if self.is_ssd300:
+            return replace(self, width=self.width * SSD300_SHARE)
         if self.task == "segmentation" or (keep_apart and scale == "mini"):
             return self
         return replace(self, width=self.width * SHARES[scale])
+
+    def require_sizes(self, sides: Iterable[int]) -> None:
+        sides = list(sides)
+        NetworkConfig.require_sizes(self, sides)
+        require(
+            not self.is_ssd300 or min(sides, default=SSD300_LEAST_SIDE) >= SSD300_LEAST_SIDE,
+            f"images of {min(sides, default=0)} px for {self.title}: their side must be at least {SSD300_LEAST_SIDE}",
+        )

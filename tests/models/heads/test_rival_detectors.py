@@ -228,10 +228,28 @@ def test_a_file_of_weights_tells_the_network_and_its_classes(config: ReferenceCo
 
 
 def test_smaller_scales_are_narrower_and_comparisons_keep_them_apart() -> None:
-    config = ReferenceConfig(name="ssd300_vgg16")
+    config = ReferenceConfig(name="ssdlite_mobilenet_v2")
     assert config.scaled("smoke", side=128, keep_apart=True).width == 0.25
     assert config.scaled("mini", side=160, keep_apart=False).width == 0.5
     assert config.scaled("mini", side=160, keep_apart=True) == config
+
+
+@pytest.mark.parametrize("name", ["ssd300_vgg16", "ssd300_resnet50"])
+@pytest.mark.parametrize("scale", ["smoke", "mini"])
+@pytest.mark.parametrize("keep_apart", [True, False])
+def test_ssd300_has_a_quarter_of_its_width_at_smaller_scales(name: Any, scale: Any, keep_apart: bool) -> None:
+    assert ReferenceConfig(name=name).scaled(scale, side=160, keep_apart=keep_apart).width == 0.25
+
+
+def test_ssd300_takes_no_images_that_are_smaller_than_the_cells_of_its_maps() -> None:
+    config = ReferenceConfig(name="ssd300_resnet50")
+    config.require_sizes([64])
+    with pytest.raises(ValueError, match="images of 63 px for SSD300-ResNet-50: their side must be at least 64"):
+        config.require_sizes([300, 63])
+
+
+def test_a_narrower_detector_has_its_width_in_its_title() -> None:
+    config = ReferenceConfig(name="ssd300_vgg16")
     assert config.title == "SSD300-VGG16"
     assert config.scaled("smoke", side=128, keep_apart=True).title == "SSD300-VGG16 x0.25"
 
