@@ -69,7 +69,8 @@ class LossConfig:
     """Hard negatives of an image for each of its matched priors."""
     normalised_by: Literal["all_ranks", "rank"] = "all_ranks"
     """Matched priors that the sum of losses is divided by: those of all ranks, so that gradients do not depend on the
-    split of a batch, or those of the rank (the release)."""
+    split of a batch, or those of the rank (the release). They are those of one step: with `optimizer.accumulate`, the
+    losses of each step are divided by its own, so that images of a step with few objects count more."""
 
     def __post_init__(self) -> None:
         require_fields(self)
