@@ -12,8 +12,9 @@ from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.models.heads.ssdlite import priors
 from mvlab.tasks.base import Ranks
 from mvlab.tasks.detection.coding import encode
-from mvlab.tasks.detection.config import RULES, LossConfig
+from mvlab.tasks.detection.config import LossConfig
 from mvlab.tasks.detection.evaluator import Alone, DetectionEvaluator
+from mvlab.tasks.detection.objective import DetectionObjective
 from mvlab.tasks.detection.task import METRICS
 from tests.tasks.detection_sets import on_ranks
 
@@ -31,7 +32,9 @@ class Priors(Detector):
 
 
 def evaluator() -> DetectionEvaluator:
-    return DetectionEvaluator.empty(RULES["release"], Priors(), LossConfig(), torch.device("cpu"))
+    judge = DetectionObjective(LossConfig(), "release", Priors(), Alone()).evaluator(torch.device("cpu"))
+    assert isinstance(judge, DetectionEvaluator)
+    return judge
 
 
 Sample = dict[str, Any]
@@ -96,6 +99,21 @@ def test_perfect_predictions_have_a_precision_of_100_percent() -> None:
     for name in ("map", "map50", "map75", "map_small", "map_medium", "map_large", "recall"):
         assert metrics[name] == pytest.approx(100), name
     assert metrics["loss"] == pytest.approx(metrics["box_loss"] + metrics["class_loss"])
+
+
+def test_priors_are_computed_once_for_all_batches_and_sets_of_weights() -> None:
+    sizes = []
+
+    class Counting(Priors):
+        def priors(self, height: int, width: int) -> Tensor:
+            sizes.append((height, width))
+            return super().priors(height, width)
+
+    objective = DetectionObjective(LossConfig(), "release", Counting(), Alone())
+    for judge in (objective.evaluator(torch.device("cpu")) for _ in range(2)):
+        for _ in range(2):
+            judge.add(perfect(SAMPLES), batch(SAMPLES))
+    assert sizes == [(SIDE, SIDE)]
 
 
 def test_shifted_classes_have_a_precision_of_zero() -> None:

@@ -1,7 +1,7 @@
 """Evaluator of detection: COCO's precision, and SSD's losses, of one set of weights over a split."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mvlab.models.heads.detector import Detector, Predictions
+from mvlab.models.heads.detector import Predictions
 from mvlab.targets import Ragged
 from mvlab.tasks.base import Ranks
 from mvlab.tasks.detection.coco_eval import Precision, judged
@@ -18,6 +18,8 @@ from mvlab.tasks.detection.loss import loss_sums
 from mvlab.tasks.detection.results import Results, joined, ragged
 from mvlab.tasks.detection.selection import Detections, select
 
+PriorsOf = Callable[[Tensor, torch.device], Tensor]
+"""Size (2,) of images, height and width, and a device -> their priors (N, 4) on it."""
 PERCENT = {
     "map": "AP", "map50": "AP50", "map75": "AP75",
     "map_small": "AP_small", "map_medium": "AP_medium", "map_large": "AP_large", "recall": "AR_100",
@@ -46,7 +48,7 @@ class DetectionEvaluator:
     """
 
     rule: Selection
-    detector: Detector
+    priors_of: PriorsOf
     config: LossConfig
     sums: Tensor
     """(3,) float64, on the device: losses of boxes and of classes, and matched priors."""
@@ -56,15 +58,15 @@ class DetectionEvaluator:
 
     @classmethod
     def empty(
-        cls, rule: Selection, detector: Detector, config: LossConfig, device: torch.device
+        cls, rule: Selection, priors_of: PriorsOf, config: LossConfig, device: torch.device
     ) -> "DetectionEvaluator":
         """Return an evaluator of no images."""
-        return cls(rule, detector, config, torch.zeros(3, dtype=torch.float64, device=device))
+        return cls(rule, priors_of, config, torch.zeros(3, dtype=torch.float64, device=device))
 
     @torch.no_grad()
     def add(self, outputs: Predictions, targets: Mapping[str, Any]) -> None:
         """Count a batch: predictions, and targets as `EvaluationView` has them, on the same device."""
-        priors_N4 = self.detector.priors(*targets["output_size"][0].tolist()).to(outputs[0].device)
+        priors_N4 = self.priors_of(targets["output_size"][0], outputs[0].device)
         self.sums += _loss_sums(outputs, targets, priors_N4, self.config)
         self.batches.append(_results(select(outputs, priors_N4, self.rule), targets))
 

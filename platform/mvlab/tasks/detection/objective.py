@@ -52,7 +52,7 @@ class DetectionObjective:
         The mean over ranks is the loss over the matched priors of all ranks, or that of each rank's own
         (`LossConfig.normalised_by`). A batch without objects has loss 0.
         """
-        priors_N4 = self._priors_of(targets["output_size"][0], outputs[0].device)
+        priors_N4 = self.priors_of(targets["output_size"][0], outputs[0].device)
         sums = loss_sums(outputs, targets["boxes"], targets["categories"], priors_N4, self.config)
         return torch.stack((sums.boxes, sums.classes)) * self._per_positive(sums.positives, outputs[0].device)
 
@@ -64,7 +64,7 @@ class DetectionObjective:
         """Empty evaluator."""
         from mvlab.tasks.detection.evaluator import DetectionEvaluator
 
-        return DetectionEvaluator.empty(RULES[self.rule], self.detector, self.config, device)
+        return DetectionEvaluator.empty(RULES[self.rule], self.priors_of, self.config, device)
 
     def _per_positive(self, positives: int, device: torch.device) -> Tensor | float:
         """Return the factor of this rank's sums. The release's has no lower limit, and is NaN without objects."""
@@ -74,7 +74,8 @@ class DetectionObjective:
         factor: Tensor = world / total.clamp(min=1)
         return factor.float()
 
-    def _priors_of(self, size: Tensor, device: torch.device) -> Tensor:
+    def priors_of(self, size: Tensor, device: torch.device) -> Tensor:
+        """Return the priors (N, 4) of images with this height and width (2,), computed once for each device."""
         height, width = size.tolist()
         if (height, width) not in self._priors:
             self._priors[height, width] = self.detector.priors(height, width).to(device)
