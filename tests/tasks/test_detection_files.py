@@ -3,7 +3,7 @@
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from mvlab.data.sources.sample import Sample
 from mvlab.data.store.manifest import read_index, read_manifest, write_manifest
 from mvlab.data.store.shards import SplitReader
 from mvlab.data.store.storage import Folder
+from mvlab.tasks.detection import files
 from mvlab.tasks.detection.coco_eval import SUMMARY
-from mvlab.tasks.detection.config import RULES, LossConfig
+from mvlab.tasks.detection.config import LossConfig
 from mvlab.tasks.detection.evaluator import Alone, DetectionEvaluator
 from mvlab.tasks.detection.files import NUM_PICTURES, chosen_rows, write_files
+from mvlab.tasks.detection.objective import DetectionObjective
 from tests.shared_data import SHARED_DATA
 from tests.tasks.detection_sets import results_of
 from tests.tasks.test_detection_evaluator import Priors
@@ -68,7 +70,7 @@ def evaluated(data: str, seed: int = 0, *, without: Sequence[int] = ()) -> Detec
             score = round(float(rng.uniform()), 2)
             found.append({**known, "bbox": moved.tolist(), "score": score})
             found.append({**known, "bbox": rng.uniform(1, 200, 4).tolist(), "score": round(score / 2, 1)})
-    judge = DetectionEvaluator.empty(RULES["last"], Priors(), LossConfig(), torch.device("cpu"))
+    judge = DetectionObjective(LossConfig(), "last", Priors(), Alone()).evaluator(torch.device("cpu"))
     return replace(judge, batches=[results_of(image_ids, objects, found[1:])]).merged(Alone())
 
 
@@ -81,7 +83,7 @@ def read(path: Path) -> Any:
 
 def test_cocos_own_program_reads_the_detections_and_finds_the_same_12_numbers(data: str, tmp_path: Path) -> None:
     evaluator = evaluated(data)
-    write_files(evaluator, data, tmp_path / "evaluation", 1)
+    write_files(evaluator, data, tmp_path / "evaluation", 1, is_last=True)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(ANNOTATIONS))
         judge = COCOeval(truth, truth.loadRes(str(tmp_path / "evaluation" / "detections.json")), "bbox")
@@ -97,7 +99,7 @@ def test_cocos_own_program_reads_the_detections_and_finds_the_same_12_numbers(da
 
 def test_classes_have_ids_of_the_source_and_their_mean_is_the_ap(data: str, tmp_path: Path) -> None:
     evaluator = evaluated(data)
-    write_files(evaluator, data, tmp_path, 1)
+    write_files(evaluator, data, tmp_path, 1, is_last=True)
     classes, source = read(tmp_path / "classes.json"), json.loads(ANNOTATIONS.read_text())
     names = {each["id"]: each["name"] for each in source["categories"]}
     assert {each["category_id"]: each["class"] for each in classes} == names
@@ -115,7 +117,7 @@ def test_ids_of_classes_without_ids_in_their_source_begin_at_1(data: str, tmp_pa
     manifest = read_manifest(data, "val")
     write_manifest(replace(manifest, class_ids=()), read_index(folder), folder)
     try:
-        write_files(evaluated(data), data, tmp_path, 1)
+        write_files(evaluated(data), data, tmp_path, 1, is_last=True)
     finally:
         write_manifest(manifest, read_index(folder), folder)
     ids = [each["category_id"] for each in read(tmp_path / "classes.json")]
@@ -128,20 +130,38 @@ def test_pictures_are_of_the_same_images_after_each_epoch(data: str, tmp_path: P
     assert len(set(rows.tolist())) == NUM_PICTURES
     assert rows.tolist() == chosen_rows(SplitReader(data, manifest)).tolist()
     for epoch in (1, 2, 2):
-        write_files(evaluated(data, seed=epoch), data, tmp_path, epoch)
+        write_files(evaluated(data, seed=epoch), data, tmp_path, epoch, is_last=False)
     pictures = sorted(path.name for path in tmp_path.glob("*.jpg"))
     assert pictures == ["detections-epoch-0001.jpg", "detections-epoch-0002.jpg"]
     first, second = (np.asarray(Image.open(tmp_path / name).convert("L"), dtype=np.int64) for name in pictures)
     assert first.shape == second.shape
     assert 0 < (abs(first - second) > 32).mean() < 0.2  # boxes differ, photos do not
-    assert {path.name for path in tmp_path.iterdir()} == {*pictures, "detections.json", "classes.json", "summary.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures}
+    write_files(evaluated(data), data, tmp_path, 3, is_last=True)
+    others = {path.name for path in tmp_path.iterdir() if path.suffix != ".jpg"}
+    assert others == {"detections.json", "classes.json", "summary.json"}
+
+
+def test_detections_are_written_one_by_one(tmp_path: Path) -> None:
+    """A million of them are not in memory at once."""
+    written = []
+
+    def values() -> Iterator[int]:
+        for number in range(100_000):
+            (partial,) = tmp_path.iterdir()
+            written.append(partial.stat().st_size)
+            yield number
+
+    files._write_lines(tmp_path / "detections.json", values())
+    assert read(tmp_path / "detections.json") == list(range(100_000))
+    assert len(set(written)) > 10
 
 
 def test_an_image_that_was_not_evaluated_has_no_picture(data: str, tmp_path: Path) -> None:
     reader = SplitReader(data, read_manifest(data, "val"))
     corrupt = int(reader.targets(chosen_rows(reader))["image_id"][0])
     for folder, without in (("all", ()), ("fewer", (corrupt,))):
-        write_files(evaluated(data, without=without), data, tmp_path / folder, 1)
+        write_files(evaluated(data, without=without), data, tmp_path / folder, 1, is_last=True)
     whole, fewer = (Image.open(tmp_path / folder / "detections-epoch-0001.jpg").size for folder in ("all", "fewer"))
     assert whole != fewer
     assert read(tmp_path / "fewer" / "summary.json")["images"] == 31
@@ -150,6 +170,6 @@ def test_an_image_that_was_not_evaluated_has_no_picture(data: str, tmp_path: Pat
 def test_an_evaluation_without_detections_is_written_too(data: str, tmp_path: Path) -> None:
     evaluator = evaluated(data)
     empty = results_of(evaluator.results.image_ids.tolist(), [], [])
-    write_files(replace(evaluator, batches=[empty], precision=None).merged(Alone()), data, tmp_path, 1)
+    write_files(replace(evaluator, batches=[empty], precision=None).merged(Alone()), data, tmp_path, 1, is_last=True)
     assert read(tmp_path / "detections.json") == []
     assert read(tmp_path / "summary.json")["AP"] is None

@@ -209,7 +209,7 @@ class Task(ABC):
             ranks: the ranks that train together.
         """
 
-    def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int) -> None:
+    def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int, *, is_last: bool) -> None:
         """Write files about an evaluation of the EMA weights, for people and other programs. By default there are none.
 
         One rank calls this after every epoch. A call may be repeated. Reports show two kinds of files: `BY_CLASS`, a
@@ -221,8 +221,9 @@ class Task(ABC):
             data: URI of the data set.
             folder: folder for the files. It exists only if an earlier call made it.
             epoch: number of finished epochs.
+            is_last: True after the last epoch. All ranks wait for a call, so that large files are for the last one.
         """
-        del evaluator, data, folder, epoch
+        del evaluator, data, folder, epoch, is_last
 
     def scaled(self, scale: str, side: int) -> Self:
         """Return the task at a smaller scale, evaluated on images of about `side` pixels."""

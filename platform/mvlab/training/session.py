@@ -177,7 +177,9 @@ class Session:
             merged = evaluator.merged(AllRanks())
             measured = merged.metrics()
             if name == VAL_EMA and self.is_writer:
-                task.write_evaluation(merged, self.job.data, self.job.folder.evaluation, self.epoch + 1)
+                finished = self.epoch + 1
+                is_last = finished == self.job.run.epochs
+                task.write_evaluation(merged, self.job.data, self.job.folder.evaluation, finished, is_last=is_last)
             if name not in (VAL, VAL_EMA):  # a run has at most 40 metrics: only the primary one is compared
                 measured = {task.primary.name: measured[task.primary.name]}
             metrics |= {f"{name}/{metric}": value for metric, value in measured.items()}

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +14,7 @@ from mvlab.codecs.pillow import decode_image
 from mvlab.data.sources.objects import corners_of
 from mvlab.data.store.manifest import Manifest, read_manifest
 from mvlab.data.store.shards import SplitReader, open_split
-from mvlab.durable import atomic_write
+from mvlab.durable import atomic_file, atomic_write
 from mvlab.tasks.base import BY_CLASS, Evaluator
 from mvlab.tasks.detection.coco_eval import Ints
 from mvlab.tasks.detection.config import RULES
@@ -27,8 +27,10 @@ NUM_PICTURES = 6
 JPEG_QUALITY = 85
 
 
-def write_files(evaluator: Evaluator, data: str, folder: Path, epoch: int) -> None:
-    """Write the files of an evaluation of all ranks' samples. Files of earlier epochs are replaced, but for pictures.
+def write_files(evaluator: Evaluator, data: str, folder: Path, epoch: int, *, is_last: bool) -> None:
+    """Write the files of an evaluation of all ranks' samples: pictures after each epoch, all others after the last one.
+
+    On COCO there may be a million detections, and the other ranks wait meanwhile.
 
     detections.json: detections in COCO's results format, for its evaluation server and `COCO.loadRes`.
     classes.json: AP, AP at an IoU of 0.5, both in percent, and the number of objects of each class.
@@ -40,6 +42,7 @@ def write_files(evaluator: Evaluator, data: str, folder: Path, epoch: int) -> No
         data: URI of the data set, whose validation split was evaluated.
         folder: folder for the files, which is made if it is missing.
         epoch: number of finished epochs.
+        is_last: True after the last epoch.
 
     Raises:
         DataError: the data set is gone, or is damaged.
@@ -48,9 +51,10 @@ def write_files(evaluator: Evaluator, data: str, folder: Path, epoch: int) -> No
     assert isinstance(evaluator, DetectionEvaluator)
     manifest, results = read_manifest(data, "val"), evaluator.results
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / DETECTIONS, list(coco_detections(results, manifest)))
-    _write_json(folder / BY_CLASS, _classes(evaluator, results, manifest))
-    _write_json(folder / SUMMARY, {"epoch": epoch, **_summary(evaluator, results)})
+    if is_last:
+        _write_lines(folder / DETECTIONS, coco_detections(results, manifest))
+        _write_json(folder / BY_CLASS, _classes(evaluator, results, manifest))
+        _write_json(folder / SUMMARY, {"epoch": epoch, **_summary(evaluator, results)})
     pictures = _pictures(open_split(manifest.ref(data)), results)
     image = sheet(list(pictures), manifest.classes, title=f"{manifest.name}, epoch {epoch}: objects and detections")
     content = BytesIO()
@@ -134,5 +138,14 @@ def _percent(value: float) -> float | None:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    text = json.dumps(content, indent=None if path.name == DETECTIONS else 1, allow_nan=False)
-    atomic_write(path, text + "\n")
+    atomic_write(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _write_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write a JSON list with a value in each line, of which one is in memory."""
+    with atomic_file(path) as file:
+        separator = b"[\n"
+        for value in values:
+            file.write(separator + json.dumps(value, allow_nan=False).encode())
+            separator = b",\n"
+        file.write(b"\n]\n" if separator == b",\n" else b"[]\n")

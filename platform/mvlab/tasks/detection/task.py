@@ -79,11 +79,11 @@ class Detection(Task):
 
         return DetectionObjective(self.loss, self.evaluation.rule, network, ranks)
 
-    def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int) -> None:
-        """Write detections in COCO's format, the precision of each class, and pictures of some images."""
+    def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int, *, is_last: bool) -> None:
+        """Write pictures of some images; after the last epoch also detections in COCO's format, and precision by class."""
         from mvlab.tasks.detection.files import write_files
 
-        write_files(evaluator, data, folder, epoch)
+        write_files(evaluator, data, folder, epoch, is_last=is_last)
 
     def scaled(self, scale: str, side: int) -> "Detection":
         """Return the task with smaller images. At smoke scale they are whole, in their own colours and not mirrored: a
