@@ -80,7 +80,7 @@ class Detection(Task):
         return DetectionObjective(self.loss, self.evaluation.rule, network, ranks)
 
     def write_evaluation(self, evaluator: Evaluator, data: str, folder: Path, epoch: int, *, is_last: bool) -> None:
-        """Write pictures of some images; after the last epoch also detections in COCO's format, and precision by class."""
+        """Write pictures of some images; after the last epoch also detections in COCO's format, and classes."""
         from mvlab.tasks.detection.files import write_files
 
         write_files(evaluator, data, folder, epoch, is_last=is_last)
