@@ -87,7 +87,8 @@ def test_what_is_asked_for_on_the_command_line_is_what_a_study_is_made_with() ->
         *("--initial-weights", "/W", "--resume", "--accept-changes", "--checkpoint-steps", "7", "--checkpoint-minutes"),
         *("8", "--keep-last", "9", "--keep-best", "5", "--estimate", "--asha", "--no-export", "--ledger", "--profile"),
     ]
-    assert job._options(job._parser(EXPERIMENT, None).parse_args(said)) == Options(
+    parsed = job._parser(EXPERIMENT, None).parse_args(said)
+    assert job._options(parsed, parsed.initial) == Options(
         scale="mini",
         data="D",
         seeds=3,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 from mvlab.cli.flags import with_flags
-from mvlab.cli.initial_weights import add_initial_weights, local_weights
+from mvlab.cli.initial_weights import add_initial_weights, kept_weights, local_weights
 from mvlab.cli.parser import Parser, add_tracking_uri
 from mvlab.cli.refusal import FAILED, refuse, status_of
 from mvlab.data.feed.render import OnCorrupt
@@ -18,7 +18,7 @@ from mvlab.disk import DiskError
 from mvlab.experiment import Experiment
 from mvlab.scale import SCALES
 from mvlab.study.plan.dry_run import describe
-from mvlab.study.plan.prepare import Options, prepare, require_few
+from mvlab.study.plan.prepare import Options, Study, prepare, require_few
 from mvlab.training.checkpoint_policy import CheckpointPolicy
 from mvlab.training.execution_options import ExecutionOptions
 
@@ -43,22 +43,27 @@ def run(experiment: Experiment, arguments: list[str], *, prog: str | None = None
 
 
 def _carried_out(experiment: Experiment, parsed: argparse.Namespace) -> int:
-    with local_weights(parsed) as initial:
-        return _with_weights(experiment, parsed, initial)
+    with local_weights(parsed.initial, parsed.tracking_uri) as initial:
+        study = prepare(experiment, _options(parsed, initial))
+        if parsed.estimate or not parsed.dry_run:
+            require_few(study)
+        if parsed.dry_run:
+            _describe(study)
+            return 0
+        study = kept_weights(study, parsed.initial)
+    return _run(study)
 
 
-def _with_weights(experiment: Experiment, parsed: argparse.Namespace, initial: Path | None) -> int:
-    study = prepare(experiment, _options(parsed, initial))
-    if parsed.estimate or not parsed.dry_run:
-        require_few(study)
-    if parsed.dry_run:
-        print(with_flags(describe(study)))
-        if parsed.estimate:
-            from mvlab.study.forecast.predict import describe_study  # torch
+def _describe(study: Study) -> None:
+    """Print what the study would do, and with `estimate` how long it takes."""
+    print(with_flags(describe(study)))
+    if study.options.estimate:
+        from mvlab.study.forecast.predict import describe_study  # torch
 
-            print(f"\n{describe_study(study)}")
-        return 0
+        print(f"\n{describe_study(study)}")
 
+
+def _run(study: Study) -> int:
     from mvlab.study.run.carry_out import carry_out  # seconds to import: only once all is checked
 
     try:

@@ -11,7 +11,7 @@ from mvlab.paths import expanded
 PLACES = frozenset(
     {
         *("DIR", "FILE", "PNG", "URI", "BUNDLE", "PACKAGE", "X.mlpackage", "CHECKPOINT", "RUN|CHECKPOINT"),
-        *("EXPERIMENT", "A", "B"),
+        *("EXPERIMENT", "A", "B", "FILE|RUN"),
     }
 )
 """Metavars of arguments that are or may be paths: files and folders, and names or URIs in their place."""
