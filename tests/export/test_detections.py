@@ -8,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mvlab.export.detections import BAND, IOU, SCORE, Boxes, candidates, compare, differing, settled, torchvisions
+from mvlab.export.description import _detections
+from mvlab.export.detections import (
+    BAND,
+    IOU,
+    SCORE,
+    Agreement,
+    Boxes,
+    candidates,
+    compare,
+    differing,
+    settled,
+    torchvisions,
+)
 from mvlab.export.detector import scores_of
 from mvlab.export.mil.suppression import Suppression
 from mvlab.tasks.detection.coding import decode, to_centres
@@ -140,3 +152,11 @@ def test_scores_at_the_threshold_are_open() -> None:
     found = compare(iter([ours]), iter([theirs]), None, function="main", size=SIZE)
     assert found.agrees
     assert (found.num_model, found.num_package) == (0, 0)
+
+
+def test_where_neither_detects_anything_the_report_says_that_nothing_was_compared() -> None:
+    counts = dict.fromkeys(("num_model", "num_found", "num_package", "num_known", "num_open"), 0)
+    none = Agreement(function="main", size=(64, 64), rule="in each class", score=0.05, **counts)
+    said = "no detection was compared"
+    assert said in _detections([none, none])[-1]
+    assert said not in _detections([none, replace(none, num_package=1)])[-1], "the package's own are a difference"

@@ -66,8 +66,8 @@ def _detections(agreements: Sequence[Agreement]) -> list[str]:
         f"the other has one of its class with IoU {SAME_BOX:g} or more and a score within {BAND:g}. open: detections "
         f"of the model that hang on a difference below {BAND:g}, in a score or an IoU. They are not counted."
     )
-    if not any(a.num_model for a in agreements):
-        text += " There are none in these images: take others, with --images."
+    if not any(a.num_model or a.num_package for a in agreements):
+        text += " There are none in these images, so that no detection was compared: take other images."
     return [table, text]
 
 

@@ -8,7 +8,7 @@ class PackageError(UserError, ValueError):
 
 
 class PicturesError(UserError, ValueError):
-    """Folder without images, or with one that cannot be read. The message says which."""
+    """Folder or split without images, or with one that cannot be read. The message says which."""
 
 
 class ExportError(UserError, ValueError):

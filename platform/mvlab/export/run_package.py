@@ -9,7 +9,7 @@ from mvlab.export.checkpoint import target_of
 from mvlab.export.coreml import Precision, describe, export_package
 from mvlab.export.description import describe_verification
 from mvlab.export.errors import ExportError, PackageError
-from mvlab.export.pictures import synthetic
+from mvlab.export.pictures import Pictures, synthetic
 from mvlab.export.verification import Verification
 from mvlab.export.verify import as_prepared, verify
 from mvlab.models.weights.saved import SavedNetwork
@@ -17,35 +17,53 @@ from mvlab.record.package import VERIFICATION
 
 TABLE = "verification.md"
 """Table beside VERIFICATION."""
-IMAGES = "synthetic images, always the same"
+SYNTHETIC, IMAGES = synthetic(), "synthetic images, always the same"
+"""Images that packages are verified on, and their name."""
 
 
-def package_run(checkpoint: Path, saved: SavedNetwork, package: Path, *, classes: tuple[str, ...]) -> None:
+def package_run(
+    checkpoint: Path,
+    saved: SavedNetwork,
+    package: Path,
+    *,
+    classes: tuple[str, ...],
+    pictures: Pictures = SYNTHETIC,
+    images: str = IMAGES,
+) -> None:
     """Make `package` of `saved`, which was read from `checkpoint`, and verify it against the network.
 
     It is in fp16. If that changes detections, it is made anew in fp32. Two files beside the package describe the
     result. They are also written if the network cannot be converted, or the package cannot be run: the run has been
     trained all the same.
+
+    Args:
+        pictures: images to verify it on. A trained detector may detect nothing in synthetic ones.
+        images: their name.
     """
     try:
-        verification = _packaged(checkpoint, saved, package, classes, "fp16")
+        verification = _packaged(checkpoint, saved, package, classes, "fp16", pictures)
         if not all(each.agrees for each in verification.detections):
-            verification = _packaged(checkpoint, saved, package, classes, "fp32")
+            verification = _packaged(checkpoint, saved, package, classes, "fp32", pictures)
     except ExportError as error:
         _write_problem(package.parent, "there is no package", error, package=None, classes=classes)
     except PackageError as error:
         _write_problem(package.parent, "it cannot be run", error, package=describe(package), classes=classes)
     else:
-        write_verification(package.parent, verification, package=describe(package), classes=classes)
+        write_verification(package.parent, verification, package=describe(package), classes=classes, images=images)
 
 
 def _packaged(
-    checkpoint: Path, saved: SavedNetwork, package: Path, classes: tuple[str, ...], precision: Precision
+    checkpoint: Path,
+    saved: SavedNetwork,
+    package: Path,
+    classes: tuple[str, ...],
+    precision: Precision,
+    pictures: Pictures,
 ) -> Verification:
-    """Make the package in this precision, and verify it."""
+    """Make the package in this precision, and verify it on the pictures."""
     network, target = saved.build(), target_of(checkpoint, saved, classes=classes, precision=precision)
     export_package(network, package, target)
-    return verify(package, network, synthetic(), preprocess=as_prepared(saved.preprocessing), classes=target.classes)
+    return verify(package, network, pictures, preprocess=as_prepared(saved.preprocessing), classes=target.classes)
 
 
 def write_verification(

@@ -12,6 +12,7 @@ import ray
 
 from mvlab.data.store.manifest import read_manifest
 from mvlab.data.store.patience import patiently
+from mvlab.data.store.shards import open_split
 from mvlab.ray_internals.cluster import available_resources_per_node
 from mvlab.record.model import NAME as MODEL
 from mvlab.record.model import save_model
@@ -19,6 +20,8 @@ from mvlab.sweep.trial import Trial
 from mvlab.training.checkpoint_files import FILE as CHECKPOINT
 
 PACKAGE = "model.mlpackage"
+IMAGES = "images of the validation split, spread over it"
+"""Name of the images that a detector's package is verified on."""
 SECONDS_BETWEEN_LOOKS = 0.5
 """Seconds between checks for a request to stop."""
 SECONDS_FREE = 10.0
@@ -87,10 +90,14 @@ def _failure(ref: Any) -> Exception | None:
 
 
 def _export(data: str, results: Path) -> None:
-    """Save the EMA weights as MLflow model and as package. The package is executed and compared with the network."""
+    """Save the EMA weights as MLflow model and as package. The package is executed and compared with the network.
+
+    A detector's runs on a few images of the validation split, in which it detects something if it was trained.
+    """
     os.environ.setdefault("TQDM_DISABLE", "1")  # the converter's progress bars
     from mvlab.export.checkpoint import origin  # seconds to import
     from mvlab.export.detector import single_output
+    from mvlab.export.pictures import from_split
     from mvlab.export.run_package import package_run
     from mvlab.models.weights.saved import read_saved
 
@@ -105,4 +112,8 @@ def _export(data: str, results: Path) -> None:
         metadata=origin(checkpoint, saved),
         task=saved.network.task,
     )
-    package_run(checkpoint, saved, results / PACKAGE, classes=classes)
+    make = partial(package_run, checkpoint, saved, results / PACKAGE, classes=classes)
+    if saved.network.task == "detection":
+        reader = open_split(patiently(partial(read_manifest, data, "val")).ref(data))
+        make = partial(make, pictures=from_split(reader), images=IMAGES)
+    make()
