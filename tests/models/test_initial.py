@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,10 +10,12 @@ from torch import nn
 
 from mvlab.models.build import build_network
 from mvlab.models.initial import InitialWeightsError, file_sha256, load_initial
+from mvlab.models.plausible import plausible
 from mvlab.networks import (
     NANO,
     XXS,
     DeepLabv3Config,
+    DetectorName,
     MobileViTConfig,
     NetworkConfig,
     ReferenceConfig,
@@ -131,6 +134,58 @@ def test_a_head_begins_with_the_backbone_of_a_classifier(tmp_path: Path, backbon
     for name, each in model.state_dict().items():
         theirs = name.removeprefix("backbone.").removeprefix("network.")
         assert torch.equal(each, initial[name] if name in kept else trained[theirs])
+
+
+RIVALS: list[tuple[DetectorName, NetworkConfig, dict[int, str]]] = [
+    ("ssdlite_mobilenet_v1", TimmConfig(name="mobilenetv1_100", width=0.25), {16: "blocks.3", 32: "blocks.4"}),
+    (
+        "ssdlite_mobilenet_v2",
+        TorchvisionConfig(name="mobilenet_v2", width=0.25),
+        {16: "features.14.conv.0", 32: "features.18"},
+    ),
+    (
+        "ssdlite_mobilenet_v3_large",
+        TorchvisionConfig(name="mobilenet_v3_large", width=0.25),
+        {16: "features.13.block.0", 32: "features.16"},
+    ),
+    ("ssd300_resnet50", RESNET, {8: "layer3"}),
+]
+"""Detector of Table 1, its classifier, and the classifier's layers at which the detector reads maps."""
+
+
+@pytest.mark.parametrize(("name", "classifier", "layers"), RIVALS)
+@torch.no_grad()
+def test_a_rival_begins_with_the_maps_of_its_classifier(
+    tmp_path: Path, name: DetectorName, classifier: NetworkConfig, layers: dict[int, str]
+) -> None:
+    trained: Any = plausible(network(classifier, 7, seed=1), 64).eval()
+    file, sha256 = write(tmp_path, ema=trained.state_dict())
+    detector: Any = network(ReferenceConfig(name=name, width=0.25), 3, seed=0).eval()
+    initial = {key: each.clone() for key, each in detector.state_dict().items()}
+    kept = load_initial(detector, file, sha256=sha256)
+    assert kept == [key for key in initial if not key.startswith("backbone.")]
+    assert all(torch.equal(detector.state_dict()[key], initial[key]) for key in kept)
+    if name == "ssd300_resnet50":  # NVIDIA's conv4 keeps the size of conv3
+        trained.layer3[0].conv2.stride = trained.layer3[0].downsample[0].stride = (1, 1)
+    maps: dict[int, torch.Tensor] = {}
+    for stride, layer in layers.items():
+        trained.get_submodule(layer).register_forward_hook(
+            lambda _module, _inputs, output, stride=stride: maps.update({stride: output.clone()})
+        )
+    images = torch.rand(2, 3, 128, 128)
+    trained(images)
+    features = detector.backbone.features(images)
+    assert features.keys() == maps.keys()
+    for stride, each in features.items():
+        torch.testing.assert_close(each, maps[stride], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["ssd300_vgg16", "ssdlite_mnasnet_a1", "ssdlite_mobilenet_v2_mixconv"])
+def test_a_rival_whose_classifier_is_not_trained_here_says_so(tmp_path: Path, name: DetectorName) -> None:
+    file, sha256 = write(tmp_path, ema=network(RESNET, 3, seed=1).state_dict())
+    detector = network(ReferenceConfig(name=name, width=0.25), 3, seed=0)
+    with pytest.raises(InitialWeightsError, match="this platform trains no classifier that is the network's backbone"):
+        load_initial(detector, file, sha256=sha256)
 
 
 BLOCK = "layer3.6.conv1.weight"

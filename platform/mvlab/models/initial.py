@@ -90,6 +90,11 @@ def _load_same(model: nn.Module, theirs: Mapping[str, Tensor], file: Path) -> li
 
 def _load_classifier(model: nn.Module, backbone: Backbone, classifier: Mapping[str, Tensor], file: Path) -> list[str]:
     """Copy a classifier's backbone. The rest of the classifier lies in modules of its own, after the backbone's."""
+    if not backbone.has_classifier:
+        raise InitialWeightsError(
+            f"{file} is not of this run's network, and no classifier's weights fit: this platform trains no classifier "
+            "that is the network's backbone. Begin with a checkpoint of the same network"
+        )
     ours, theirs = backbone.state_dict(), {backbone.name_of(name): tensor for name, tensor in classifier.items()}
     modules = {name.partition(".")[0] for name in classifier if backbone.name_of(name) in ours}
     problems = {

@@ -16,6 +16,8 @@ class Backbone(nn.Module, ABC):
 
     channels: dict[int, int]
     """Output stride -> channels of the last map at it."""
+    has_classifier: bool = True
+    """False if this platform trains no classifier that is this backbone, so that there are no weights to take."""
 
     @abstractmethod
     def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
@@ -65,6 +67,43 @@ class StagedBackbone(Backbone):
                 x_BCHW = layer(x_BCHW)
                 maps.append(x_BCHW)
         return maps
+
+
+class CutBackbone(Backbone):
+    """Backbone of a CNN's modules, cut where a head reads maps. A cut may lie within a block of the CNN."""
+
+    def __init__(self, cnn: nn.Module, stages: Mapping[int, nn.Module], *, has_classifier: bool = True) -> None:
+        """Take the modules of a CNN.
+
+        Args:
+            cnn: the whole CNN. Its tensors have a classifier's names.
+            stages: output stride of a map -> the CNN's modules from the map before to this one, the last with a
+                convolution.
+            has_classifier: whether this platform trains the CNN as a classifier.
+        """
+        super().__init__()
+        self.stages = nn.ModuleList(stages.values())
+        self.channels = {stride: _out_channels(stage) for stride, stage in stages.items()}
+        self.has_classifier = has_classifier
+        ours = {id(tensor): name for name, tensor in self.state_dict(keep_vars=True).items()}
+        theirs = cnn.state_dict(keep_vars=True)
+        self._names = {name: ours[id(tensor)] for name, tensor in theirs.items() if id(tensor) in ours}
+        """Name in the CNN -> name here."""
+
+    def features(self, images_BCHW: Tensor) -> dict[int, Tensor]:
+        maps, x_BCHW = {}, images_BCHW
+        for stride, stage in zip(self.channels, self.stages, strict=True):
+            maps[stride] = x_BCHW = stage(x_BCHW)
+        return maps
+
+    def name_of(self, classifiers: str) -> str:
+        return self._names.get(classifiers, classifiers)
+
+
+def _out_channels(stage: nn.Module) -> int:
+    """Return the channels of a stage's map: those of its last convolution."""
+    *_, last = (module for module in stage.modules() if isinstance(module, nn.Conv2d))
+    return last.out_channels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,14 +13,12 @@ from torchvision.models import mobilenet_v2, mobilenet_v3_large  # type: ignore[
 from torchvision.models.detection.ssdlite import SSDLiteHead  # type: ignore[import-untyped]
 from torchvision.ops import Conv2dNormActivation  # type: ignore[import-untyped]
 
+from mvlab.models.backbones.base import CutBackbone
 from mvlab.models.backbones.timm_networks import mixconv_mobilenet_v2, mnasnet_a1, mobilenet_v1
 from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.models.heads.priors import Shape, shapes_of, tile
 from mvlab.models.heads.ssd300 import SSD300, ssd300_resnet50, ssd300_vgg16
 from mvlab.networks import ReferenceConfig
-
-Stages = tuple[nn.Module, nn.Module]
-"""CNN up to its map at stride 16, and from there to the one at stride 32."""
 
 EXTRA_CHANNELS = (512, 256, 256, 128)
 """Channels of the maps after the backbone's two."""
@@ -52,20 +50,19 @@ class SSDLiteOnCNN(Detector):
     torchvision's feature extractor would trace it, and in a traced network `synchronise` does not find timm's norms.
     """
 
-    def __init__(self, cnn: Stages, width: float, num_classes: int) -> None:
+    def __init__(self, backbone: CutBackbone, width: float, num_classes: int) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(cnn)
+        self.backbone = backbone
         extra = [max(16, int(channels * width)) for channels in EXTRA_CHANNELS]
-        channels = [*map(_out_channels, cnn), *extra]
+        channels = [*backbone.channels.values(), *extra]
         self.extra = nn.ModuleList(_halving(*pair) for pair in pairwise(channels[1:]))
         self.head = SSDLiteHead(channels, list(map(len, SHAPES)), num_classes + 1, nn.BatchNorm2d)
         self.extra.apply(_initialise)
 
     def forward(self, images_BCHW: Tensor) -> Predictions:
-        maps, x_BCHW = [], images_BCHW
-        for smaller in (*self.stages, *self.extra):
-            x_BCHW = smaller(x_BCHW)
-            maps.append(x_BCHW)
+        maps = [*self.backbone.features(images_BCHW).values()]
+        for smaller in self.extra:
+            maps.append(smaller(maps[-1]))
         predicted = self.head(maps)
         return predicted["bbox_regression"], predicted["cls_logits"]
 
@@ -100,35 +97,35 @@ def _initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.03)
 
 
-def _out_channels(stage: nn.Module) -> int:
-    """Return the channels of the map of a stage, which ends with a convolution."""
-    *_, last = (module for module in stage.modules() if isinstance(module, nn.Conv2d))
-    return last.out_channels
+def _cut_mobilenet_v1(cnn: Any) -> CutBackbone:
+    """Cut timm's MobileNetv1, which has no inverted residuals."""
+    return CutBackbone(cnn, {16: nn.Sequential(cnn.conv_stem, cnn.bn1, *cnn.blocks[:4]), 32: cnn.blocks[4]})
 
 
-def _split_mobilenet_v1(cnn: Any) -> Stages:
-    """Split timm's MobileNetv1, which has no inverted residuals."""
-    return nn.Sequential(cnn.conv_stem, cnn.bn1, *cnn.blocks[:4]), cnn.blocks[4]
+def _cut_timm(cnn: Any) -> CutBackbone:
+    """Cut timm's MobileNetv2 or MNASNet after the first convolution of the stage with stride 32.
 
-
-def _split_timm(cnn: Any) -> Stages:
-    """Split timm's MobileNetv2 or MNASNet after the first convolution of the stage with stride 32."""
+    They are MixConv's and MNASNet-A1, which this platform does not train as classifiers.
+    """
     expand, norm, *others = cnn.blocks[5][0].children()
     first = nn.Sequential(cnn.conv_stem, cnn.bn1, *cnn.blocks[:5], expand, norm)
-    return first, nn.Sequential(*others, *cnn.blocks[5][1:], *cnn.blocks[6:], cnn.conv_head, cnn.bn2)
+    last = nn.Sequential(*others, *cnn.blocks[5][1:], *cnn.blocks[6:], cnn.conv_head, cnn.bn2)
+    return CutBackbone(cnn, {16: first, 32: last}, has_classifier=False)
 
 
-def _split_torchvision(features: Any, at: int) -> Stages:
-    """Split torchvision's MobileNet after the first convolution of the inverted residual `at`, as torchvision does."""
+def _cut_torchvision(cnn: Any, at: int) -> CutBackbone:
+    """Cut torchvision's MobileNet after the first convolution of the inverted residual `at`, as torchvision does."""
+    features = cnn.features
     expand, *others = next(iter(features[at].children()))
-    return nn.Sequential(*features[:at], expand), nn.Sequential(*others, *features[at + 1 :])
+    first, last = nn.Sequential(*features[:at], expand), nn.Sequential(*others, *features[at + 1 :])
+    return CutBackbone(cnn, {16: first, 32: last})
 
 
-SSDLITES: dict[str, Callable[[float], Stages]] = {
-    "ssdlite_mobilenet_v1": lambda width: _split_mobilenet_v1(mobilenet_v1(width)),
-    "ssdlite_mobilenet_v2": lambda width: _split_torchvision(mobilenet_v2(width_mult=width).features, 14),
-    "ssdlite_mobilenet_v3_large": lambda width: _split_torchvision(mobilenet_v3_large(width_mult=width).features, 13),
-    "ssdlite_mobilenet_v2_mixconv": lambda width: _split_timm(mixconv_mobilenet_v2(width)),
-    "ssdlite_mnasnet_a1": lambda width: _split_timm(mnasnet_a1(width)),
+SSDLITES: dict[str, Callable[[float], CutBackbone]] = {
+    "ssdlite_mobilenet_v1": lambda width: _cut_mobilenet_v1(mobilenet_v1(width)),
+    "ssdlite_mobilenet_v2": lambda width: _cut_torchvision(mobilenet_v2(width_mult=width), 14),
+    "ssdlite_mobilenet_v3_large": lambda width: _cut_torchvision(mobilenet_v3_large(width_mult=width), 13),
+    "ssdlite_mobilenet_v2_mixconv": lambda width: _cut_timm(mixconv_mobilenet_v2(width)),
+    "ssdlite_mnasnet_a1": lambda width: _cut_timm(mnasnet_a1(width)),
 }
 SSD300S: dict[str, Callable[[float, int], SSD300]] = {"ssd300_vgg16": ssd300_vgg16, "ssd300_resnet50": ssd300_resnet50}

@@ -14,6 +14,7 @@ from torchvision.models import resnet50  # type: ignore[import-untyped]
 from torchvision.models.detection.ssd import SSDHead  # type: ignore[import-untyped]
 from torchvision.models.vgg import cfgs, make_layers  # type: ignore[import-untyped]
 
+from mvlab.models.backbones.base import CutBackbone
 from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.models.heads.priors import shapes_of, tile
 
@@ -35,22 +36,29 @@ RESNET_EXTRAS: tuple[Extra, ...] = ((256, 512), (256, 512), (128, 256), (128, 25
 
 
 class SSD300(Detector):
-    """Detector of `stages`, each of which makes a map of the one before. `num_classes` leaves out the background.
+    """Detector of a backbone's maps and those of `extras`, each of which makes a map of the one before.
 
-    It takes images of any size: a stage of stride 2 rounds up.
+    `num_classes` leaves out the background. Images may have any size from 64 pixels on: a stage of stride 2 rounds up.
     """
 
-    def __init__(self, stages: Sequence[nn.Module], rescale: nn.Module, channels: Sequence[int], num_classes: int):
+    def __init__(
+        self,
+        backbone: CutBackbone,
+        extras: Sequence[nn.Module],
+        rescale: nn.Module,
+        channels: Sequence[int],
+        num_classes: int,
+    ) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(stages)
+        self.backbone = backbone
+        self.extras = nn.ModuleList(extras)
         self.rescale = rescale
         self.head = SSDHead(list(channels), [2 + 2 * len(ratios) for ratios in ASPECT_RATIOS], num_classes + 1)
 
     def forward(self, images_BCHW: Tensor) -> Predictions:
-        maps, x_BCHW = [], images_BCHW
-        for stage in self.stages:
-            x_BCHW = stage(x_BCHW)
-            maps.append(x_BCHW)
+        maps = [*self.backbone.features(images_BCHW).values()]
+        for smaller in self.extras:
+            maps.append(smaller(maps[-1]))
         predicted = self.head([self.rescale(maps[0]), *maps[1:]])
         return predicted["bbox_regression"], predicted["cls_logits"]
 
@@ -78,8 +86,9 @@ def ssd300_vgg16(width: float, num_classes: int) -> SSD300:
         nn.ReLU(inplace=True),
     )
     extras, channels = _extras(conv7, VGG_EXTRAS, width, normalised=False)
-    stages = [layers[: poolings[3]], nn.Sequential(*layers[poolings[3] : poolings[4]], *fully_connected), *extras]
-    return SSD300(stages, Rescale(conv4), [conv4, *channels], num_classes)
+    last = nn.Sequential(*layers[poolings[3] : poolings[4]], *fully_connected)
+    backbone = CutBackbone(layers, {8: layers[: poolings[3]], 16: last}, has_classifier=False)
+    return SSD300(backbone, extras, Rescale(conv4), [conv4, *channels], num_classes)
 
 
 def ssd300_resnet50(width: float, num_classes: int) -> SSD300:
@@ -94,7 +103,7 @@ def ssd300_resnet50(width: float, num_classes: int) -> SSD300:
         convolution.stride = (1, 1)
     parts = (network.conv1, network.bn1, network.relu, network.maxpool, network.layer1, network.layer2, network.layer3)
     extras, channels = _extras(first.conv3.out_channels, RESNET_EXTRAS, width, normalised=True)
-    return SSD300([nn.Sequential(*parts), *extras], nn.Identity(), channels, num_classes)
+    return SSD300(CutBackbone(network, {8: nn.Sequential(*parts)}), extras, nn.Identity(), channels, num_classes)
 
 
 class Rescale(nn.Module):
