@@ -88,7 +88,7 @@ class Detection(Task):
     def scaled(self, scale: str, side: int) -> "Detection":
         """Return the task with smaller images. At smoke scale they are whole, in their own colours and not mirrored: a
         mirrored digit is another one, and SSD's augmentation is for more epochs."""
-        small = replace(self, evaluation=replace(self.evaluation, side=side))
+        small = replace(self, evaluation=replace(self.evaluation, side=side, batch=16))
         if scale == "smoke":
             return replace(small, augmentation=AugmentationConfig(overlaps=(), colours=0.0, flip=0.0))
         return small
