@@ -20,6 +20,7 @@ SAME_NAME = (
         "mix_machines",
         "name",
         "network",
+        "nms",
         "only",
         "out",
         "resize",

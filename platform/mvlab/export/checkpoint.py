@@ -51,7 +51,7 @@ def target_of(
         raise ExportError(f"a resolution is named twice: {', '.join(map(str, resolutions))}")
     if nms and (does != "detection" or len(resolutions) > 1):
         why = f"for {does}" if does != "detection" else "asked for at several image sizes"
-        raise ExportError(f"--nms is for a detector at one image size, and {saved.network.title} is {why}")
+        raise ExportError(f"`nms` is for a detector at one image size, and {saved.network.title} is {why}")
     is_labelled = does == "classification" or nms
     named = {CLASSES: json.dumps(classes, ensure_ascii=False)} if classes and not is_labelled else {}
     return Target(

@@ -96,7 +96,7 @@ class ReferenceConfig(NetworkConfig):
     def scaled(self, scale: SmallerScale, *, side: int, keep_apart: bool) -> Self:
         """Return a narrower detector. With `keep_apart`, an SSDLite stays as it is at the scale mini.
 
-        SSD300 has a quarter of its width at both smaller scales, whatever `keep_apart`: it has about ten times the
+        SSD300 has a quarter of its width at both smaller scales, whatever `keep_apart`: it has 15 or more times the
         multiplications of the widest SSDLite, so that its full width would train for hours on two cores. Segmenters
         always stay as they are.
         """
