@@ -1,24 +1,24 @@
 """Non-maximum suppression (NMS) of many groups of boxes at once on the CPU, compiled by numba on first use.
 
-torchvision's takes one group a call, and one thread. Here, one call takes all groups and divides them over threads.
+torchvision's takes one group a call; here, one call takes all groups. It uses one thread, as a rank on a CPU does.
+numba's own threads would change the number of torch's.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mvlab.compiled import compiled, compiled_for_threads
+from mvlab.compiled import compiled
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 
-@compiled_for_threads
+@compiled
 def suppress(boxes: Floats, scores: Floats, ends: NDArray[np.int64], iou: float, most: int) -> NDArray[np.bool_]:
     """Return (M,), true for the boxes that are kept: of two of a group with a higher IoU, the one with the lower score
     is dropped.
 
-    Of equal scores, the first counts as higher. Results do not depend on the number of threads.
+    Of equal scores, the first counts as higher.
 
     Args:
         boxes: (M, 4) corners, of one group after the other.
@@ -28,7 +28,7 @@ def suppress(boxes: Floats, scores: Floats, ends: NDArray[np.int64], iou: float,
         most: boxes to keep of each group, those with the highest scores.
     """
     kept = np.zeros(len(boxes), np.bool_)
-    for group in numba.prange(len(ends)):
+    for group in range(len(ends)):
         start, end = ends[group - 1] if group else 0, ends[group]
         order = np.argsort(-scores[start:end], kind="mergesort")
         sorted_boxes = np.empty((6, end - start), np.float64)
