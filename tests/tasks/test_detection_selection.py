@@ -171,7 +171,7 @@ def test_an_accelerator_selects_the_same() -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_selection_leaves_the_number_of_threads() -> None:
-    """Ranks compute with one thread. With another number, their sums would have other bits, and they would wait for each
-    other's threads."""
+    """Ranks compute with one thread. With another number, sums have other bits, and ranks wait for each other's
+    threads."""
     select((torch.zeros(2, 50, 4), torch.randn(2, 50, 4)), torch.full((50, 4), 0.5), RULES["release"])
     assert torch.get_num_threads() == 1
