@@ -161,7 +161,7 @@ def begin_again(folder: Path, study: Study) -> None:
 
 
 def prepared(*options: str) -> Study:
-    return prepare(EXPERIMENT, cli._options(cli._parser(EXPERIMENT, None).parse_args(options)))
+    return prepare(EXPERIMENT, cli._options(cli._parser(EXPERIMENT, None).parse_args(options), None))
 
 
 def test_a_study_is_gone_on_with(here: Path, said: Said) -> None:
