@@ -18,7 +18,7 @@ from mvlab.sweep.trial import plan_trials
 
 (TRIAL,) = plan_trials(EXPERIMENT, ["2,2,2"], "smoke", 1)
 CLASSES = 10
-"""Those of the embedded digits."""
+"""Classes of the embedded digits."""
 
 
 @pytest.fixture

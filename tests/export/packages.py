@@ -66,7 +66,7 @@ def run_checkpoint(folder: Path, model: nn.Module) -> Path:
 
 
 def checkpoint_of(folder: Path, model: nn.Module, config: NetworkConfig, task: Task) -> Path:
-    """That of a finished run for a task, whose averaged weights are those of `model`, built from `config`."""
+    """Checkpoint of a finished run for a task, whose averaged weights are those of `model`, built from `config`."""
     run = replace(mobilevit_xxs(), model=config, task=task)
     state = State(
         **dict.fromkeys(("epoch", "step", "consumed", "updates"), 0),

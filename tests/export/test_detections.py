@@ -63,7 +63,7 @@ def test_coremls_suppression_keeps_what_torchvisions_keeps_of_each_best_class(
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 60))
 def test_a_models_detections_are_those_of_its_evaluation(seed: int, count: int) -> None:
-    """Of the release's rule, up to its limit of 200 detections of a class."""
+    """Detections by the release's rule, up to its limit of 200 detections of a class."""
     generator = torch.Generator().manual_seed(seed)
     priors = torch.rand(count, 4, generator=generator) * 0.5 + 0.2
     offsets, logits = (2 * torch.randn(1, count, 4, generator=generator) for _ in range(2))

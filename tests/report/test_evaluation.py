@@ -13,7 +13,7 @@ from mvlab.report.page import Picture, Table
 from mvlab.report.study import write_report
 
 PRECISION = {("2,2,2", 0): (30.0, None), ("2,2,2", 1): (34.0, 10.0), ("8,4,2", 0): (20.0, 12.5)}
-"""Of cells and of platelets, by row and seed; None where a run's evaluation had no such number."""
+"""Precision of cells and of platelets, by row and seed; None where a run's evaluation had no such number."""
 
 
 def study(folder: Path) -> Results:

@@ -103,7 +103,7 @@ def test_a_crop_overlaps_an_object_and_keeps_one(batch: list, seed: int) -> None
 @settings(max_examples=200)
 @given(batch=batches, seed=st.integers(0, 2**32 - 1))
 def test_boxes_are_torchvisions(batch: list, seed: int) -> None:
-    """Those whose centre is in the crop, cropped, flipped and resized by its functional API."""
+    """Boxes whose centre is in the crop, cropped, flipped and resized by its functional API."""
     view, targets = TrainingView(AugmentationConfig(), seed, 0), targets_of([boxes for *_, boxes in batch])
     geometry = view.place(*columns(batch), SIZE, targets, compiled=True)
     ours = view.targets(targets, geometry)

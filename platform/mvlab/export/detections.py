@@ -44,11 +44,11 @@ class Agreement:
     num_model: int
     """Detections of the model."""
     num_found: int
-    """Those that the package has."""
+    """Detections of the model that the package has."""
     num_package: int
     """Detections of the package."""
     num_known: int
-    """Those that the model has, or may have."""
+    """Detections of the package that the model has, or may have."""
     num_open: int
     """Detections of the model that hang on less than `BAND`, and are not counted."""
 

@@ -107,7 +107,7 @@ class Selection:
     candidates: int | None
     """Highest scores of a class that NMS looks at. None: all."""
     iou: float
-    """Of two detections of a class with a higher IoU, the one with the lower score is dropped."""
+    """Highest IoU of two detections of a class. Above it, the one with the lower score is dropped."""
     most_per_class: int | None
     """Limit of detections of a class in an image."""
     most: int | None
