@@ -42,7 +42,8 @@ def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> Run
 
     Both smaller scales compute in fp32, and normalise over the images of a rank: on CPUs, an exchange between ranks at
     every BatchNorm layer takes as long as all else. SGD's learning rates follow the images of an update (linear
-    scaling rule). These are two ranks' images, relative to eight ranks' at the paper's base resolution. AdamW's stay.
+    scaling rule). These are two ranks' images, relative to eight ranks' at the paper's base resolution. AdamW's are
+    multiplied by the task's factor.
     """
     match scale:
         case "paper":
@@ -54,26 +55,25 @@ def at_scale(run: RunConfig, scale: Scale, *, keep_network: bool = False) -> Run
 def _shrunk(run: RunConfig, scale: SmallerScale, *, keep_network: bool) -> RunConfig:
     to = run.task.small_runs[scale]
     images = to.base_batch * SMALL_RANKS / (run.sampler.base_batch * PAPER_RANKS)
+    factor = to.adamw_rates if run.optimizer.name == "adamw" else images
     sides = (to.side // 2, to.side, to.side * 3 // 2) if len(run.sampler.resolutions) > 1 else (to.side,)
     return replace(
         run,
         task=run.task.scaled(scale, to.side),
         model=run.model.scaled(scale, side=to.side, keep_apart=keep_network),
         sampler=SamplerConfig(resolutions=sides, base_resolution=to.side, base_batch=to.base_batch),
-        optimizer=replace(_rates_scaled(run.optimizer, images), warmup_updates=to.warmup_updates),
+        optimizer=replace(_rates_scaled(run.optimizer, factor), warmup_updates=to.warmup_updates),
         numerics=replace(run.numerics, precision="fp32", batch_norm="rank"),
         epochs=to.epochs,
         ema_decay=to.ema_decay,
     )
 
 
-def _rates_scaled(optimizer: OptimizerConfig, images: float) -> OptimizerConfig:
-    """Scale the learning rates to updates of `images` times as many images."""
-    if optimizer.name == "adamw":
-        return optimizer
+def _rates_scaled(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
+    """Multiply the learning rates."""
     return replace(
         optimizer,
-        lr_start=optimizer.lr_start * images,
-        lr_peak=optimizer.lr_peak * images,
-        lr_end=optimizer.lr_end * images,
+        lr_start=optimizer.lr_start * factor,
+        lr_peak=optimizer.lr_peak * factor,
+        lr_end=optimizer.lr_end * factor,
     )

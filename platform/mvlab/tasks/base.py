@@ -64,6 +64,8 @@ class SmallRun:
     warmup_updates: int
     """Length of warm-up. Fewer updates need a shorter one, and an average over fewer of them (`ema_decay`)."""
     ema_decay: float
+    adamw_rates: float = 1.0
+    """Factor of AdamW's learning rates. A network that has to learn in few updates needs larger ones."""
 
 
 class View(Protocol):

@@ -45,7 +45,7 @@ class Detection(Task):
     network: ClassVar[str] = "detection"
     small_runs: ClassVar[Mapping[SmallerScale, SmallRun]] = {
         "smoke": SmallRun(side=128, epochs=6, base_batch=8, warmup_updates=20, ema_decay=0.9),
-        "mini": SmallRun(side=128, epochs=30, base_batch=4, warmup_updates=100, ema_decay=0.98),
+        "mini": SmallRun(side=128, epochs=100, base_batch=8, warmup_updates=100, ema_decay=0.98, adamw_rates=2),
     }
     embedded: ClassVar[str] = "scenes"
     sampler: ClassVar[str] = "detection"
@@ -86,12 +86,12 @@ class Detection(Task):
         write_files(evaluator, data, folder, epoch, is_last=is_last)
 
     def scaled(self, scale: str, side: int) -> "Detection":
-        """Return the task with smaller images. At smoke scale they are whole, in their own colours and not mirrored: a
-        mirrored digit is another one, and SSD's augmentation is for more epochs."""
-        small = replace(self, evaluation=replace(self.evaluation, side=side, batch=16))
+        """Return the task with smaller images in their own colours: other colours need more updates to learn. At smoke
+        scale images are also whole and not mirrored: a mirrored digit is another one."""
+        kept = replace(self.augmentation, colours=0.0)
         if scale == "smoke":
-            return replace(small, augmentation=AugmentationConfig(overlaps=(), colours=0.0, flip=0.0))
-        return small
+            kept = replace(kept, overlaps=(), flip=0.0)
+        return replace(self, augmentation=kept, evaluation=replace(self.evaluation, side=side, batch=16))
 
     def at_side(self, side: int) -> "Detection":
         """Return the task, evaluated on images of `side` pixels."""
