@@ -45,7 +45,7 @@ class Detection(Task):
     network: ClassVar[str] = "detection"
     small_runs: ClassVar[Mapping[SmallerScale, SmallRun]] = {
         "smoke": SmallRun(side=128, epochs=6, base_batch=8, warmup_updates=20, ema_decay=0.9),
-        "mini": SmallRun(side=192, epochs=40, base_batch=4, warmup_updates=100, ema_decay=0.98, adamw_rates=2),
+        "mini": SmallRun(side=192, epochs=24, base_batch=4, warmup_updates=100, ema_decay=0.98, adamw_rates=2),
     }
     embedded: ClassVar[str] = "scenes"
     sampler: ClassVar[str] = "detection"
