@@ -51,17 +51,20 @@ NETWORKS = {
 def scenes_xxs() -> RunConfig:
     """SSDLite-MobileViT-XXS, unshrunk, on the embedded scenes; not in the paper. Two cores suffice (`--scale paper`).
 
-    Scenes are not mirrored: a mirrored digit is another digit.
+    Crops are large, and scenes are not mirrored: a part of a digit, or a mirrored one, is another digit.
     """
-    task = Detection(
-        augmentation=AugmentationConfig(overlaps=(), colours=0.0, flip=0.0), evaluation=EvaluationConfig(side=128)
+    appendix_d = detector(NETWORKS["ssdlite_mobilevit_xxs"])
+    mild = AugmentationConfig(crop_sides=(0.6, 1.0), colours=0.0, flip=0.0)
+    rates = replace(
+        appendix_d.optimizer, lr_start=1.5e-4, lr_peak=1.5e-3, lr_end=1.5e-4, warmup_updates=100, clip_norm=5.0
     )
     return replace(
-        detector(NETWORKS["ssdlite_mobilevit_xxs"]),
-        task=task,
-        sampler=SamplerConfig(resolutions=(128,), base_resolution=128, base_batch=4),
+        appendix_d,
+        task=Detection(augmentation=mild, evaluation=EvaluationConfig(side=192)),
+        sampler=SamplerConfig(resolutions=(192,), base_resolution=192, base_batch=4),
+        optimizer=rates,
         numerics=NumericsConfig(),
-        epochs=90,
+        epochs=40,
         ema_decay=0.98,
     )
 

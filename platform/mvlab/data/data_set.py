@@ -92,10 +92,13 @@ class _Embedded:
     classes: tuple[str, ...]
     task: str
     fields: tuple[TargetField, ...]
+    revision: int = 1
+    """Raised when a version of the package draws other samples, so that it does not read those of an earlier one."""
 
     def folder(self, storage: Path) -> Path:
         """Return the folder of the set, which may not exist yet."""
-        return storage / "datasets" / f"{self.name}-v{FORMAT_VERSION}"
+        revision = f"-r{self.revision}" if self.revision > 1 else ""
+        return storage / "datasets" / f"{self.name}-v{FORMAT_VERSION}{revision}"
 
 
 EMBEDDED = {
@@ -116,6 +119,7 @@ EMBEDDED = {
             classes=digits.CLASSES,
             task="detection",
             fields=OBJECT_FIELDS,
+            revision=2,
         ),
     )
 }

@@ -52,12 +52,12 @@ def test_boxes_are_tight_around_visible_pixels(drawn: list[Scene]) -> None:
 
 def test_objects_are_as_many_and_as_large_as_stated(drawn: list[Scene]) -> None:
     counts = [len(scene.objects) for scene in drawn]
-    assert set(counts) == set(range(7))
+    assert set(counts) == set(range(5))
     sides = [max(each.box[2:]) for scene in drawn for each in scene.objects if not each.is_crowd]
     assert max(sides) <= SIDES[1] * 1.25, "a tilted digit is a little larger"
     areas = np.array([each.area for scene in drawn for each in scene.objects])
     for share in (areas < 32**2, (areas >= 32**2) & (areas < 96**2)):  # COCO's small and medium
-        assert share.mean() > 0.1
+        assert share.mean() > 0.02
 
 
 def test_some_images_are_empty_and_some_have_a_crowd(drawn: list[Scene]) -> None:
@@ -72,7 +72,7 @@ def test_some_images_are_empty_and_some_have_a_crowd(drawn: list[Scene]) -> None
 
 
 def test_every_digit_is_drawn_and_visible(drawn: list[Scene]) -> None:
-    """The strokes of an object have one colour, which differs from the colours around it."""
+    """The strokes of an object have one colour, which is lighter than the colours around it."""
     assert {each.category for scene in drawn for each in scene.objects} == set(range(10))
     brightness = np.array([0.299, 0.587, 0.114])
     contrasts = []
@@ -83,7 +83,7 @@ def test_every_digit_is_drawn_and_visible(drawn: list[Scene]) -> None:
             region = slice(top, top + height), slice(left, left + width)
             behind = grey[region][scene.instances[region] == 0]
             if len(behind) > 50:
-                contrasts.append(abs(float(np.median(grey[scene.instances == number]) - behind.mean())))
+                contrasts.append(float(np.median(grey[scene.instances == number]) - behind.mean()))
     assert np.mean(np.array(contrasts) > 40) > 0.9
 
 

@@ -1,7 +1,8 @@
 """Scenes: scikit-learn's handwritten digits, drawn on crops of its two photos or on noise. No download.
 
-A scene has 0 to 6 digits of 24 to 160 pixels. Colours say nothing about classes, and positions are random. Training and
-validation share neither digits nor parts of photos.
+A scene has 0 to 4 digits of 64 to 160 pixels, lighter than what is behind them. Colours say nothing about classes, and
+positions are random. Training and validation share neither digits nor parts of photos. Photos are turned, mirrored,
+blurred and in other colours: a network would learn two photos by heart otherwise, and mistake others for digits.
 """
 
 import io
@@ -11,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from mvlab.data.geometry import IGNORED
 from mvlab.data.randomness import Stream, generator
@@ -26,13 +27,15 @@ LONGER, SHORTER = 320, (240, 320)
 """Pixels of the longer side, and of the shorter one at least and at most."""
 EMPTY, CROWDED = 0.10, 0.05
 """Shares of images without objects, and with a crowd."""
-MOST_DIGITS = 6
+MOST_DIGITS = 4
 LEAST_VISIBLE = 0.25
 """Least share of an object's strokes that later objects may leave visible. An object with less is not drawn."""
 CONTRAST = 80
-"""Least difference in brightness between a digit and its surroundings, of 255."""
+"""Least brightness of a digit above its surroundings, of 255."""
 NOISE = 0.2
 """Share of backgrounds that are noise."""
+BLUR = (2.0, 8.0)
+"""Smallest and largest blur of a background: standard deviation in pixels."""
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114])
 FIRST_ID: dict[Split, int] = {"train": 1, "val": 100_001}
 """Id of the first image of a split. Ids differ between splits, as COCO's do."""
@@ -137,19 +140,27 @@ def photo_halves(split: Split) -> tuple[Image.Image, ...]:
 
 
 def _background(rng: np.random.Generator, split: Split, width: int, height: int) -> Image.Image:
-    """Draw a crop of a photo, or noise, in other colours and another brightness."""
+    """Draw a blurred crop of a photo, or noise, in other colours, another brightness and another orientation."""
+    turned = rng.random() < 0.5
+    size = (height, width) if turned else (width, height)
     if rng.random() < NOISE:
         coarse = rng.integers(0, 256, (*rng.integers(4, 25, 2), 3), dtype=np.uint8)
-        image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
     else:
         photo = photo_halves(split)[rng.integers(2)]
-        zoom = rng.uniform(0.5, 1) * min(photo.width / width, photo.height / height)
-        left, top = rng.random() * (photo.width - zoom * width), rng.random() * (photo.height - zoom * height)
-        box = (left, top, left + zoom * width, top + zoom * height)
-        image = photo.resize((width, height), Image.Resampling.BICUBIC, box=box)
-    gains, offset = rng.uniform(0.7, 1.2, 3), rng.uniform(-30, 30)
-    tables = np.clip(np.arange(256) * gains[:, None] + offset, 0, 255).astype(np.uint8)
-    return image.point(tables.ravel().tolist())
+        zoom = rng.uniform(0.5, 1) * min(photo.width / size[0], photo.height / size[1])
+        left, top = rng.random() * (photo.width - zoom * size[0]), rng.random() * (photo.height - zoom * size[1])
+        box = (left, top, left + zoom * size[0], top + zoom * size[1])
+        image = photo.resize(size, Image.Resampling.BICUBIC, box=box)
+    gains, offset, is_negative = rng.uniform(0.3, 0.6, 3), rng.uniform(-30, 20), rng.random() < 0.5
+    levels = np.arange(256)[::-1] if is_negative else np.arange(256)
+    tables = np.clip(levels * gains[:, None] + offset, 0, 255).astype(np.uint8)
+    pixels = np.asarray(image.point(tables.ravel().tolist()))[:, :, rng.permutation(3)]
+    pixels = pixels.transpose(1, 0, 2) if turned else pixels
+    rows, columns = (slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(2))
+    return Image.fromarray(np.ascontiguousarray(pixels[rows, columns])).filter(
+        ImageFilter.GaussianBlur(rng.uniform(*BLUR))
+    )
 
 
 def _stamps(rng: np.random.Generator, split: Split) -> list[Stamp]:
@@ -181,9 +192,9 @@ def _visible(layers: list[_Layer], width: int, height: int) -> list[_Layer]:
 
 
 def _colour(rng: np.random.Generator, behind: Pixels) -> tuple[int, int, int]:
-    """Draw a colour that is visible on the pixels (M, 3) behind it."""
-    colours = rng.integers(0, 256, (16, 3))
-    contrasts = np.abs(colours @ _BRIGHTNESS - behind.mean(axis=0) @ _BRIGHTNESS)
+    """Draw a colour that is lighter than the pixels (M, 3) behind it; the lightest of them if none is enough so."""
+    colours = rng.integers(0, 256, (64, 3))
+    contrasts = colours @ _BRIGHTNESS - behind.mean(axis=0) @ _BRIGHTNESS
     enough = contrasts >= CONTRAST
     red, green, blue = colours[enough.argmax() if enough.any() else contrasts.argmax()].tolist()
     return red, green, blue
