@@ -22,6 +22,7 @@ from torchvision.models import (  # type: ignore[import-untyped]
 from torchvision.models.efficientnet import MBConvConfig  # type: ignore[import-untyped]
 
 from mvlab.models.backbones.base import Backbone, StagedBackbone
+from mvlab.models.norms import with_quick_averages
 from mvlab.networks import TorchvisionConfig, TorchvisionName
 
 RESNET_WIDTH = 64
@@ -74,7 +75,7 @@ def build_torchvision(config: TorchvisionConfig, num_classes: int, *, output_str
             network = resnet50(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width), **dilated)
         case "resnet101":
             network = resnet101(num_classes=num_classes, width_per_group=int(RESNET_WIDTH * width), **dilated)
-    return network
+    return with_quick_averages(network)
 
 
 def torchvision_backbone(config: TorchvisionConfig, *, output_stride: int) -> Backbone:

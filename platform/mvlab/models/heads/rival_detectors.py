@@ -18,6 +18,7 @@ from mvlab.models.backbones.timm_networks import mixconv_mobilenet_v2, mnasnet_a
 from mvlab.models.heads.detector import Detector, Predictions
 from mvlab.models.heads.priors import Shape, shapes_of, tile
 from mvlab.models.heads.ssd300 import SSD300, ssd300_resnet50, ssd300_vgg16
+from mvlab.models.norms import with_quick_averages
 from mvlab.networks import ReferenceConfig
 
 EXTRA_CHANNELS = (512, 256, 256, 128)
@@ -40,7 +41,7 @@ def build_detector(config: ReferenceConfig, num_classes: int) -> Detector:
     """
     if config.name in SSD300S:
         return SSD300S[config.name](config.width, num_classes)
-    return SSDLiteOnCNN(SSDLITES[config.name](config.width), config.width, num_classes)
+    return with_quick_averages(SSDLiteOnCNN(SSDLITES[config.name](config.width), config.width, num_classes))
 
 
 class SSDLiteOnCNN(Detector):
