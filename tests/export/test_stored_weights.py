@@ -1,6 +1,7 @@
 """Stored weights are the model's, rounded: decided element by element, to the bit."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,39 @@ def test_a_zero_that_is_stored_as_anything_else_is_caught(tmp_path: Path, pruned
     said = problems(verify(path, model, PICTURES, bisect=False))
     assert "weight 0.weight" in said
     assert f"with 1 of {NUM_ELEMENTS} elements changed" in said
+
+
+class Blocks(nn.Module):
+    """Convolutions with BatchNorm. Where values are read before the norm too, it is an operation of its own."""
+
+    def __init__(self, norm: Callable[[], nn.BatchNorm2d], *, apart: bool) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.convolutions = nn.ModuleList(nn.Conv2d(3, 3, 3, groups=3, padding=1, bias=False) for _ in range(8))
+        self.norms = nn.ModuleList(norm() for _ in self.convolutions)
+        self.apart = apart
+        for convolution in self.convolutions:
+            weight = torch.randn(convolution.weight.shape, generator=generator)
+            convolution.weight.data = weight.half().float()  # a change by a hundredth of an fp16 step is rounded away
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            y_BCHW = convolution(x_BCHW)
+            x_BCHW = norm(y_BCHW) + (y_BCHW.clamp(0, 1) if self.apart else 0)
+        return x_BCHW
+
+
+def untrained() -> nn.BatchNorm2d:
+    """BatchNorm that divides by (1 + 1e-5) ** 0.5: fp16 does not tell a weight from its product with this."""
+    return nn.BatchNorm2d(3)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["folded", "apart"])
+def test_weights_that_fp16_does_not_tell_apart_are_those_of_the_programs_operation(tmp_path: Path, apart: bool) -> None:
+    model = Blocks(untrained, apart=apart).eval()
+    package = convert(model, tmp_path / "m.mlpackage")
+    kinds = [each.kind for each in load_program(package).operations]
+    assert kinds.count("batch_norm") == (8 if apart else 0)
+    found = verify(package, model, PICTURES, bisect=False)
+    assert found.passed, problems(found)
+    assert max(each.exact for each in found.outputs) < 1e-5  # the wrong ones: 2e-4

@@ -1,7 +1,7 @@
 """Intermediate values of a PyTorch model, and its weights in every form that a converter may store."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,8 @@ class Weight:
     values: Tensor
     error: Tensor | None = None
     """Bound of each element's numerical error if a converter computes it; None if it only copies it."""
+    is_folded: bool = False
+    """True for a convolution's weight or bias after folding the following BatchNorm into it."""
 
     def reshape(self, shape: Size) -> "Weight":
         return self._moved(lambda tensor: tensor.reshape(shape))
@@ -44,7 +46,7 @@ class Weight:
         return self._moved(lambda tensor: tensor.T)
 
     def _moved(self, move: Callable[[Tensor], Tensor]) -> "Weight":
-        return Weight(self.name, move(self.values), None if self.error is None else move(self.error))
+        return replace(self, values=move(self.values), error=None if self.error is None else move(self.error))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +86,7 @@ def trace(
         outputs = tensors_of((forward or model)(taken))
     names = {id(tensor): name for name, tensor in _weights_of(model)}
     folded = [
-        Weight(f"{names.get(id(weight), 'weight')} with BatchNorm", values, error)
+        Weight(f"{names.get(id(weight), 'weight')} with BatchNorm", values, error, is_folded=True)
         for weight, tensors in recorder.folded
         for values, error in tensors
     ]
