@@ -1,6 +1,7 @@
 """Results as pictures, in the paper's form: one figure per study, with the panels that its experiment names."""
 
 from collections.abc import Callable, Sequence
+from math import dist
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
@@ -8,10 +9,12 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from mvlab.experiment import Experiment, Panel
 from mvlab.record.results import Results
+from mvlab.report.labels import place_labels
 from mvlab.report.tables import measure_of, shown_rows
 from mvlab.statistics.spread import Spread
 from mvlab.tasks.base import TRAIN, VAL
@@ -20,6 +23,10 @@ Axes = Any
 """Axes of Matplotlib, which has no types."""
 PANEL_WIDTH, PANEL_HEIGHT = 6.0, 4.6
 """Size of a panel in inches."""
+DPI, POINTS = 130, 72
+"""Pixels and typographic points of an inch."""
+MARK, FAR = 5.0, 12.0
+"""Half the side of a point's mark, and distance from which a line leads to a name, in pixels."""
 LETTERS_OF_AN_INCH = 14
 """Largest number of letters per inch in the note below a figure."""
 
@@ -34,7 +41,28 @@ def study_figure(experiment: Experiment, results: Results, *, title: str, note: 
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=12, fontweight="bold")
     figure.supxlabel(fill(note, int(LETTERS_OF_AN_INCH * figure.get_figwidth())), fontsize=8, color="0.35")
-    figure.savefig(path, dpi=130)
+    figure.dpi = DPI  # names are placed in pixels
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # the axes stay where they are
+    for axes in figure.axes:
+        _spread_names(axes)
+    figure.savefig(path, dpi=DPI)
+
+
+def _spread_names(axes: Axes) -> None:
+    """Move the names of points apart, and draw a line to those that are no longer beside their point."""
+    names = [each for each in axes.texts if isinstance(each, Annotation)]
+    points = [tuple(axes.transData.transform(each.xy)) for each in names]
+    extents = [each.get_window_extent() for each in names]
+    marks = [(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in points]
+    legend = [axes.get_legend().get_window_extent().extents] if axes.get_legend() else []
+    boxes = place_labels(points, [each.size for each in extents], tuple(axes.bbox.extents), [*marks, *legend])
+    for name, (x, y), (left, bottom, right, top) in zip(names, points, boxes, strict=True):
+        name.set(position=((left - x) * POINTS / DPI, (bottom - y) * POINTS / DPI), ha="left", va="bottom")
+        nearest = min(max(x, left), right), min(max(y, bottom), top)
+        if dist(nearest, (x, y)) > FAR:
+            ends = axes.transData.inverted().transform([(x, y), nearest])
+            axes.plot(*ends.T, color=name.get_color(), linewidth=0.5, scalex=False, scaley=False)
 
 
 def _colours(names: Sequence[str]) -> dict[str, Any]:
