@@ -13,7 +13,7 @@ from export.packages import CLASSES, SIDE, changed, convert, operations
 from torch import nn
 
 from mvlab.export.errors import PackageError
-from mvlab.export.mil.execute import in_fp32, outputs, run
+from mvlab.export.mil.execute import outputs, run, unrounded
 from mvlab.export.mil.load import load_program
 from mvlab.export.mil.program import ImageInput, Interface, Operation, Output, Program, Ref
 
@@ -59,13 +59,13 @@ def test_a_classifier_gives_the_models_label_and_probabilities(program: Program,
 
 
 def test_declared_fp16_is_rounded_to_fp16_and_fp32_is_not(program: Program) -> None:
-    declared, exact = run(program, image()), run(program, image(), rounds=in_fp32)
+    declared, exact = run(program, image()), run(program, image(), rounds=unrounded)
     halves = [each for each in program.operations if each.outputs[0].type == "FLOAT16"]
     assert len(halves) > 100
     values = [declared[each.name] for each in halves]
     assert all(torch.equal(value, value.half().float()) for value in values)
-    unrounded = [exact[each.name] for each in halves if each.kind in ("conv", "linear", "silu")]
-    assert not any(torch.equal(value, value.half().float()) for value in unrounded)
+    wide = [exact[each.name] for each in halves if each.kind in ("conv", "linear", "silu")]
+    assert not any(torch.equal(value, value.half().float()) for value in wide)
     scaled = declared["image__scaled__"]
     assert isinstance(scaled, torch.Tensor)
     assert not torch.equal(scaled, scaled.half().float()), "the scaling is declared as fp32"
@@ -98,7 +98,7 @@ def test_what_fp16_cannot_hold_is_infinite() -> None:
     program = tiny(step("mul", x="image", y="c"), c=torch.tensor(300.0))
     bright = torch.full((3, 2, 2), 255).byte()
     assert run(program, bright)["y"].isinf().all()
-    assert (run(program, bright, rounds=in_fp32)["y"] == 76500).all()
+    assert (run(program, bright, rounds=unrounded)["y"] == 76500).all()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mvlab.export.mil.constants import unpack
-from mvlab.export.mil.execute import KERNELS, in_fp32, run
+from mvlab.export.mil.execute import KERNELS, run, unrounded
 from mvlab.export.mil.load import load_program
 
 RNG = np.random.default_rng(0)
@@ -117,5 +117,5 @@ def test_compressed_packages_have_the_weights_that_coremltools_decompresses(
     small, large = (load_program(tmp_path / f"{name}.mlpackage") for name in ("small", "large"))
     assert any(each.kind in TESTED for each in small.operations)
     assert not any(each.kind in TESTED for each in large.operations)
-    found, expected = (run(each, image, rounds=in_fp32)[each.outputs[0]] for each in (small, large))
+    found, expected = (run(each, image, rounds=unrounded)[each.outputs[0]] for each in (small, large))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

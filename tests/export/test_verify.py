@@ -20,7 +20,7 @@ from torch import nn
 
 from mvlab.export import rounding_error as losses
 from mvlab.export.coreml import Target, export_package
-from mvlab.export.mil.execute import in_fp32, run
+from mvlab.export.mil.execute import run, unrounded
 from mvlab.export.mil.load import load_program
 from mvlab.export.pictures import synthetic
 from mvlab.export.verification import EXACT_TOLERANCE
@@ -137,6 +137,24 @@ def test_probabilities_of_scores_far_apart_are_held_against_these_scores(tmp_pat
     assert found.passed, problems(found)
 
 
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_rounding_errors_of_fp32_are_no_mistakes_of_the_program(tmp_path: Path, is_wrong: bool) -> None:
+    """A large bias that the next layer takes away: fp32 loses more than the tolerance, and float64 tells a mistake."""
+    first, second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+    for layer, bias in ((first, 2.0**13), (second, -(2.0**13))):
+        nn.init.dirac_(layer.weight)
+        nn.init.constant_(layer.bias, bias)
+    network = nn.Sequential(first, nn.ReLU(), second).eval()
+    path = convert(network, tmp_path / "m.mlpackage", compute_precision=ct.precision.FLOAT32)
+    if is_wrong:
+        nn.init.constant_(second.bias, -(2.0**13) + 2.0**-11)  # the next number of fp32
+    found = verify(path, network, PICTURES)
+    (output,) = found.outputs
+    assert output.relative > EXACT_TOLERANCE, "fp32 alone cannot tell"
+    assert (output.exact > EXACT_TOLERANCE) == is_wrong
+    assert found.passed != is_wrong
+
+
 def test_other_precisions_and_targets_are_verified(tmp_path: Path, model: nn.Module) -> None:
     options = {"compute_precision": ct.precision.FLOAT32, "minimum_deployment_target": ct.target.iOS18}
     path = convert(model, tmp_path / "m.mlpackage", **options)
@@ -179,7 +197,7 @@ def test_every_function_of_a_package_for_several_sizes_is_verified(tmp_path: Pat
 def test_losses_are_those_of_rounding_one_operation(package: Path) -> None:
     program = load_program(package)
     image = PICTURES(SIDE, SIDE)[0]
-    exact = run(program, image, rounds=in_fp32)
+    exact = run(program, image, rounds=unrounded)
     result = next(each.name for each in reversed(program.operations) if each.kind == "linear")
     by_operation = losses.by_operation(program, exact, result)
     assert [each.error for each in by_operation] == sorted((each.error for each in by_operation), reverse=True)

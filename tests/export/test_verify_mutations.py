@@ -95,7 +95,7 @@ def test_a_swapped_order_of_patches_is_caught_where_it_happens(
     assert found.first_inexact is not None
     assert found.first_inexact.kind in ("transpose", "reshape")
     assert "logits at 64x64 is off by" in problems(found)
-    assert problems(found).count("of its spread in fp32") == 1, "the softmax of wrong logits is their softmax"
+    assert problems(found).count("of its spread in float64") == 1, "the softmax of wrong logits is their softmax"
 
     def other_unfold(x_BCHW: torch.Tensor, patch: int) -> torch.Tensor:
         return layers_unfold(x_BCHW, patch).flip(0)

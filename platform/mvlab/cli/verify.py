@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=float,
         metavar="T",
-        help="allowed error of the saved program, in standard deviations of an output (default: 0.1). In fp32, with "
+        help="allowed error of the saved program, in standard deviations of an output (default: 0.1). In float64, with "
         "the exact weights, it is 0.0001",
     )
     parser.set_defaults(run=run)

@@ -1,5 +1,6 @@
 """Comparison of one function of a package with the model, at one image size: the runs, and their evaluation."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from mvlab.export.detections import Agreement, compare
 from mvlab.export.detector import Decoded, scores_of
 from mvlab.export.deviation import Deviation, first_rounded_away, first_unlike, spread
 from mvlab.export.errors import PackageError
-from mvlab.export.mil.execute import Rounds, as_declared, in_fp32, outputs, run
+from mvlab.export.mil.execute import Rounds, as_declared, outputs, run, unrounded
 from mvlab.export.mil.program import Program, Ref, Value
 from mvlab.export.pairs import FORMS, Pair, boxes_and_scores, pairs_of
 from mvlab.export.reference import Preprocess, Reference, Weight, tensors_of, trace
@@ -35,7 +36,10 @@ REMEDIES: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """Comparison whose parts are computed on first use."""
+    """Comparison whose parts are computed on first use.
+
+    The model runs in float64. So does the program with the model's weights. As it is, it runs in fp32.
+    """
 
     function: str
     program: Program
@@ -52,17 +56,22 @@ class Comparison:
         return boxes_and_scores(self.program)
 
     @cached_property
+    def exact_model(self) -> nn.Module:
+        """Copy of the model in float64."""
+        return copy.deepcopy(self.model).double()
+
+    @cached_property
     def forward(self) -> Callable[[Tensor], Any]:
         """The model; for a package with boxes, a detector with decoded boxes, on one image."""
         if self.detector is None:
-            return self.model
-        decoded = Decoded(self.model, self.images.shape[2], FORMS[self.detector])
+            return self.exact_model
+        decoded = Decoded(self.exact_model, self.images.shape[2], FORMS[self.detector])
         return lambda image: tuple(each[0] for each in decoded(image))
 
     @cached_property
     def reference(self) -> Reference:
         """Run of the model on the first image."""
-        return trace(self.model, self.preprocess, self.images[:1], forward=self.forward)
+        return trace(self.exact_model, self.preprocess, self.images[:1].double(), forward=self.forward)
 
     @cached_property
     def stored(self) -> StoredWeights:
@@ -90,7 +99,7 @@ class Comparison:
 
     def errors(self) -> list[OutputErrors]:
         """Errors of every output."""
-        exact = self._results(self.restored, in_fp32)
+        exact = self._results(self.restored, unrounded, torch.float64)
         return [
             self._error(pair, torch.cat([pair.expected(each) for each in self.expected]), exact, self.declared)
             for pair in self.pairs
@@ -101,7 +110,7 @@ class Comparison:
         if self.detector is None:
             return []
         ours = zip(*(self.declared[name].chunk(len(self.images)) for name in self.detector), strict=True)
-        theirs = ((boxes, scores_of(logits)) for boxes, logits in self.expected)
+        theirs = ((boxes.float(), scores_of(logits).float()) for boxes, logits in self.expected)
         size = (self.images.shape[2], self.images.shape[3])
         return [compare(ours, theirs, self.program.suppression, function=self.function, size=size)]
 
@@ -127,14 +136,14 @@ class Comparison:
             top1_agreement=None if self.detector else _agreement(declared[pair.name], expected),
         )
 
-    def _results(self, program: Program, rounds: Rounds) -> dict[str, Tensor]:
+    def _results(self, program: Program, rounds: Rounds, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         """Run the program on all images, one by one."""
         names = [pair.name for pair in self.pairs]
-        found = [outputs(program, image, names=names, rounds=rounds) for image in self.images]
+        found = [outputs(program, image, names=names, rounds=rounds, dtype=dtype) for image in self.images]
         return {name: torch.cat([_tensor(values[name]) for values in found]) for name in names}
 
     def _model_input(self, place: int) -> Tensor:
-        return self.preprocess(self.images[place : place + 1])
+        return self.preprocess(self.images[place : place + 1].double())
 
     def false_claims(self) -> list[str]:
         return [
@@ -162,7 +171,7 @@ class Comparison:
 
     def first_inexact(self, tolerance: float) -> Deviation | None:
         """First operation from which the program, with the model's weights, deviates from the model."""
-        values = run(self.restored, self.images[0], rounds=in_fp32)
+        values = run(self.restored, self.images[0], rounds=unrounded, dtype=torch.float64)
         return self._told_of(first_unlike(self.program, values, self.reference.values, tolerance))
 
     def first_imprecise(self, tolerance: float) -> Deviation | None:
@@ -180,7 +189,8 @@ class Comparison:
     def remedy(self, tolerance: float) -> str | None:
         """Change to the image that makes the model agree with the program, if there is one."""
         pair = self.pairs[0]
-        found = _tensor(outputs(self.restored, self.images[0], names=[pair.name], rounds=in_fp32)[pair.name])
+        results = outputs(self.restored, self.images[0], names=[pair.name], rounds=unrounded, dtype=torch.float64)
+        found = _tensor(results[pair.name])
         for remedy, change in REMEDIES.items():
             with torch.no_grad():
                 expected = pair.expected(tensors_of(self.forward(change(self._model_input(0)))))
@@ -203,7 +213,7 @@ class Comparison:
     @cached_property
     def _in_fp32(self) -> dict[str, Value]:
         """Run of the stored program on the first image, in fp32."""
-        return run(self.program, self.images[0], rounds=in_fp32)
+        return run(self.program, self.images[0], rounds=unrounded)
 
     def losses(self) -> tuple[list[Loss], list[Loss]]:
         """Rounding errors in the first output, by kind and by operation."""

@@ -17,10 +17,11 @@ def describe_verification(verification: Verification, images: str) -> str:
         f"{v.package}: {v.num_operations} operations, {v.precision}, specification version {v.specification_version}; "
         f"run on {v.num_images} {images}",
         markdown_table(
-            ["output", "images", "fp32", v.precision, "max", "mean", "same top-1"], [_row(each) for each in v.outputs]
+            ["output", "images", "float64", v.precision, "max", "mean", "same top-1"],
+            [_row(each) for each in v.outputs],
         ),
-        "fp32: largest error of the program in fp32 with the model's weights, in standard deviations of the output; at "
-        f"most {v.exact_tolerance:.0e} is allowed. {v.precision}: that of the program as it is; at most "
+        "float64: largest error of the program in float64 with the model's weights, in standard deviations of the "
+        f"output; at most {v.exact_tolerance:.0e} is allowed. {v.precision}: that of the program as it is; at most "
         f"{v.tolerance:g}. max, mean: absolute errors of the program as it is.",
         *_detections(v.detections),
         _weights(v) if v.are_labels_known else f"{_weights(v)} {UNKNOWN_LABELS}",

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 Preprocess = Callable[[Tensor], Tensor]
-"""Function of uint8 images (B, 3, H, W), RGB -> the model's input."""
+"""Function of images (B, 3, H, W), RGB in [0, 255], of a floating-point type -> the model's input, of the same type."""
 FP32_ERROR = 1e-6
 """Relative error of a few operations in fp32."""
 aten = torch.ops.aten
@@ -51,7 +51,7 @@ class Weight:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reference:
-    """Run of a model on one image, in fp32."""
+    """Run of a model on one image, in float64."""
 
     outputs: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
@@ -76,6 +76,8 @@ def trace(
     model: nn.Module, preprocess: Preprocess, image: Tensor, *, forward: Callable[[Tensor], Any] | None = None
 ) -> Reference:
     """Run `model` on one image (1, 3, H, W), with attention as explicit products, and keep all values.
+
+    The type of the image is that of the model's parameters.
 
     Args:
         forward: function that calls the model, if more than the model is to be run.
@@ -168,12 +170,12 @@ class _Recorder(TorchDispatchMode):
                 if id(each) not in self.computed:
                     self.constants[id(each)] = each
                 if func is aten.div.Tensor:  # a converter multiplies instead
-                    inverse = each.reciprocal()
+                    inverse = each.double().reciprocal()
                     self.computed[id(inverse)] = inverse
 
 
 def _error(computed: Tensor) -> Tensor:
-    """Return a bound of the error of a tensor computed in fp32. A zero stays zero."""
+    """Return a bound of the error of a tensor that a converter computes in fp32. A zero stays zero."""
     values = computed.double()
     return torch.where(values == 0, 0.0, FP32_ERROR * values.abs().amax()) if values.numel() else values
 

@@ -2,8 +2,8 @@
 
 Weights in fp16 are off by up to half a unit in the last place, which moves logits by some thousandths. Many a mistake
 moves them less. So each stored tensor is first compared with the model's weights. Then the program gets the model's own
-fp32 values in place of the stored ones. The error that remains is the program's own, and can be held to fp32's
-accuracy.
+values in place of the stored ones. Run in float64, it has no rounding error to speak of. The error that remains is a
+mistake of the program.
 
 fp16 may not tell two of the model's tensors apart. In an untrained network, BatchNorm divides by (1 + 1e-5) ** 0.5, so
 that a convolution's weight and the one with the norm folded in are mostly stored alike. Each layer with the wrong one
@@ -45,7 +45,7 @@ class StoredWeights:
     """Floating-point constants of a package, compared with a model."""
 
     restored: dict[str, Tensor]
-    """Constants that are the model's, rounded: the model's own values, in fp32. Epsilons and scales are included."""
+    """Constants that are the model's, rounded: the model's own values, in float64. Epsilons and scales are included."""
     changed: tuple[ChangedWeight, ...]
     foreign: tuple[str, ...]
     """Tensors that are no weight of the model, nor computed from its convolutions and BatchNorms."""
@@ -69,7 +69,7 @@ def compare_weights(program: Program, reference: Reference) -> StoredWeights:
             default=(stored.numel(), Weight("", stored)),
         )
         if different == 0:
-            restored[constant] = nearest.values.float()
+            restored[constant] = nearest.values.double()
         elif different < MOSTLY * stored.numel():
             changed.append(ChangedWeight(constant, nearest.name, different, stored.numel()))
         else:
@@ -98,7 +98,7 @@ def _scalars(program: Program, reference: Reference) -> Iterator[tuple[str, Tens
         if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 0 and len(known):
             nearest = known[(known - value.double()).abs().argmin()]
             if is_rounding(value, Weight(name, nearest, FP32_ERROR * nearest.abs())):
-                yield name, nearest.float()
+                yield name, nearest
 
 
 def _candidates(stored: Tensor, by_size: dict[int, list[Weight]]) -> Iterator[Weight]:

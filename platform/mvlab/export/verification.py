@@ -11,7 +11,7 @@ from mvlab.export.rounding_error import Loss
 from mvlab.export.stored_weights import ChangedWeight
 
 EXACT_TOLERANCE = 1e-4
-"""Tolerance of the program in fp32 with the model's own weights. fp32 itself costs about 1e-6 of an output's spread."""
+"""Tolerance of the program with the model's own weights, both in float64."""
 TOLERANCE = 0.1
 """Tolerance of the program as it is. fp16 costs MobileViT 1e-2 to 3e-2 of its logits' spread."""
 NUM_SHOWN = 3
@@ -32,7 +32,7 @@ class OutputErrors:
     spread: float
     """Standard deviation of the model's output."""
     exact: float
-    """Largest relative error of the program in fp32, with the model's weights before they were stored."""
+    """Largest relative error of the program in float64, with the model's weights before they were stored."""
     relative: float
     """Largest relative error of the program as it is."""
     max_abs: float
@@ -97,7 +97,7 @@ class Verification:
             yield f"{self.foreign_epsilons[0]}{more}, which no such layer of the model has"
         for output in self.outputs:
             if not output.exact <= self.exact_tolerance:
-                off = f"{output.exact:.1e} of its spread in fp32"
+                off = f"{output.exact:.1e} of its spread in float64"
                 yield f"{output.output} at {_pixels(output)} is off by {off}; {self.exact_tolerance:.0e} is allowed"
         if self.first_inexact is not None:
             first = self.first_inexact

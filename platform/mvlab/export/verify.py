@@ -2,9 +2,10 @@
 
 Two questions are kept apart, since fp16 hides many mistakes:
 
-- Is it the right program? Each stored weight is compared with the model's. Then the program runs in fp32 with the
-  model's own weights in place of the stored ones, and must agree with the model to `EXACT_TOLERANCE`. A wrong
-  epsilon, order of patches or channels, scale or weight is far above that.
+- Is it the right program? Each stored weight is compared with the model's. Then the program runs in float64 with
+  the model's own weights in place of the stored ones, and must agree with the model in float64 to `EXACT_TOLERANCE`. A
+  wrong epsilon, order of patches or channels, scale or weight is far above that. In fp32 a correct program may not
+  agree as well: a network with badly conditioned layers enlarges the rounding errors of both.
 - What does its precision cost? The program runs as it is, and must agree to `tolerance`.
 
 Errors are relative to the standard deviation of the model's output, so that one tolerance fits every head.
@@ -30,7 +31,7 @@ NUM_LOSSES = 5
 
 def to_unit_range(images: Tensor) -> Tensor:
     """Apply the paper's preprocessing: RGB in [0, 1]."""
-    return images.float() / 255
+    return images / 255.0
 
 
 def as_prepared(preprocessing: Preprocessing) -> Preprocess:
@@ -39,7 +40,7 @@ def as_prepared(preprocessing: Preprocessing) -> Preprocess:
 
     def preprocess(images: Tensor) -> Tensor:
         ordered = images.flip(1) if preprocessing.channels == "bgr" else images
-        return (ordered.float() * preprocessing.scale - mean) / std
+        return (ordered * preprocessing.scale - mean) / std
 
     return preprocess
 

@@ -12,12 +12,12 @@ from mvlab.report.page import Block, Heading, Page, Paragraph, Table
 
 MARKDOWN, HTML, JSON = "packages.md", "packages.html", "packages.json"
 FILES = (MARKDOWN, HTML, JSON)
-HEADER = ["package", "pixels", "MB", "operations", "fp32", "as it is", "mean", "same top-1", "verdict"]
+HEADER = ["package", "pixels", "MB", "operations", "float64", "as it is", "mean", "same top-1", "verdict"]
 NOTE = (
-    "Each package was saved, loaded and executed, operation by operation. fp32: the program in fp32 with the network's "
-    "weights, largest error of an output in its standard deviations; at most {exact:.0e} is allowed. As it is: the "
-    "program with the precision that it declares; at most {tolerance:g}. Mean: of the latter, absolute. Weights are "
-    "random."
+    "Each package was saved, loaded and executed, operation by operation. float64: the program in float64 with the "
+    "network's weights, largest error of an output in its standard deviations; at most {exact:.0e} is allowed. As it "
+    "is: the program with the precision that it declares; at most {tolerance:g}. Mean: of the latter, absolute. "
+    "Weights are random."
 )
 
 

@@ -17,7 +17,7 @@ from transformers.models.mobilevit.image_processing_pil_mobilevit import MobileV
 from mvlab.cli.main import run as mvlab
 from mvlab.export.checkpoint import EVALUATION_IMAGES, target_of
 from mvlab.export.coreml import Target, export_package
-from mvlab.export.mil.execute import in_fp32, outputs
+from mvlab.export.mil.execute import outputs, unrounded
 from mvlab.export.mil.load import load_program
 from mvlab.export.pictures import synthetic
 from mvlab.export.verify import as_prepared, verify
@@ -93,7 +93,7 @@ def test_a_package_normalises_before_the_padding(tmp_path: Path, channels: Chann
     assert found.foreign == ()
 
     program, image = load_program(path), pictures(SIDE, SIDE)[0]
-    (given,) = outputs(program, image, rounds=in_fp32).values()
+    (given,) = outputs(program, image, rounds=unrounded).values()
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (MEAN, STD))
     scaled = image.float()[None] / 255
     seen = scaled if channels == "rgb" else scaled.flip(1)

@@ -47,7 +47,7 @@ def sparse_to_dense(nonzero_data: Tensor, mask: Tensor, shape: Tensor | None = N
         sizes = integers(shape, 0, 0)
         packed = mask.numpy().astype(np.uint8)
         mask = torch.from_numpy(unpack(packed, bits=1, count=int(np.prod(sizes)))).reshape(sizes)
-    return torch.zeros(mask.shape).masked_scatter(mask.bool(), nonzero_data)
+    return torch.zeros(mask.shape, dtype=nonzero_data.dtype).masked_scatter(mask.bool(), nonzero_data)
 
 
 def constexpr_cast(source_val: Tensor, output_dtype: str) -> Tensor:

@@ -76,12 +76,13 @@ TORCH_TYPES = {
     **{"fp16": torch.float32, "fp32": torch.float32, "bool": torch.bool},
     **{name: torch.int32 for name in ("int8", "uint8", "int16", "uint16", "int32")},
 }
-"""Types of a cast. fp16 is fp32 here: a result that the program declares as fp16 is rounded after the operation."""
+"""Types of a cast of integers. fp16 is fp32 here: a result declared as fp16 is rounded after the operation."""
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
     supported(dtype in TORCH_TYPES, f"dtype={dtype!r}")
-    return x.to(TORCH_TYPES[dtype])
+    wanted = TORCH_TYPES[dtype]
+    return x if x.is_floating_point() and wanted.is_floating_point else x.to(wanted)
 
 
 KERNELS: dict[str, Kernel] = {

@@ -1,7 +1,7 @@
 """Common parts of kernels: their type, their refusals, and reading of small constants.
 
 A kernel is a MIL operation as a function of torch. Its parameters have MIL's names and defaults, so an unknown argument
-is an error. It computes in fp32, whatever the program declares.
+is an error. It computes in the type of its arguments, fp32 or float64, whatever the program declares.
 """
 
 from collections.abc import Callable

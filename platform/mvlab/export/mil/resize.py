@@ -56,7 +56,7 @@ def _bilinear(x: Tensor, size: list[int], sampling_mode: str) -> Tensor:
 
 def _scaled(side: int, factor: Tensor | None) -> int:
     """Return floor(side x factor), in fp32 like the stored factor."""
-    return side if factor is None else int(torch.floor(side * factor))
+    return side if factor is None else int(torch.floor(side * factor.float()))
 
 
 KERNELS: dict[str, Kernel] = {
