@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mvlab.cli.find import ExperimentError, find_experiment
 from mvlab.cli.parser import add_storage
@@ -37,31 +38,42 @@ def run(parsed: argparse.Namespace) -> int:
     experiment = find_experiment(parsed.experiment)
     if parsed.parent and not parsed.tracking_uri:
         raise ExperimentError("--parent names a run of MLflow: give its --tracking-uri too")
-    if parsed.tracking_uri:
-        from mvlab.record.remote import read_remote  # seconds to import
+    with TemporaryDirectory() as downloads:
+        if parsed.tracking_uri:
+            from mvlab.record.remote import read_remote  # seconds to import
 
-        curves = {reading.metric for reading in experiment.rows.values()}
-        results = read_remote(
-            parsed.tracking_uri,
-            mlflow_experiment(experiment.name, experiment.task.kind),
-            parent=parsed.parent,
-            curves=curves,
-        )
-        source, out = masked(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
-    else:
-        root = Path(parsed.storage) / experiment.name
-        study = Path(parsed.study) if parsed.study else newest_study(root, parsed.scale)
-        if study is None or not (study / JOURNAL).is_file():
-            where = parsed.study or root
-            raise ExperimentError(f"{where} holds no study of {experiment.name}: give --study DIR or --storage DIR")
-        results = read_results(study / JOURNAL)
-        source, out = str(study), Path(parsed.out) if parsed.out else study / "report"
-    if results.experiment != experiment.name:
-        raise ExperimentError(f"that is a study of {results.experiment}, not of {experiment.name}")
+            study = Path(downloads)
+            results = read_remote(
+                parsed.tracking_uri,
+                mlflow_experiment(experiment.name, experiment.task.kind),
+                parent=parsed.parent,
+                curves={reading.metric for reading in experiment.rows.values()},
+                study_folder=study,
+            )
+            source, out = masked(parsed.tracking_uri), Path(parsed.out or f"report-{experiment.name}")
+        else:
+            study = _study(parsed, experiment.name)
+            results = read_results(study / JOURNAL)
+            source, out = str(study), Path(parsed.out) if parsed.out else study / "report"
+        if results.experiment != experiment.name:
+            raise ExperimentError(f"that is a study of {results.experiment}, not of {experiment.name}")
 
-    from mvlab.report.study import write_report
+        from mvlab.report.study import write_report
 
-    page = write_report(experiment, results, out, study=None if parsed.tracking_uri else study)
+        page = write_report(experiment, results, out, study=study)
     print(page.markdown(pictures=False))
     print(f"From {source}, in {out}.")
     return 0
+
+
+def _study(parsed: argparse.Namespace, name: str) -> Path:
+    """Return the folder of the study that is asked for.
+
+    Raises:
+        ExperimentError: no study of this experiment is there.
+    """
+    root = Path(parsed.storage) / name
+    study = Path(parsed.study) if parsed.study else newest_study(root, parsed.scale)
+    if study is None or not (study / JOURNAL).is_file():
+        raise ExperimentError(f"{parsed.study or root} holds no study of {name}: give --study DIR or --storage DIR")
+    return study

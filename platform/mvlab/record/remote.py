@@ -1,17 +1,21 @@
 """Results of a study from an MLflow store, for readers without its journal. See `results` for the journal."""
 
 from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import cast
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from mvlab.masking import masked
+from mvlab.names import slug
 from mvlab.record.journal import Status
 from mvlab.record.open_store import open_store, reaching
 from mvlab.record.results import Results, RunResult, primary_of, run_result
 from mvlab.record.tracking import TrackingError
-from mvlab.tasks.base import TRAIN, VAL, VAL_EMA
+from mvlab.tasks.base import BY_CLASS, PICTURES, TRAIN, VAL, VAL_EMA
+from mvlab.training.files import RunFolder
 
 STUDY_TAG = "mvlab.study"
 BY_EPOCH = ("train_s", "update")
@@ -20,12 +24,19 @@ MOST_RUNS = 1000
 
 
 def read_remote(
-    tracking_uri: str, experiment: str, *, parent: str | None = None, curves: Iterable[str] = ()
+    tracking_uri: str,
+    experiment: str,
+    *,
+    parent: str | None = None,
+    curves: Iterable[str] = (),
+    study_folder: Path | None = None,
 ) -> Results:
     """Return the study whose parent run is `parent`, or the newest that ended well in the MLflow `experiment`.
 
     Args:
         curves: metrics to read for every epoch, besides BY_EPOCH. Of others only the last is read, faster.
+        study_folder: folder to copy what reports show of a complete run's evaluations into: results by class, and the
+            last picture. They lie where a study has them on disk. None: no file is read.
 
     Raises:
         TrackingError: the store cannot be read, or holds no such study.
@@ -44,6 +55,11 @@ def read_remote(
         of_task = (f"{prefix}/{primary}" for prefix in (TRAIN, VAL, VAL_EMA))
         by_epoch = dict.fromkeys((*of_task, *BY_EPOCH, *curves))
         runs = [_run(client, child, by_epoch, primary) for child in children]
+        if study_folder is not None:
+            for child, run in zip(children, runs, strict=True):
+                if run.is_complete:
+                    folder = RunFolder(study_folder / slug(f"{run.arm} seed {run.seed}"))
+                    _download_evaluation(client, child.info.run_id, folder)
     tags = study.data.tags
     return Results(
         experiment=tags[STUDY_TAG],
@@ -70,3 +86,12 @@ def _run(client: MlflowClient, run: Run, by_epoch: Iterable[str], primary: str) 
         epochs[max(epochs)] |= {name: value for name, value in run.data.metrics.items() if name not in costs}
     status = None if run.info.status in ("RUNNING", "SCHEDULED") else cast(Status, run.info.status)
     return run_result(run.data.tags, run.data.params, epochs, costs, status, primary)
+
+
+def _download_evaluation(client: MlflowClient, run_id: str, folder: RunFolder) -> None:
+    """Copy the results by class, and the last picture, of the run's evaluations into its folder."""
+    files = [each.path for each in client.list_artifacts(run_id, folder.evaluation.name) if not each.is_dir]
+    pictures = sorted(file for file in files if fnmatch(Path(file).name, PICTURES))
+    for file in [file for file in files if Path(file).name == BY_CLASS] + pictures[-1:]:
+        folder.evaluation.mkdir(parents=True, exist_ok=True)
+        client.download_artifacts(run_id, file, str(folder.evaluation))

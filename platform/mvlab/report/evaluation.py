@@ -12,7 +12,7 @@ from mvlab.record.results import Results, RunResult
 from mvlab.report.page import Block, Heading, Paragraph, Picture, Table
 from mvlab.report.tables import number, shown_rows
 from mvlab.statistics.spread import Spread
-from mvlab.tasks.base import BY_CLASS, MetricSpec
+from mvlab.tasks.base import BY_CLASS, PICTURES, MetricSpec
 from mvlab.training.files import RunFolder
 
 NOTE = "Means over the complete runs, of the EMA weights after the last epoch."
@@ -56,7 +56,7 @@ def _pictures(runs: Mapping[str, list[RunResult]], study: Path, folder: Path) ->
     """Return the last picture of the first seed of each row; none if no run has pictures."""
     blocks: list[Block] = []
     for row, some in runs.items():
-        found = sorted(_folder(some[0], study).glob("*-epoch-*.jpg")) if some else []
+        found = sorted(_folder(some[0], study).glob(PICTURES)) if some else []
         if found:
             copy = folder / f"{slug(row)}.jpg"
             shutil.copyfile(found[-1], copy)

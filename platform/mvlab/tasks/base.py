@@ -256,5 +256,7 @@ class Task(ABC):
 
 BY_CLASS = "classes.json"
 """File with the results of each class; see `Task.write_evaluation`."""
+PICTURES = "*-epoch-*.jpg"
+"""Pattern of the pictures of all epochs. The last of them by name is of the last epoch."""
 LOSS = MetricSpec(name="loss", label="loss", higher_is_better=False, digits=3)
 """Loss, which every task measures in training and evaluation."""
