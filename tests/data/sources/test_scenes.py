@@ -52,12 +52,12 @@ def test_boxes_are_tight_around_visible_pixels(drawn: list[Scene]) -> None:
 
 def test_objects_are_as_many_and_as_large_as_stated(drawn: list[Scene]) -> None:
     counts = [len(scene.objects) for scene in drawn]
-    assert set(counts) == set(range(5))
+    assert set(counts) == set(range(7))
     sides = [max(each.box[2:]) for scene in drawn for each in scene.objects if not each.is_crowd]
     assert max(sides) <= SIDES[1] * 1.25, "a tilted digit is a little larger"
     areas = np.array([each.area for scene in drawn for each in scene.objects])
     for share in (areas < 32**2, (areas >= 32**2) & (areas < 96**2)):  # COCO's small and medium
-        assert share.mean() > 0.02
+        assert share.mean() > 0.1
 
 
 def test_some_images_are_empty_and_some_have_a_crowd(drawn: list[Scene]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from mvlab.data.sources import digits
 from mvlab.data.sources.splits import Split
 
-SIDES = (64.0, 160.0)
+SIDES = (48.0, 160.0)
 """Smallest and largest side of a digit's square of 8 x 8 cells, in pixels."""
 CROWD_SIDES = (24.0, 32.0)
 TILT = 15.0

@@ -1,6 +1,6 @@
 """Scenes: scikit-learn's handwritten digits, drawn on crops of its two photos or on noise. No download.
 
-A scene has 0 to 4 digits of 64 to 160 pixels, lighter than what is behind them. Colours say nothing about classes, and
+A scene has 0 to 6 digits of 48 to 160 pixels, lighter than what is behind them. Colours say nothing about classes, and
 positions are random. Training and validation share neither digits nor parts of photos. Photos are turned, mirrored,
 blurred and in other colours: a network would learn two photos by heart otherwise, and mistake others for digits.
 """
@@ -27,7 +27,7 @@ LONGER, SHORTER = 320, (240, 320)
 """Pixels of the longer side, and of the shorter one at least and at most."""
 EMPTY, CROWDED = 0.10, 0.05
 """Shares of images without objects, and with a crowd."""
-MOST_DIGITS = 4
+MOST_DIGITS = 6
 LEAST_VISIBLE = 0.25
 """Least share of an object's strokes that later objects may leave visible. An object with less is not drawn."""
 CONTRAST = 80
